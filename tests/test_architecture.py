@@ -1,0 +1,59 @@
+"""Imports run one way: tfsegloss, models → train → savedmodels; public API only; no cycles."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "tfsegloss": {"tfsegloss"},
+    "models": {"models"},
+    "train": {"train", "tfsegloss", "models"},
+    "savedmodels": {"savedmodels", "train", "tfsegloss", "models"},
+}
+PRIVATE = ("keras.src", "tensorflow.python")
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path):
+    """Full names of everything a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_no_arrow_backwards_and_no_private_api(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        for name in imports(path):
+            assert not name.startswith(PRIVATE), f"{path} imports {name}"
+            top = name.split(".")[0]
+            assert top not in MAY_IMPORT or top in MAY_IMPORT[folder], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_no_cycle(folder):
+    paths = {module_name(path): path for path in (ROOT / folder).rglob("*.py")}
+    graph = {
+        module: {name for name in imports(path) if name in paths and name != module}
+        for module, path in paths.items()
+    }
+    # A package's __init__ gathers its modules; that they live in it is no cycle.
+    for module in graph:
+        graph[module] -= {p for p in paths if module.startswith(p + ".")}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_the_folder_has_files(folder):
+    assert list((ROOT / folder).rglob("*.py"))

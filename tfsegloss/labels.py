@@ -1,0 +1,158 @@
+"""Labels: which pixels count, what their targets are, and what is wrong with them.
+
+The rules for ignored pixels and for ids out of range live here alone.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Targets(NamedTuple):
+    """Labels as the losses use them; B images of H×W pixels, C classes.
+
+    Exactly one of `ids` and `dense` is set.
+    """
+
+    ids: tf.Tensor | None  # int32 [B, H, W], 0 where ignored
+    dense: tf.Tensor | None  # [B, H, W, C] in [0, 1], 0 where ignored
+    valid: tf.Tensor  # bool [B, H, W]
+    in_range: tf.Tensor  # bool [], False where a target that counts is out of range
+
+
+def normalize_ignore_class(ignore_class: int | Sequence[int] | None) -> int | list[int] | None:
+    """The option `ignore_class` as an int, a list of ints or None."""
+    if ignore_class is None or isinstance(ignore_class, int):
+        return ignore_class
+    try:
+        return [int(i) for i in ignore_class]
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`ignore_class` must be an int, a sequence of ints or None. "
+            f"Received: ignore_class={ignore_class!r}"
+        ) from None
+
+
+def encode(
+    y_true: tf.Tensor,
+    classes: int,
+    *,
+    ignore_class: int | Sequence[int] | None = 255,
+    empty_is_ignored: bool = True,
+    dtype: tf.DType = tf.float32,
+) -> Targets:
+    """Labels as targets, with the mask of the pixels that count.
+
+    Ids: a pixel is ignored where its id is in `ignore_class`. Dense targets (one-hot, soft or
+    multi-label): a pixel is ignored where any channel holds an id of `ignore_class`, or, with
+    `empty_is_ignored`, where all channels are 0 (what `tf.one_hot` makes of an ignored id).
+
+    Args:
+        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` of any number type, in [0, classes), or [0, 2)
+            for one class; or dense targets `[B, H, W, classes]` in [0, 1].
+        classes: Number of classes C.
+        ignore_class: Id, ids or None.
+        empty_is_ignored: Whether dense targets without any class are ignored; only if
+            `ignore_class` is not None.
+        dtype: Type of the dense targets.
+
+    Returns:
+        The targets.
+
+    Raises:
+        ValueError: The shape fits neither ids nor dense targets; or, in eager mode, a target out
+            of range, with the ids found. In a graph that is a `tf.errors.InvalidArgumentError`,
+            and under XLA, which drops assertions, `in_range` is False.
+
+    Example:
+
+    >>> targets = encode(tf.constant([[[0, 2, 255]]]), classes=3)
+    >>> targets.ids.numpy().tolist(), targets.valid.numpy().tolist()
+    ([[[0, 2, 0]]], [[[True, True, False]]])
+    """
+    ignored = _as_list(ignore_class)
+    if y_true.shape.rank == 4 and y_true.shape[-1] == classes > 1:
+        return _encode_dense(y_true, classes, ignored, empty_is_ignored and bool(ignored), dtype)
+    if y_true.shape.rank == 4 and y_true.shape[-1] == 1:
+        y_true = tf.squeeze(y_true, axis=-1)
+    if y_true.shape.rank != 3:
+        raise ValueError(
+            "`y_true` must be ids (batch, height, width) or (batch, height, width, 1), or dense "
+            f"targets (batch, height, width, {classes}). Received: y_true.shape={y_true.shape}"
+        )
+    return _encode_ids(y_true, classes, ignored)
+
+
+def is_class(ids: tf.Tensor, classes: int) -> tf.Tensor:
+    """Where a pixel's id is each class' `[B, H, W, C]`; one class: where it is 1."""
+    first = 1 if classes == 1 else 0
+    return ids[..., tf.newaxis] == tf.range(first, first + classes)
+
+
+def one_hot(targets: Targets, classes: int, dtype: tf.DType) -> tf.Tensor:
+    """Targets as maps `[B, H, W, C]`, 0 where ignored."""
+    if targets.dense is not None:
+        return tf.cast(targets.dense, dtype)
+    return tf.cast(is_class(targets.ids, classes) & targets.valid[..., tf.newaxis], dtype)
+
+
+def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:
+    ignore_class = normalize_ignore_class(ignore_class)
+    if ignore_class is None:
+        return []
+    return [ignore_class] if isinstance(ignore_class, int) else ignore_class
+
+
+def _encode_ids(y_true: tf.Tensor, classes: int, ignored: list[int]) -> Targets:
+    ids = tf.cast(y_true, tf.int32)  # [B, H, W]
+    valid = tf.ones_like(ids, tf.bool)
+    for i in ignored:
+        valid &= ids != i
+    limit = max(classes, 2)
+    wrong = valid & ((ids < 0) | (ids >= limit))
+    if y_true.dtype.is_floating:  # Keras hands ids over as floats; a fraction or NaN is no id
+        wrong |= tf.cast(ids, y_true.dtype) != y_true
+    rule = f"`y_true` must hold ids in [0, {limit}) or an ignored id ({ignored}). Received ids:"
+    in_range = _check_range(wrong, y_true, rule)
+    return Targets(tf.where(valid & ~wrong, ids, 0), None, valid, in_range)
+
+
+def _encode_dense(
+    y_true: tf.Tensor, classes: int, ignored: list[int], empty_is_ignored: bool, dtype: tf.DType
+) -> Targets:
+    if any(0 <= i < classes for i in ignored):
+        raise ValueError(
+            f"`ignore_class` must lie outside [0, {classes}) where `y_true` is dense "
+            f"(batch, height, width, {classes}). Received: ignore_class={ignored}"
+        )
+    dense = tf.cast(y_true, dtype)  # [B, H, W, C]
+    valid = tf.ones(tf.shape(dense)[:3], tf.bool)
+    for i in ignored:
+        valid &= tf.reduce_all(dense != i, axis=-1)
+    if empty_is_ignored:
+        valid &= tf.reduce_any(dense != 0, axis=-1)
+    wrong = valid[..., tf.newaxis] & ~((dense >= 0) & (dense <= 1))
+    in_range = _check_range(wrong, dense, "Dense `y_true` must lie in [0, 1]. Received values:")
+    safe = tf.where(valid[..., tf.newaxis] & ~wrong, dense, 0)
+    return Targets(None, safe, valid, in_range)
+
+
+def _check_range(wrong: tf.Tensor, values: tf.Tensor, rule: str) -> tf.Tensor:
+    """False where anything is wrong, after saying so wherever an assertion can run."""
+    in_range = ~tf.reduce_any(wrong)
+
+    def found() -> tf.Tensor:
+        return tf.unique(tf.boolean_mask(values, wrong))[0]
+
+    if tf.executing_eagerly():
+        if not in_range:
+            names = ", ".join(f"{v:g}" for v in sorted(found().numpy().tolist())[:16])
+            raise ValueError(f"{rule} {names}")
+        return in_range
+
+    def fail() -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.Assert(False, [rule, found()], summarize=16)]):
+            return tf.constant(False)
+
+    return tf.cond(in_range, lambda: tf.constant(True), fail)

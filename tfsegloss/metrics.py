@@ -1,0 +1,161 @@
+"""Scores from one confusion matrix: IoU per class, their mean, accuracy."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfsegloss import labels
+from tfsegloss.base import check_at_least
+
+
+def confusion_matrix(
+    y_true: tf.Tensor,
+    predicted: tf.Tensor,
+    classes: int,
+    *,
+    ignore_class: int | Sequence[int] | None = 255,
+) -> tf.Tensor:
+    """Counts of pixels by true class (row) and predicted class (column).
+
+    Args:
+        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, classes).
+        predicted: Predicted ids `[B, H, W]` in [0, classes).
+        classes: C; 1 means binary, with the ids 0 and 1.
+        ignore_class: Id or ids that are not counted; None: every pixel counts.
+
+    Returns:
+        int64 `[C, C]`, `[2, 2]` for one class.
+
+    Raises:
+        ValueError: A true id is out of range (see `labels.encode`).
+    """
+    y_true = tf.convert_to_tensor(y_true)
+    targets = labels.encode(y_true, classes, ignore_class=ignore_class)
+    side = max(classes, 2)
+    cells = targets.ids * side + tf.cast(predicted, tf.int32)
+    cells = tf.where(targets.valid, cells, side**2)  # one more bin, for what is not counted
+    bins = side**2 + 1
+    counts = tf.math.bincount(cells, minlength=bins, maxlength=bins, dtype=tf.int64)
+    return tf.reshape(counts[:-1], [side, side])
+
+
+def iou_per_class(matrix: tf.Tensor) -> tf.Tensor:
+    """Intersection over union of each class, TP / (TP + FP + FN).
+
+    Args:
+        matrix: Confusion matrix `[C, C]`, rows the truth.
+
+    Returns:
+        float64 `[C]` in [0, 1]; NaN for a class absent from both truth and prediction.
+
+    Example:
+
+    >>> iou_per_class([[2, 0, 0], [2, 0, 0], [0, 0, 0]]).numpy().tolist()
+    [0.5, 0.0, nan]
+    """
+    matrix = tf.cast(matrix, tf.float64)
+    hits = tf.linalg.diag_part(matrix)
+    return hits / (tf.reduce_sum(matrix, axis=0) + tf.reduce_sum(matrix, axis=1) - hits)
+
+
+def mean_iou(matrix: tf.Tensor) -> tf.Tensor:
+    """Mean of `iou_per_class` over the classes that occur in truth or prediction.
+
+    Classes absent from both are left out; NaN if all are.
+    """
+    iou = iou_per_class(matrix)
+    present = ~tf.math.is_nan(iou)
+    count = tf.cast(tf.math.count_nonzero(present), iou.dtype)
+    return tf.reduce_sum(tf.where(present, iou, 0)) / count
+
+
+def pixel_accuracy(matrix: tf.Tensor) -> tf.Tensor:
+    """Share of the counted pixels that are right; NaN if there are none."""
+    matrix = tf.cast(matrix, tf.float64)
+    return tf.linalg.trace(matrix) / tf.reduce_sum(matrix)
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss")
+class MeanIoU(keras.metrics.Metric):
+    """Mean intersection over union of predicted logits (or probabilities), for `compile`.
+
+    The confusion matrix of the most likely classes is summed over all updates (exactly, up to
+    2⁵³ pixels) and over replicas. Classes absent from both truth and prediction are left out of
+    the mean. With one class a pixel is class 1 where its logit is above 0 (its probability above
+    0.5).
+
+    Args:
+        classes: Number of channels C of `y_pred`.
+        ignore_class: Id or ids that are not counted; None: every pixel counts.
+        from_logits: Matters for one class only.
+        name: As in Keras.
+        dtype: As in Keras.
+
+    Example:
+
+    >>> metric = MeanIoU(classes=3)
+    >>> metric.update_state(tf.constant([[[0, 1, 255]]]), tf.one_hot([[[0, 0, 2]]], 3))
+    >>> round(float(metric.result()), 4), metric.iou_per_class().numpy().tolist()
+    (0.25, [0.5, 0.0, nan])
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        ignore_class: int | Sequence[int] | None = 255,
+        from_logits: bool = True,
+        name: str = "mean_iou",
+        dtype: str | None = None,
+    ):
+        super().__init__(name=name, dtype=dtype)
+        self.classes = check_at_least("classes", classes, 1)
+        self.ignore_class = labels.normalize_ignore_class(ignore_class)
+        self.from_logits = from_logits
+        side = max(self.classes, 2)
+        # float64 is exact where float32, Keras' default, stops counting at 2²⁴ pixels.
+        self.matrix = self.add_variable(
+            shape=(side, side), initializer="zeros", dtype="float64", name="confusion_matrix"
+        )
+
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+        """Adds a batch.
+
+        Args:
+            y_true: Ids `[B, H, W]` or `[B, H, W, 1]`.
+            y_pred: Logits or probabilities `[B, H, W, C]`.
+            sample_weight: Refused: pixels are counted.
+        """
+        if sample_weight is not None:
+            raise ValueError("`sample_weight` must be None: MeanIoU counts pixels.")
+        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        if y_pred.shape.rank != 4 or y_pred.shape[-1] != self.classes:
+            raise ValueError(
+                f"`y_pred` must be (batch, height, width, {self.classes}). "
+                f"Received: y_pred.shape={y_pred.shape}"
+            )
+        if self.classes == 1:
+            threshold = 0.0 if self.from_logits else 0.5
+            predicted = tf.cast(y_pred[..., 0] > threshold, tf.int32)
+        else:
+            predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
+        counts = confusion_matrix(y_true, predicted, self.classes, ignore_class=self.ignore_class)
+        self.matrix.assign_add(tf.cast(counts, tf.float64))
+
+    def result(self) -> tf.Tensor:
+        """The mean over the classes that occur; NaN if none does."""
+        return mean_iou(self.matrix.value)
+
+    def iou_per_class(self) -> tf.Tensor:
+        """Intersection over union of each class, NaN for an absent one: `[C]`."""
+        return iou_per_class(self.matrix.value)
+
+    def get_config(self) -> dict:
+        """All options."""
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "ignore_class": self.ignore_class,
+            "from_logits": self.from_logits,
+        }

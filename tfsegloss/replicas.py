@@ -1,0 +1,43 @@
+"""Division by counts: one device and many replicas take the same step."""
+
+import tensorflow as tf
+
+
+def replica_count() -> int:
+    """Number of replicas that take a step together."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def global_sum(value: tf.Tensor) -> tf.Tensor:
+    """Sum of a per-replica value over all replicas; no gradient flows through it."""
+    value = tf.stop_gradient(value)
+    context = tf.distribute.get_replica_context()
+    # There is no replica context while Keras builds a model symbolically inside a strategy's scope.
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def share_of_batch(numerators: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Per-image values whose Keras mean is `sum(numerators) / count` over the global batch.
+
+    Keras divides by the replica's own batch B and by the number of replicas R, so the value of an
+    image is numerator · B · R / Σ_replicas count; B of the replica, not B_global / R, keeps an
+    unequal last shard exact.
+
+    Args:
+        numerators: `[B]`.
+        count: `[]`, this replica's share of the divisor.
+
+    Returns:
+        `[B]`; 0 where the global count is 0.
+    """
+    dtype = numerators.dtype
+    images = tf.cast(tf.shape(numerators)[0] * replica_count(), dtype)
+    total = tf.cast(global_sum(count), dtype)
+    return tf.math.divide_no_nan(numerators * images, total)
+
+
+def image_share(values: tf.Tensor) -> tf.Tensor:
+    """Per-image values `[B]` weighted so that Keras' mean is that over all replicas' images."""
+    return share_of_batch(values, tf.shape(values)[0])
