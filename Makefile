@@ -1,0 +1,56 @@
+# What people type. `make demo` and `make test` set everything up by themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# With an NVIDIA driver TensorFlow comes with its CUDA libraries, and everything uses the GPU.
+comma := ,
+CUDA := $(if $(shell command -v nvidia-smi),$(comma)cuda)
+OLDEST := .venv-oldest
+DEMO := runs/scenes
+
+.PHONY: demo test test-slow test-oldest lint format wheel clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m train fit --config train/recipes/scenes.yaml
+	rm -rf savedmodels/scenes
+	$(BIN)/python -m savedmodels export $(DEMO) --output savedmodels/scenes
+	$(BIN)/python -m savedmodels evaluate savedmodels/scenes --output $(DEMO)/report
+
+test: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/installed test-oldest
+	$(BIN)/python -m pytest -m slow
+
+# The oldest TensorFlow and Keras that setup.cfg admits.
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow"
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(VENV)/installed
+	rm -rf build dist
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[train,plot,test,dev$(CUDA)]"
+	touch $@
+
+$(OLDEST)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
+	$(OLDEST)/bin/python -m pip install --quiet --editable ".[train,plot,test]" \
+	  tensorflow==2.18.0 keras==3.15.0
+	touch $@

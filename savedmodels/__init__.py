@@ -1,0 +1,1 @@
+"""Export, evaluate, predict: SavedModels that need none of this code to run."""

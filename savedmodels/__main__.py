@@ -1,0 +1,20 @@
+"""`python -m savedmodels COMMAND`."""
+
+from train.command_line import Command, main, quiet_tensorflow
+
+quiet_tensorflow()
+
+from savedmodels.evaluate import evaluate, evaluate_parser  # noqa: E402  (see train/__main__.py)
+from savedmodels.export import export, export_parser  # noqa: E402
+from savedmodels.predict import predict, predict_parser  # noqa: E402
+
+if __name__ == "__main__":
+    main(
+        "savedmodels",
+        "Export a run as a SavedModel, score it, use it.",
+        {
+            "export": Command(export_parser(), export),
+            "evaluate": Command(evaluate_parser(), evaluate),
+            "predict": Command(predict_parser(), predict),
+        },
+    )

@@ -1,0 +1,97 @@
+"""A SavedModel on disk with its classes beside it: written whole, loaded by TensorFlow alone."""
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from train.errors import UserError
+from train.inference import most_likely, whole_image_logits
+
+CLASSES = "classes.json"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What `classes.json` says of the outputs.
+
+    Args:
+        dataset: Name of the dataset the model was trained on.
+        class_names: Names of the ids 0, 1, ….
+        colours: RGB of each class.
+        activation: "softmax": `probabilities` sum to 1 over the classes; "sigmoid": each class has
+            a probability of its own.
+    """
+
+    dataset: str
+    class_names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    activation: str
+
+
+def write(model: keras.Model, resolution: float, classes: Classes, folder: Path) -> None:
+    """Writes a SavedModel, all of it or nothing.
+
+    Its one signature, `serve`, takes `images` uint8 `[B, H, W, 3]` of any size and gives `classes`
+    uint8 `[B, H, W]` and `probabilities` float32 `[B, H, W, C]`.
+
+    Args:
+        model: Logits from pixel values 0 to 255.
+        resolution: Factor by which images are resized for the network.
+        classes: Goes into `classes.json`.
+        folder: Must not exist.
+
+    Raises:
+        UserError: The folder exists.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists; choose another --output, or remove it")
+    activation = tf.sigmoid if classes.activation == "sigmoid" else tf.nn.softmax
+
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = whole_image_logits(model, images, resolution)
+        return {"classes": most_likely(logits), "probabilities": activation(logits)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve", serve, [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")]
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A sibling, so that the last step is one rename on one file system.
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as unfinished:
+        whole = Path(unfinished) / folder.name
+        archive.write_out(str(whole), verbose=False)
+        (whole / CLASSES).write_text(json.dumps(asdict(classes), indent=1) + "\n")
+        whole.rename(folder)
+
+
+class SavedSegmenter:
+    """A SavedModel and its classes, loaded with `tf.saved_model.load` alone.
+
+    Args:
+        folder: As `write` made it.
+
+    Raises:
+        UserError: The folder is no SavedModel, or has no `classes.json`.
+    """
+
+    def __init__(self, folder: Path):
+        path = folder / CLASSES
+        if not tf.saved_model.contains_saved_model(str(folder)) or not path.is_file():
+            raise UserError(f"{folder} is no exported model: saved_model.pb and {CLASSES} expected")
+        fields = json.loads(path.read_text())
+        self.classes = Classes(
+            fields["dataset"],
+            tuple(fields["class_names"]),
+            tuple(map(tuple, fields["colours"])),
+            fields["activation"],
+        )
+        self._model = tf.saved_model.load(str(folder))
+
+    def classify(self, images: tf.Tensor) -> tf.Tensor:
+        """Class ids uint8 `[B, H, W]` of images uint8 `[B, H, W, 3]`."""
+        return self._model.serve(images)["classes"]

@@ -1,0 +1,85 @@
+"""`python -m savedmodels evaluate DIR --data.name NAME --split SPLIT --output REPORT`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from savedmodels.archive import SavedSegmenter
+from savedmodels.pictures import contact_sheet
+from train.command_line import make_parser
+from train.config import DataConfig
+from train.datasets import DATASETS, Dataset
+from train.errors import UserError
+from train.evaluation import Scores
+from train.evaluation import evaluate as score
+from train.run_folder import write_whole
+
+SHEET_ROWS = 6
+
+
+def evaluate_parser() -> ArgumentParser:
+    """The parser of the command."""
+    parser = make_parser(description="Score a SavedModel at the labels' size.")
+    parser.add_argument("model", type=Path, help="Folder of the SavedModel.")
+    parser.add_class_arguments(DataConfig, "data")
+    parser.add_argument("--split", type=str, default="val", help="Which split.")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="Folder of the report: metrics.json, contact_sheet.png.",
+    )
+    return parser
+
+
+def evaluate(values: Namespace) -> None:
+    """Scores a SavedModel, prints the table and writes the report."""
+    data = evaluate_parser().instantiate(values).data
+    dataset = DATASETS[data.name]
+    segmenter = SavedSegmenter(values.model)
+    _check_classes(segmenter, dataset)
+    samples = dataset.samples(data.folder, values.split)
+    shown = set(np.linspace(0, len(samples) - 1, SHEET_ROWS).astype(int).tolist())
+    rows = []
+    with Progress(transient=True) as progress:
+        task = progress.add_task("evaluating", total=len(samples))
+
+        def observe(number: int, *sample: np.ndarray) -> None:
+            progress.advance(task)
+            if number in shown:
+                rows.append(sample)
+
+        scores = score(segmenter.classify, samples, dataset, observe)
+    Console().print(table(scores, f"{values.model} on {dataset.name} {values.split}"))
+    values.output.mkdir(parents=True, exist_ok=True)
+    write_whole(values.output / "metrics.json", json.dumps(scores.as_json(), indent=1) + "\n")
+    sheet = contact_sheet(rows, dataset.class_names, dataset.colours)
+    sheet.save(values.output / "contact_sheet.png")
+    print(f"Report: {values.output}/metrics.json, {values.output}/contact_sheet.png")
+
+
+def table(scores: Scores, title: str) -> Table:
+    """IoU per class, their mean, and accuracy, in per cent."""
+    shares = scores.matrix.sum(axis=1) / max(scores.matrix.sum(), 1)
+    sheet = Table(title=title, show_footer=True)
+    sheet.add_column("class", f"mean IoU\npixel accuracy\n{scores.images} images")
+    footer = f"{100 * scores.mean_iou:.2f}\n{100 * scores.pixel_accuracy:.2f}\n"
+    sheet.add_column("IoU %", footer, justify="right")
+    sheet.add_column("pixels %", justify="right")
+    for (name, iou), share in zip(scores.iou.items(), shares, strict=True):
+        value = "absent" if iou is None else f"{100 * iou:.2f}"
+        sheet.add_row(name, value, f"{100 * share:.2f}")
+    return sheet
+
+
+def _check_classes(segmenter: SavedSegmenter, dataset: Dataset) -> None:
+    ours, theirs = segmenter.classes.class_names, dataset.class_names
+    if ours != theirs:
+        raise UserError(
+            f"the model knows the classes {', '.join(ours)}; {dataset.name} has {', '.join(theirs)}"
+        )

@@ -1,0 +1,209 @@
+"""The loop: one device and two take the same steps; stopping and resuming changes nothing."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+import tfsegloss
+from train.config import TrainerConfig
+from train.datasets import IGNORED
+from train.errors import UserError
+from train.evaluation import Scores
+from train.run_folder import MetricsFile, claim
+from train.schedules import PolynomialWithWarmup
+from train.trainer import Trainer
+
+CLASSES = 3
+
+
+def two_convolutions():
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+            keras.layers.Conv2D(CLASSES, 3, padding="same"),
+        ]
+    )
+
+
+def deeplab(**options):
+    return models.build("deeplab_v3_plus", backbone="mobilenet_v2", classes=CLASSES, **options)
+
+
+def deeplab_without_dropout():
+    """Replicas draw dropout independently of each other: no step of one device has their masks."""
+    return deeplab(dropout=0.0)
+
+
+def batches(count, size=32, dtype=np.float32):
+    """Batches of four whose first two images have almost no labels."""
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        images = random.uniform(0, 255, [4, size, size, 3]).astype(dtype)
+        ids = random.integers(0, CLASSES, [4, size, size]).astype(np.uint8)
+        ids[:2][random.random([2, size, size]) < 0.95] = IGNORED
+        yield images, ids
+
+
+def make_trainer(strategy, make_model, folder, loss=None, steps=20):
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        optimizer = keras.optimizers.SGD(
+            PolynomialWithWarmup(0.05, steps=steps, warmup_steps=2),
+            momentum=0.9,
+            weight_decay=1e-3,
+        )
+        loss = loss or tfsegloss.RMILoss()
+        return Trainer(strategy, make_model(), loss, optimizer, folder)
+
+
+def weights_after_steps(strategy, make_model, data, folder):
+    trainer = make_trainer(strategy, make_model, folder)
+    dataset = tf.data.Dataset.from_generator(
+        lambda: iter(data),
+        output_signature=tuple(tf.TensorSpec(x.shape, x.dtype) for x in data[0]),
+    )
+    losses = [
+        float(trainer.train_step(batch))
+        for batch in strategy.experimental_distribute_dataset(dataset)
+    ]
+    return losses, [weight.numpy() for weight in trainer.model.weights]
+
+
+def assert_two_replicas_equal_one(two_replicas, make_model, data, tmp_path, tolerance):
+    one = weights_after_steps(tf.distribute.get_strategy(), make_model, data, tmp_path / "one")
+    two = weights_after_steps(two_replicas, make_model, data, tmp_path / "two")
+    np.testing.assert_allclose(two[0], one[0], rtol=tolerance)
+    for ours, theirs in zip(two[1], one[1], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=tolerance)
+
+
+def test_two_replicas_equal_one_in_float32(two_replicas, tmp_path):
+    data = list(batches(5))
+    assert_two_replicas_equal_one(two_replicas, two_convolutions, data, tmp_path, 1e-5)
+
+
+@pytest.mark.slow
+def test_two_replicas_equal_one_on_the_real_model_in_float64(two_replicas, tmp_path, float64):
+    data = list(batches(5, size=64, dtype=np.float64))
+    assert_two_replicas_equal_one(two_replicas, deeplab_without_dropout, data, tmp_path, 1e-6)
+
+
+def scores():
+    return Scores(np.eye(CLASSES, dtype=np.int64), ("a", "b", "c"), 1)
+
+
+class Recorder(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append((batch, self.model.optimizer.iterations.numpy().item()))
+
+
+def run(folder, data, stop_after=None, steps=8):
+    """Trains on `data` from where the folder's checkpoints are; a crash after some steps."""
+    folder.mkdir(exist_ok=True)
+    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, folder, steps=steps)
+    trainer.restore()
+
+    def rest():
+        for step, batch in enumerate(data):
+            if step == stop_after:
+                raise RuntimeError("crash")
+            if step >= trainer.first:
+                yield batch
+
+    trainer.first = trainer.step
+    config = TrainerConfig(steps=steps, evaluate_every=4, checkpoint_every=3)
+    recorder = Recorder()
+    trainer.fit(
+        rest(), config, scores, [recorder, MetricsFile(folder / "metrics.jsonl", trainer.step)]
+    )
+    return trainer, recorder
+
+
+def test_a_crashed_run_resumes_as_if_it_had_not(tmp_path):
+    data = list(batches(8))
+    whole, _ = run(tmp_path / "whole", data)
+    with pytest.raises(RuntimeError, match="crash"):
+        run(tmp_path / "crashed", data, stop_after=7)
+    resumed, recorder = run(tmp_path / "crashed", data)
+    assert recorder.seen == [(2, 7), (3, 8)]  # from the checkpoint of step 6
+    assert resumed.step == whole.step == 8
+    assert resumed.learning_rate == whole.learning_rate == 0
+    for ours, theirs in zip(resumed.model.weights, whole.model.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    lines = (tmp_path / "crashed" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [4, 8]
+
+
+def test_the_real_model_is_restored_whole(tmp_path):
+    data = list(batches(2))
+    trainer = make_trainer(tf.distribute.get_strategy(), deeplab, tmp_path)
+    trainer.train_step(data[0])
+    trainer.save()
+    again = make_trainer(tf.distribute.get_strategy(), deeplab, tmp_path)
+    assert again.restore()
+    assert again.step == 1
+    assert again.learning_rate == trainer.learning_rate
+    assert float(again.train_step(data[1])) == float(trainer.train_step(data[1]))
+    for ours, theirs in zip(again.model.weights, trainer.model.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(again.optimizer.variables, trainer.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path):
+    images, ids = next(batches(1))
+    data = [(images, ids)] * 2 + [(images * np.nan, ids)] * 6
+    with pytest.raises(UserError, match="the loss became nan by step 3"):
+        run(tmp_path, data)
+    trainer, _ = run(tmp_path, [(images, ids)] * 8)
+    assert all(np.isfinite(weight).all() for weight in map(np.asarray, trainer.model.weights))
+
+
+def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path, monkeypatch):
+    data = list(batches(8))
+    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
+
+    def rest():
+        yield from data[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(rest(), TrainerConfig(steps=8), scores, [])
+    again = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
+    assert again.restore()
+    assert again.step == 2
+
+
+def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):
+    """One step by hand: w ← w − η·wd·w, then w ← w − η·g."""
+    images, ids = next(batches(1))
+    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
+    before = [weight.numpy() for weight in trainer.model.trainable_weights]
+    with tf.GradientTape() as tape:
+        loss = trainer.loss(ids, trainer.model(images))
+    gradients = tape.gradient(loss, [w.value for w in trainer.model.trainable_weights])
+    rate = trainer.learning_rate
+    trainer.train_step((images, ids))
+    for weight, old, gradient in zip(
+        trainer.model.trainable_weights, before, gradients, strict=True
+    ):
+        np.testing.assert_allclose(
+            weight, old * (1 - rate * 1e-3) - rate * gradient.numpy(), atol=1e-6
+        )
+
+
+def test_a_folder_belongs_to_one_configuration(tmp_path):
+    claim(tmp_path / "run", "steps: 10\nseed: 0\n")
+    claim(tmp_path / "run", "steps: 10\nseed: 0\n")
+    with pytest.raises(UserError, match="steps: 20; not steps: 10"):
+        claim(tmp_path / "run", "steps: 20\nseed: 0\n")

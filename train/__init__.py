@@ -1,0 +1,1 @@
+"""The training kit: datasets, input, distribution, the loop, recipes, `python -m train`."""

@@ -1,0 +1,129 @@
+"""Everything a run is made of, typed: the keys of recipes and of the command line."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tfsegloss
+from tfsegloss import SegmentationLoss
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which dataset.
+
+    Args:
+        name: Name of the dataset; see `train.datasets`.
+        root: Its folder; default `data/NAME`.
+    """
+
+    name: Literal["scenes", "camvid"] = "scenes"
+    root: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The dataset's folder."""
+        return self.root or Path("data") / self.name
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How images reach the network.
+
+    Args:
+        resolution: Factor by which images are resized for the network, in training and after; the
+            prediction is resized back and scored at the labels' size.
+        crop: Height and width of the training crops, in the network's pixels.
+        scale: Range of the random scale, on top of `resolution`.
+        flip: Whether half of the images are mirrored.
+        verify: Whether every file is decoded and checked before the first step.
+    """
+
+    resolution: float = 1.0
+    crop: tuple[int, int] = (144, 192)
+    scale: tuple[float, float] = (0.75, 1.5)
+    flip: bool = True
+    verify: bool = True
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network; see `models.build`.
+
+    Args:
+        name: Architecture.
+        backbone: Backbone.
+        output_stride: Input size over size of the last features.
+        weights: None (from scratch), "imagenet", or a file of weights.
+        batch_norm_momentum: Share of the old statistics kept at each step.
+    """
+
+    name: str = "deeplab_v3_plus"
+    backbone: str = "mobilenet_v2"
+    output_stride: int = 16
+    weights: str | None = None
+    batch_norm_momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """SGD with momentum under a polynomial schedule with warm-up.
+
+    Args:
+        learning_rate: Its peak, after the warm-up.
+        warmup_steps: Steps of linear increase from 0.
+        power: Exponent of the polynomial decay to 0.
+        momentum: Momentum.
+        weight_decay: Share of a kernel taken off per step, times the learning rate.
+    """
+
+    learning_rate: float = 0.05
+    warmup_steps: int = 20
+    power: float = 0.9
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """The loop.
+
+    Args:
+        steps: Number of optimizer steps.
+        batch_size: Images per step, over all replicas.
+        evaluate_every: Steps between evaluations on the validation split.
+        checkpoint_every: Steps between checkpoints.
+        replicas: Devices to train on; default: all GPUs, else one CPU. Without GPUs a number above
+            1 splits the CPU into logical devices, for trying distribution out.
+        seed: Seed of the weights, of the order of the images and of their augmentation.
+    """
+
+    steps: int = 300
+    batch_size: int = 8
+    evaluate_every: int = 100
+    checkpoint_every: int = 50
+    replicas: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """A run.
+
+    Args:
+        run: Folder of the run; a run that was stopped resumes.
+        data: Which dataset.
+        input: How images reach the network.
+        model: Which network.
+        loss: The loss, a class of tfsegloss with its options.
+        optimizer: How the weights follow the gradient.
+        trainer: The loop.
+    """
+
+    run: Path = Path("runs/scenes")
+    data: DataConfig = field(default_factory=DataConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: SegmentationLoss = field(default_factory=tfsegloss.RMILoss)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)

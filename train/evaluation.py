@@ -1,0 +1,91 @@
+"""The one evaluation: whole images, original label size, one confusion matrix."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfsegloss import metrics
+from train.datasets import IGNORED, Dataset, Sample
+from train.reading import name_fault, read_all
+
+# From images uint8 [1, H, W, 3] to class ids uint8 [1, H, W].
+Classify = Callable[[tf.Tensor], tf.Tensor]
+# Number of the sample, image uint8 [H, W, 3], true ids and predicted ids uint8 [H, W].
+Observe = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a confusion matrix says.
+
+    Classes absent from both truth and prediction have no IoU and are left out of the mean.
+
+    Args:
+        matrix: int64 `[C, C]`, rows the truth.
+        class_names: Names of the classes.
+        images: Number of images counted.
+    """
+
+    matrix: np.ndarray
+    class_names: tuple[str, ...]
+    images: int
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU in [0, 1] over the classes that occur; NaN if none does."""
+        return float(metrics.mean_iou(self.matrix))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the labelled pixels that are right."""
+        return float(metrics.pixel_accuracy(self.matrix))
+
+    @property
+    def iou(self) -> dict[str, float | None]:
+        """IoU by class name; None for an absent class."""
+        values = metrics.iou_per_class(self.matrix).numpy().tolist()
+        values = [None if np.isnan(value) else value for value in values]
+        return dict(zip(self.class_names, values, strict=True))
+
+    def as_json(self) -> dict:
+        """As `metrics.json` and `metrics.jsonl` hold it."""
+        return {
+            "mean_iou": self.mean_iou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "iou": self.iou,
+            "images": self.images,
+        }
+
+
+def evaluate(
+    classify: Classify,
+    samples: Sequence[Sample],
+    dataset: Dataset,
+    observe: Observe | None = None,
+) -> Scores:
+    """Scores a classifier of pixels on all samples.
+
+    Args:
+        classify: From images to class ids.
+        samples: The files.
+        dataset: Their dataset.
+        observe: Sees each sample's number, image, true ids and predicted ids, in order.
+
+    Raises:
+        UserError: A file is wrong; it is named.
+    """
+    matrix = np.zeros([dataset.classes] * 2, np.int64)
+    try:
+        for number, (image, ids) in enumerate(read_all(samples, dataset).prefetch(2)):
+            predicted = classify(image[tf.newaxis])[0]
+            matrix += metrics.confusion_matrix(
+                ids[tf.newaxis], predicted[tf.newaxis], dataset.classes, ignore_class=IGNORED
+            ).numpy()
+            if observe is not None:
+                observe(number, image.numpy(), ids.numpy(), predicted.numpy())
+    except tf.errors.InvalidArgumentError:
+        name_fault(samples, dataset)
+        raise
+    return Scores(matrix, dataset.class_names, len(samples))

@@ -1,0 +1,165 @@
+"""Wiring: from a configuration to a run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from jsonargparse import ArgumentParser, Namespace
+
+import models
+from train import run_folder
+from train.command_line import make_parser
+from train.config import FitConfig
+from train.datasets import DATASETS, Dataset
+from train.distribution import choose_strategy
+from train.errors import UserError
+from train.evaluation import evaluate
+from train.inference import most_likely, whole_image_logits
+from train.pipeline import training_stream
+from train.reading import name_fault, verify
+from train.run_folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
+from train.schedules import PolynomialWithWarmup
+from train.trainer import Trainer
+
+
+def fit_parser() -> ArgumentParser:
+    """The parser of `python -m train fit` and of a run's config.yaml."""
+    parser = make_parser(description="Train a model, or resume a run that was stopped.")
+    parser.add_argument("--config", action="config", help="A recipe (YAML); options override it.")
+    parser.add_class_arguments(FitConfig)
+    parser.set_defaults({"loss": {"class_path": "tfsegloss.RMILoss"}})
+    return parser
+
+
+def instantiate(values: Namespace) -> FitConfig:
+    """The configuration from parsed values.
+
+    Raises:
+        UserError: A class refuses its options.
+    """
+    try:
+        instances = fit_parser().instantiate(values)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return FitConfig(**{name: instances[name] for name in FitConfig.__dataclass_fields__})
+
+
+def load_config(run: Path) -> FitConfig:
+    """The configuration of a run.
+
+    Raises:
+        UserError: The folder is none of a run.
+    """
+    path = run / run_folder.CONFIG
+    if not path.is_file():
+        raise UserError(f"{run} is no run: no file {path}")
+    return instantiate(fit_parser().parse_path(path))
+
+
+def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
+    """The network of a run.
+
+    Raises:
+        UserError: `models.build` refuses an option.
+    """
+    model = config.model
+    try:
+        return models.build(
+            model.name,
+            backbone=model.backbone,
+            classes=dataset.classes,
+            output_stride=model.output_stride,
+            weights=model.weights,
+            batch_norm_momentum=model.batch_norm_momentum,
+        )
+    except ValueError as error:
+        raise UserError(f"model: {error}") from None
+
+
+def build_optimizer(config: FitConfig) -> keras.optimizers.Optimizer:
+    """SGD under the schedule of a run; biases and batch normalisation do not decay."""
+    options = config.optimizer
+    try:
+        schedule = PolynomialWithWarmup(
+            options.learning_rate, config.trainer.steps, options.warmup_steps, options.power
+        )
+    except ValueError as error:
+        raise UserError(f"optimizer: {error}") from None
+    optimizer = keras.optimizers.SGD(
+        schedule, momentum=options.momentum, weight_decay=options.weight_decay or None
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def load_trained(run: Path) -> tuple[FitConfig, Dataset, keras.Model]:
+    """A run's configuration, dataset, and network with the weights of its last checkpoint.
+
+    Raises:
+        UserError: The folder is none of a run, or holds no checkpoint.
+    """
+    config = load_config(run)
+    dataset = DATASETS[config.data.name]
+    latest = tf.train.latest_checkpoint(str(run / CHECKPOINTS))
+    if latest is None:
+        raise UserError(f"{run} holds no checkpoint yet: no step was saved in {run / CHECKPOINTS}")
+    # The checkpoint has all weights: what the network started from is not needed any more.
+    config = replace(config, model=replace(config.model, weights=None))
+    model = build_model(config, dataset)
+    checkpoint = tf.train.Checkpoint(model=model)
+    checkpoint.restore(latest).assert_existing_objects_matched().expect_partial()
+    return config, dataset, model
+
+
+def fit(values: Namespace) -> None:
+    """Trains, from parsed values; what is wrong with them or with the data is said first."""
+    config = instantiate(values)
+    dataset = DATASETS[config.data.name]
+    strategy = choose_strategy(config.trainer.replicas)
+    _check_batch_size(config, strategy.num_replicas_in_sync)
+    train, val = (dataset.samples(config.data.folder, split) for split in ("train", "val"))
+    if config.input.verify:
+        verify([*train, *val], dataset)
+    keras.utils.set_random_seed(config.trainer.seed)
+    with strategy.scope():
+        model, optimizer = build_model(config, dataset), build_optimizer(config)
+        run_folder.claim(config.run, fit_parser().dump(values, skip_none=False))
+        trainer = Trainer(strategy, model, config.loss, optimizer, config.run / CHECKPOINTS)
+    if trainer.restore():
+        print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def classify(images: tf.Tensor) -> tf.Tensor:
+        return most_likely(whole_image_logits(model, images, config.input.resolution))
+
+    stream = training_stream(
+        train,
+        dataset,
+        config.input,
+        batch_size=config.trainer.batch_size,
+        seed=config.trainer.seed,
+        first_step=trainer.step,
+    )
+    callbacks = [
+        keras.callbacks.TensorBoard(config.run / TENSORBOARD, write_graph=False),
+        MetricsFile(config.run / METRICS, trainer.step),
+    ]
+    try:
+        trainer.fit(
+            strategy.experimental_distribute_dataset(stream),
+            config.trainer,
+            lambda: evaluate(classify, val, dataset),
+            callbacks,
+        )
+    except tf.errors.InvalidArgumentError:
+        name_fault([*train, *val], dataset)
+        raise
+
+
+def _check_batch_size(config: FitConfig, replicas: int) -> None:
+    if config.trainer.batch_size % replicas:
+        raise UserError(
+            f"trainer.batch_size must be a multiple of the {replicas} replicas, "
+            f"got {config.trainer.batch_size}"
+        )

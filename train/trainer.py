@@ -1,0 +1,167 @@
+"""The training loop: steps on all replicas, checkpoints, evaluation, callbacks."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from tfsegloss import SegmentationLoss
+from train.config import TrainerConfig
+from train.errors import UserError
+from train.evaluation import Scores
+
+KEPT_CHECKPOINTS = 3
+# Reading the loss waits for the device: not at every step.
+STEPS_PER_LOSS_READ = 10
+
+
+class Trainer:
+    """A model, its loss and its optimizer, and the steps they take together.
+
+    Made inside the strategy's scope.
+
+    Args:
+        strategy: From `choose_strategy`.
+        model: Logits from images, both 0 to 255.
+        loss: Loss of the labels and the logits.
+        optimizer: Its `iterations` are the step count.
+        folder: Where checkpoints are; the last one is restored.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: keras.Model,
+        loss: SegmentationLoss,
+        optimizer: keras.optimizers.Optimizer,
+        folder: Path,
+    ):
+        self.strategy = strategy
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        optimizer.build(model.trainable_variables)
+        model.compile(optimizer=optimizer)  # TensorBoard reads the learning rate off the model
+        # TensorFlow's tracking of a Keras model leaves out the states of its random generators.
+        weights = {weight.path for weight in model.weights}
+        randomness = [v.value for v in model.variables if v.path not in weights]
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, randomness=randomness)
+        self._checkpoints = tf.train.CheckpointManager(
+            checkpoint, str(folder), max_to_keep=KEPT_CHECKPOINTS
+        )
+
+    @property
+    def step(self) -> int:
+        """Number of steps taken."""
+        return int(self.optimizer.iterations.numpy())
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+
+    def restore(self) -> bool:
+        """Restores the last checkpoint; False where there is none."""
+        latest = self._checkpoints.latest_checkpoint
+        if latest is None:
+            return False
+        self._checkpoints.checkpoint.restore(latest).assert_consumed()
+        return True
+
+    def save(self) -> None:
+        """Writes a checkpoint, named by the step."""
+        self._checkpoints.save(checkpoint_number=self.step)
+
+    @tf.function
+    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """One step on a (distributed) batch; the loss of the global batch `[]`."""
+        losses = self.strategy.run(self._replica_step, args=batch)
+        # Keras' losses divide by the number of replicas: their sum is the global batch's loss.
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    def _replica_step(self, images: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = self.loss(ids, self.model(images, training=True))
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    def fit(
+        self,
+        batches: Iterable,
+        config: TrainerConfig,
+        evaluate: Callable[[], Scores],
+        callbacks: list[keras.callbacks.Callback],
+    ) -> None:
+        """Steps until `config.steps`, in epochs of `config.evaluate_every` steps.
+
+        Args:
+            batches: Batches from step `self.step` on.
+            config: How often what happens.
+            evaluate: Called after each epoch; its scores are logged.
+            callbacks: Keras callbacks; the progress bar is added.
+
+        Raises:
+            UserError: The loss is not finite.
+        """
+        every = config.evaluate_every
+        chain = keras.callbacks.CallbackList(
+            callbacks,
+            add_progbar=True,
+            model=self.model,
+            verbose=1,
+            epochs=-(-config.steps // every),
+            steps=min(every, config.steps),
+        )
+        batches = iter(batches)
+        chain.on_train_begin()
+        try:
+            for epoch in range(self.step // every, chain.params["epochs"]):
+                chain.on_epoch_begin(epoch)
+                logs = self._epoch(batches, config, min((epoch + 1) * every, config.steps), chain)
+                scores = evaluate()
+                logs |= {
+                    "learning_rate": self.learning_rate,
+                    "val_mean_iou": scores.mean_iou,
+                    "val_pixel_accuracy": scores.pixel_accuracy,
+                }
+                chain.on_epoch_end(epoch, logs)
+                # After the evaluation: who resumes from here has its scores on record.
+                self.save()
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        finally:
+            chain.on_train_end()
+
+    def _epoch(
+        self,
+        batches: Iterator,
+        config: TrainerConfig,
+        end: int,
+        chain: keras.callbacks.CallbackList,
+    ) -> dict[str, float]:
+        """Steps until `end`; the mean loss of the steps taken."""
+        start, total, logs = self.step, 0.0, {}
+        for step in range(start + 1, end + 1):
+            place = (step - 1) % config.evaluate_every
+            chain.on_train_batch_begin(place)
+            total += self.train_step(next(batches))
+            saves = step % config.checkpoint_every == 0 and step < end
+            if saves or step == end or (step - start) % STEPS_PER_LOSS_READ == 1:
+                logs = {"loss": float(total) / (step - start)}
+                _check_finite(logs["loss"], step)
+            chain.on_train_batch_end(place, logs)
+            if saves:
+                self.save()
+        return logs
+
+
+def _check_finite(loss: float, step: int) -> None:
+    """A loss that is not finite ends the run before it reaches a checkpoint."""
+    if not abs(loss) < float("inf"):
+        raise UserError(
+            f"the loss became {loss} by step {step}: expected a finite number; lower "
+            "optimizer.learning_rate, or look for labels out of range"
+        )
