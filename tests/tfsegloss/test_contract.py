@@ -284,6 +284,25 @@ def test_two_replicas_take_the_step_of_one(make, two_replicas, shards):
     np.testing.assert_allclose(np.concatenate(gradients), expected, atol=1e-7)
 
 
+def test_keras_fit_on_two_replicas_equals_one(make, two_replicas):
+    ids, images = example((4, 12, 12))
+    ids[:2, 1:] = IGNORED
+
+    def weights(strategy):
+        keras.utils.set_random_seed(1)
+        with strategy.scope():
+            inputs = keras.Input((12, 12, CLASSES))
+            x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+            model = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 3, padding="same")(x))
+            model.compile(optimizer=keras.optimizers.SGD(0.1), loss=make())
+        model.fit(images, ids, batch_size=4, epochs=3, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    one, two = weights(tf.distribute.get_strategy()), weights(two_replicas)
+    for ours, theirs in zip(two, one, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 def test_softmax_output_with_from_logits_warns_once(make):
     ids, logits = example()
     with pytest.warns(UserWarning, match="from_logits=True") as caught:

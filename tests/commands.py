@@ -1,0 +1,35 @@
+"""Runs `python -m PACKAGE …` inside the test's process, where TensorFlow has already started."""
+
+import runpy
+import sys
+from dataclasses import dataclass
+
+TINY_RUN = (
+    "--trainer.steps=4",
+    "--trainer.batch_size=2",
+    "--trainer.evaluate_every=2",
+    "--trainer.checkpoint_every=1",
+    "--optimizer.warmup_steps=1",
+    "--input.crop=[48, 64]",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def command(monkeypatch, capfd, package, *arguments):
+    """Runs a command; its exit status and output."""
+    monkeypatch.setattr(sys, "argv", [package, *map(str, arguments)])
+    capfd.readouterr()
+    status = 0
+    try:
+        runpy.run_module(package, run_name="__main__", alter_sys=False)
+    except SystemExit as stop:
+        status = stop.code or 0
+    return Outcome(status, *capfd.readouterr())
