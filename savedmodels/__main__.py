@@ -2,11 +2,10 @@
 
 from train.command_line import Command, main, quiet_tensorflow
 
-quiet_tensorflow()
-
-from savedmodels.evaluate import evaluate, evaluate_parser  # noqa: E402  (see train/__main__.py)
-from savedmodels.export import export, export_parser  # noqa: E402
-from savedmodels.predict import predict, predict_parser  # noqa: E402
+with quiet_tensorflow():
+    from savedmodels.evaluate import evaluate, evaluate_parser
+    from savedmodels.export import export, export_parser
+    from savedmodels.predict import predict, predict_parser
 
 if __name__ == "__main__":
     main(

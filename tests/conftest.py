@@ -32,5 +32,7 @@ def two_replicas():
 def float64():
     """Keras in float64 for one test."""
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -52,6 +53,19 @@ def _fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def quiet_tensorflow() -> None:
-    """Keeps TensorFlow's start-up notes out of the output; call before importing it."""
+@contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Keeps TensorFlow's start-up notes out of the output while it is imported.
+
+    What its C++ part says before its logging has started goes to file descriptor 2 whatever
+    TF_CPP_MIN_LOG_LEVEL is.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    standard_error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+        os.close(nowhere)

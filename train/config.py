@@ -4,6 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
 import tfsegloss
 from tfsegloss import SegmentationLoss
 
@@ -39,11 +47,16 @@ class InputConfig:
         verify: Whether every file is decoded and checked before the first step.
     """
 
-    resolution: float = 1.0
-    crop: tuple[int, int] = (144, 192)
-    scale: tuple[float, float] = (0.75, 1.5)
+    resolution: PositiveFloat = 1.0
+    crop: tuple[PositiveInt, PositiveInt] = (144, 192)
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.3)
     flip: bool = True
     verify: bool = True
+
+    def __post_init__(self):
+        low, high = self.scale
+        if low > high:
+            raise ValueError(f"input.scale must be (low, high), low ≤ high; got {low}, {high}")
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ class ModelConfig:
     backbone: str = "mobilenet_v2"
     output_stride: int = 16
     weights: str | None = None
-    batch_norm_momentum: float = 0.9
+    batch_norm_momentum: ClosedUnitInterval = 0.9
 
 
 @dataclass(frozen=True)
@@ -77,11 +90,11 @@ class OptimizerConfig:
         weight_decay: Share of a kernel taken off per step, times the learning rate.
     """
 
-    learning_rate: float = 0.05
-    warmup_steps: int = 20
-    power: float = 0.9
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    learning_rate: PositiveFloat = 0.1
+    warmup_steps: NonNegativeInt = 20
+    power: NonNegativeFloat = 0.9
+    momentum: ClosedUnitInterval = 0.9
+    weight_decay: NonNegativeFloat = 1e-4
 
 
 @dataclass(frozen=True)
@@ -98,12 +111,12 @@ class TrainerConfig:
         seed: Seed of the weights, of the order of the images and of their augmentation.
     """
 
-    steps: int = 300
-    batch_size: int = 8
-    evaluate_every: int = 100
-    checkpoint_every: int = 50
-    replicas: int | None = None
-    seed: int = 0
+    steps: PositiveInt = 300
+    batch_size: PositiveInt = 8
+    evaluate_every: PositiveInt = 100
+    checkpoint_every: PositiveInt = 50
+    replicas: PositiveInt | None = None
+    seed: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)

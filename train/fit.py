@@ -75,6 +75,11 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
         )
     except ValueError as error:
         raise UserError(f"model: {error}") from None
+    except Exception as error:
+        # What Keras raises where a download fails is no more special than this.
+        if model.weights != "imagenet":
+            raise
+        raise UserError(f"model.weights: no ImageNet weights: {error}") from None
 
 
 def build_optimizer(config: FitConfig) -> keras.optimizers.Optimizer:

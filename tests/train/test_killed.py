@@ -81,7 +81,9 @@ def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
         [*command, *TINY_RUN], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert outcome.returncode == 2
-    assert "steps: 4" in outcome.stderr
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("python -m train: error: ")
+    assert "steps: 4" in line
     assert sorted(path.name for path in run.rglob("*")) == before
 
 

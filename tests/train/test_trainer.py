@@ -80,6 +80,7 @@ def assert_two_replicas_equal_one(two_replicas, make_model, data, tmp_path, tole
     two = weights_after_steps(two_replicas, make_model, data, tmp_path / "two")
     np.testing.assert_allclose(two[0], one[0], rtol=tolerance)
     for ours, theirs in zip(two[1], one[1], strict=True):
+        assert ours.dtype == data[0][0].dtype  # float64 where the test says so
         np.testing.assert_allclose(ours, theirs, atol=tolerance)
 
 
