@@ -87,14 +87,16 @@ def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
     assert sorted(path.name for path in run.rglob("*")) == before
 
 
-def test_two_replicas_train_from_the_command_line(scenes_root, tmp_path):
-    command = [sys.executable, "-m", "train", "fit", f"--run={tmp_path}/run", *TINY_RUN]
-    outcome = subprocess.run(
-        [*command, f"--data.root={scenes_root}", "--trainer.replicas=2"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert outcome.returncode == 0, outcome.stderr
-    assert logged(tmp_path / "run")[-1]["step"] == 4
+def test_two_replicas_train_and_resume(scenes_root, tmp_path):
+    for expected in ("Epoch 2/2", f"Resuming {tmp_path}/run at step 4 of 4"):
+        command = [sys.executable, "-m", "train", "fit", f"--run={tmp_path}/run", *TINY_RUN]
+        outcome = subprocess.run(
+            [*command, f"--data.root={scenes_root}", "--trainer.replicas=2"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        assert expected in outcome.stdout
+    assert [line["step"] for line in logged(tmp_path / "run")] == [2, 4]
