@@ -1,7 +1,6 @@
 """A SavedModel on disk with its classes beside it: written whole, loaded by TensorFlow alone."""
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,7 +8,9 @@ import keras
 import tensorflow as tf
 
 from train.errors import UserError
+from train.files import whole_folder
 from train.inference import most_likely, whole_image_logits
+from train.palette import Colour
 
 CLASSES = "classes.json"
 
@@ -28,7 +29,7 @@ class Classes:
 
     dataset: str
     class_names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colours: tuple[Colour, ...]
     activation: str
 
 
@@ -60,13 +61,9 @@ def write(model: keras.Model, resolution: float, classes: Classes, folder: Path)
     archive.add_endpoint(
         "serve", serve, [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")]
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # A sibling, so that the last step is one rename on one file system.
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as unfinished:
-        whole = Path(unfinished) / folder.name
+    with whole_folder(folder) as whole:
         archive.write_out(str(whole), verbose=False)
         (whole / CLASSES).write_text(json.dumps(asdict(classes), indent=1) + "\n")
-        whole.rename(folder)
 
 
 class SavedSegmenter:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
@@ -12,12 +13,11 @@ from rich.table import Table
 from savedmodels.archive import SavedSegmenter
 from savedmodels.pictures import contact_sheet
 from train.command_line import make_parser
-from train.config import DataConfig
 from train.datasets import DATASETS, Dataset
 from train.errors import UserError
 from train.evaluation import Scores
 from train.evaluation import evaluate as score
-from train.run_folder import write_whole
+from train.files import write_whole
 
 SHEET_ROWS = 6
 
@@ -26,7 +26,11 @@ def evaluate_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(description="Score a SavedModel at the labels' size.")
     parser.add_argument("model", type=Path, help="Folder of the SavedModel.")
-    parser.add_class_arguments(DataConfig, "data")
+    names = Literal[tuple(DATASETS)]
+    parser.add_argument(
+        "--data.name", type=names, help="Which dataset; default: the one it was trained on."
+    )
+    parser.add_argument("--data.root", type=Path, help="Its folder; default data/NAME.")
     parser.add_argument("--split", type=str, default="val", help="Which split.")
     parser.add_argument(
         "--output",
@@ -39,11 +43,11 @@ def evaluate_parser() -> ArgumentParser:
 
 def evaluate(values: Namespace) -> None:
     """Scores a SavedModel, prints the table and writes the report."""
-    data = evaluate_parser().instantiate(values).data
-    dataset = DATASETS[data.name]
     segmenter = SavedSegmenter(values.model)
+    dataset = DATASETS[values.data.name or segmenter.classes.dataset]
     _check_classes(segmenter, dataset)
-    samples = dataset.samples(data.folder, values.split)
+    samples = dataset.samples(values.split, values.data.root)
+    values.output.mkdir(parents=True, exist_ok=True)
     shown = set(np.linspace(0, len(samples) - 1, SHEET_ROWS).astype(int).tolist())
     rows = []
     with Progress(transient=True) as progress:
@@ -56,8 +60,9 @@ def evaluate(values: Namespace) -> None:
 
         scores = score(segmenter.classify, samples, dataset, observe)
     Console().print(table(scores, f"{values.model} on {dataset.name} {values.split}"))
-    values.output.mkdir(parents=True, exist_ok=True)
-    write_whole(values.output / "metrics.json", json.dumps(scores.as_json(), indent=1) + "\n")
+    what = {"model": str(values.model), "dataset": dataset.name, "split": values.split}
+    metrics = json.dumps({**what, **scores.as_json()}, indent=1)
+    write_whole(values.output / "metrics.json", metrics + "\n")
     sheet = contact_sheet(rows, dataset.class_names, dataset.colours)
     sheet.save(values.output / "contact_sheet.png")
     print(f"Report: {values.output}/metrics.json, {values.output}/contact_sheet.png")

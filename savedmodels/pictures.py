@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from train.datasets import IGNORED
+from train.palette import IGNORED, Colour, colour_table
 
-Colour = tuple[int, int, int]
 IGNORED_COLOUR = (255, 255, 255)
 MARGIN = 8
 
@@ -15,13 +14,13 @@ MARGIN = 8
 def palette_image(ids: np.ndarray, colours: Sequence[Colour]) -> Image.Image:
     """Ids uint8 `[H, W]` as a palette picture: its indices are the ids."""
     picture = Image.fromarray(ids)
-    picture.putpalette(_table(colours).tobytes())
+    picture.putpalette(colour_table(colours, IGNORED_COLOUR).tobytes())
     return picture
 
 
 def colourise(ids: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
     """Ids `[H, W]` in their colours, uint8 `[H, W, 3]`; ignored pixels are white."""
-    return _table(colours)[ids]
+    return colour_table(colours, IGNORED_COLOUR)[ids]
 
 
 def overlay(image: np.ndarray, ids: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
@@ -75,14 +74,6 @@ def contact_sheet(
         font = ImageFont.load_default(size=12)
         draw.text((MARGIN + j * width, 3), title, fill="black", font=font)
     return picture
-
-
-def _table(colours: Sequence[Colour]) -> np.ndarray:
-    """RGB of each of 256 ids."""
-    table = np.zeros([256, 3], np.uint8)
-    table[: len(colours)] = colours
-    table[IGNORED] = IGNORED_COLOUR
-    return table
 
 
 def _flow(

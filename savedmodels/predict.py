@@ -24,24 +24,36 @@ def predict_parser() -> ArgumentParser:
 
 
 def predict(values: Namespace) -> None:
-    """Writes NAME.png (palette, index = class) and NAME_overlay.png for each image."""
-    _check_names(values.images)
-    images = [_read(path) for path in values.images]
+    """Writes NAME.png (palette, index = class) and NAME_overlay.png for each image.
+
+    Raises:
+        UserError: An image cannot be read, or two pictures would have the same name.
+    """
+    outputs = _outputs(values.images, values.output)
+    for path in values.images:
+        _read(path)  # all of them before the first picture is written
     segmenter = SavedSegmenter(values.model)
     values.output.mkdir(parents=True, exist_ok=True)
     names, colours = segmenter.classes.class_names, segmenter.classes.colours
-    for path, image in track([*zip(values.images, images, strict=True)], "segmenting"):
+    for path, (palette_path, overlay_path) in track([*outputs.items()], "segmenting"):
+        image = _read(path)
         ids = np.asarray(segmenter.classify(image[tf.newaxis])[0])
-        palette_image(ids, colours).save(values.output / f"{path.stem}.png")
-        picture = with_legend(overlay(image.numpy(), ids, colours), names, colours)
-        picture.save(values.output / f"{path.stem}_overlay.png")
-    print(f"{len(images)} palette PNGs and overlays: {values.output}")
+        palette_image(ids, colours).save(palette_path)
+        with_legend(overlay(image.numpy(), ids, colours), names, colours).save(overlay_path)
+    print(f"{len(outputs)} palette PNGs and overlays: {values.output}")
 
 
-def _check_names(paths: list[Path]) -> None:
-    twice = [stem for stem, count in Counter(path.stem for path in paths).items() if count > 1]
-    if twice:
-        raise UserError(f"images must have different names; more than one: {', '.join(twice)}")
+def _outputs(images: list[Path], folder: Path) -> dict[Path, tuple[Path, Path]]:
+    """The two pictures of each image; no two are the same file, and none is an image."""
+    outputs = {
+        path: (folder / f"{path.stem}.png", folder / f"{path.stem}_overlay.png") for path in images
+    }
+    uses = Counter(path.resolve() for path in images)
+    uses.update(output.resolve() for pair in outputs.values() for output in pair)
+    twice = [str(path) for path, count in uses.items() if count > 1]
+    if twice or len(outputs) < len(images):
+        raise UserError(f"written twice, or over an image: {', '.join(twice)}; rename the images")
+    return outputs
 
 
 def _read(path: Path) -> tf.Tensor:

@@ -33,3 +33,12 @@ def command(monkeypatch, capfd, package, *arguments):
     except SystemExit as stop:
         status = stop.code or 0
     return Outcome(status, *capfd.readouterr())
+
+
+def assert_one_line(outcome, *parts):
+    """The command ended with status 2 and one line on standard error that names all parts."""
+    assert outcome.status == 2
+    (line,) = outcome.err.strip().splitlines()
+    assert line.startswith("python -m ")
+    for part in parts:
+        assert str(part) in line

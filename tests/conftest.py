@@ -3,10 +3,15 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The tests compare numbers that GPUs round differently, in several processes at once: the CPU, for
+# the processes they start too. Only the test of the GPU itself asks for it again.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 import keras
 import pytest
 import tensorflow as tf
+
+from train import scenes
 
 REPLICAS = ("CPU:0", "CPU:1")
 
@@ -36,3 +41,11 @@ def float64():
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def scenes_root(tmp_path_factory):
+    """A small dataset of scenes on disk."""
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    scenes.write(root, train=6, val=3, height=48, width=64)
+    return root

@@ -1,6 +1,7 @@
 """Imports run one way: tfsegloss, models → train → savedmodels; public API only; no cycles."""
 
 import ast
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -12,6 +13,11 @@ MAY_IMPORT = {
     "models": {"models"},
     "train": {"train", "tfsegloss", "models"},
     "savedmodels": {"savedmodels", "train", "tfsegloss", "models"},
+}
+# What the wheel depends on; matplotlib is imported inside the functions that draw.
+LIBRARIES = {
+    "tfsegloss": {"tensorflow", "keras", "numpy"},
+    "models": {"tensorflow", "keras", "numpy"},
 }
 PRIVATE = ("keras.src", "tensorflow.python")
 
@@ -39,6 +45,13 @@ def test_no_arrow_backwards_and_no_private_api(folder):
             assert not name.startswith(PRIVATE), f"{path} imports {name}"
             top = name.split(".")[0]
             assert top not in MAY_IMPORT or top in MAY_IMPORT[folder], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("folder", LIBRARIES)
+def test_no_other_dependency(folder):
+    allowed = LIBRARIES[folder] | {folder} | sys.stdlib_module_names
+    for path in (ROOT / folder).rglob("*.py"):
+        assert {name.split(".")[0] for name in imports(path)} <= allowed, path
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)

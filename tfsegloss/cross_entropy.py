@@ -6,8 +6,9 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import labels
-from tfsegloss.base import PixelLoss, check_range
+from tfsegloss.checks import check_range
 from tfsegloss.labels import Targets
+from tfsegloss.pixel_loss import PixelLoss
 from tfsegloss.pooling import Pooling
 
 

@@ -3,7 +3,8 @@
 The rules for ignored pixels and for ids out of range live here alone.
 """
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -23,11 +24,15 @@ class Targets(NamedTuple):
 
 def normalize_ignore_class(ignore_class: int | Sequence[int] | None) -> int | list[int] | None:
     """The option `ignore_class` as an int, a list of ints or None."""
-    if ignore_class is None or isinstance(ignore_class, int):
-        return ignore_class
     try:
-        return [int(i) for i in ignore_class]
-    except (TypeError, ValueError):
+        if ignore_class is None:
+            return None
+        if isinstance(ignore_class, str):
+            raise TypeError
+        if isinstance(ignore_class, Iterable):
+            return [operator.index(i) for i in ignore_class]
+        return operator.index(ignore_class)
+    except TypeError:
         raise ValueError(
             "`ignore_class` must be an int, a sequence of ints or None. "
             f"Received: ignore_class={ignore_class!r}"

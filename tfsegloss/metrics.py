@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import labels
-from tfsegloss.base import check_at_least
+from tfsegloss.checks import check_at_least
 
 
 def confusion_matrix(
@@ -19,25 +19,36 @@ def confusion_matrix(
     """Counts of pixels by true class (row) and predicted class (column).
 
     Args:
-        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, classes).
+        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, classes), or dense targets
+            `[B, H, W, classes]`, of which the largest counts.
         predicted: Predicted ids `[B, H, W]` in [0, classes).
         classes: C; 1 means binary, with the ids 0 and 1.
         ignore_class: Id or ids that are not counted; None: every pixel counts.
 
     Returns:
-        int64 `[C, C]`, `[2, 2]` for one class.
+        float64 `[C, C]`, `[2, 2]` for one class; exact up to 2⁵³ pixels. NaN under XLA, which
+        drops assertions, where a true id is out of range.
 
     Raises:
         ValueError: A true id is out of range (see `labels.encode`).
+
+    Example:
+
+    >>> confusion_matrix([[[0, 1, 255]]], [[[0, 0, 1]]], classes=2).numpy().tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
     """
-    y_true = tf.convert_to_tensor(y_true)
-    targets = labels.encode(y_true, classes, ignore_class=ignore_class)
+    targets = labels.encode(tf.convert_to_tensor(y_true), classes, ignore_class=ignore_class)
+    ids = targets.ids
+    if ids is None:
+        ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
     side = max(classes, 2)
-    cells = targets.ids * side + tf.cast(predicted, tf.int32)
-    cells = tf.where(targets.valid, cells, side**2)  # one more bin, for what is not counted
-    bins = side**2 + 1
-    counts = tf.math.bincount(cells, minlength=bins, maxlength=bins, dtype=tf.int64)
-    return tf.reshape(counts[:-1], [side, side])
+    cells = ids * side + tf.cast(predicted, tf.int32)
+    cells = tf.where(targets.valid, cells, -1)  # which a segment sum leaves out
+    ones = tf.ones_like(cells, tf.float64)
+    # Not tf.math.bincount, which XLA compiles for constants only.
+    counts = tf.math.unsorted_segment_sum(ones, cells, side**2)
+    counts = tf.where(targets.in_range, counts, tf.constant(float("nan"), tf.float64))
+    return tf.reshape(counts, [side, side])
 
 
 def iou_per_class(matrix: tf.Tensor) -> tf.Tensor:
@@ -119,11 +130,13 @@ class MeanIoU(keras.metrics.Metric):
             shape=(side, side), initializer="zeros", dtype="float64", name="confusion_matrix"
         )
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+    def update_state(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: None = None
+    ) -> None:
         """Adds a batch.
 
         Args:
-            y_true: Ids `[B, H, W]` or `[B, H, W, 1]`.
+            y_true: Ids `[B, H, W]` or `[B, H, W, 1]`, or one-hot targets `[B, H, W, C]`.
             y_pred: Logits or probabilities `[B, H, W, C]`.
             sample_weight: Refused: pixels are counted.
         """
@@ -141,7 +154,7 @@ class MeanIoU(keras.metrics.Metric):
         else:
             predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
         counts = confusion_matrix(y_true, predicted, self.classes, ignore_class=self.ignore_class)
-        self.matrix.assign_add(tf.cast(counts, tf.float64))
+        self.matrix.assign_add(counts)
 
     def result(self) -> tf.Tensor:
         """The mean over the classes that occur; NaN if none does."""

@@ -6,13 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import labels, replicas
-from tfsegloss.base import (
-    SegmentationLoss,
-    check_at_least,
-    check_choice,
-    check_positive,
-    check_range,
-)
+from tfsegloss.base import SegmentationLoss
+from tfsegloss.checks import check_at_least, check_choice, check_positive, check_range
 from tfsegloss.cross_entropy import sigmoid_cross_entropy
 from tfsegloss.labels import Targets
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from train.config import InputConfig
-from train.datasets import IGNORED
+from train.palette import IGNORED
 
 # Mid-grey: what the networks' normalisation makes about 0 of.
 PADDING = 127.5

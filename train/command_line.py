@@ -38,7 +38,7 @@ def main(program: str, description: str, commands: Mapping[str, Command]) -> Non
     try:
         values = parser.parse_args()
         commands[values.subcommand].run(values[values.subcommand])
-    except (UserError, ArgumentError) as error:
+    except (UserError, ArgumentError, OSError) as error:
         _fail(f"python -m {program}: error: {_one_line(error)}", 2)
     except KeyboardInterrupt:
         _fail("interrupted", 130)

@@ -10,10 +10,14 @@ from jsonargparse.typing import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    restricted_number_type,
 )
 
 import tfsegloss
 from tfsegloss import SegmentationLoss
+
+# What NumPy's generators take.
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 
 
 @dataclass(frozen=True)
@@ -22,16 +26,11 @@ class DataConfig:
 
     Args:
         name: Name of the dataset; see `train.datasets`.
-        root: Its folder; default `data/NAME`.
+        root: Its folder; default `data/NAME`, where the scenes are written when they are missing.
     """
 
     name: Literal["scenes", "camvid"] = "scenes"
     root: Path | None = None
-
-    @property
-    def folder(self) -> Path:
-        """The dataset's folder."""
-        return self.root or Path("data") / self.name
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class InputConfig:
     Args:
         resolution: Factor by which images are resized for the network, in training and after; the
             prediction is resized back and scored at the labels' size.
-        crop: Height and width of the training crops, in the network's pixels.
-        scale: Range of the random scale, on top of `resolution`.
+        crop: Height and width of the training crops in the network's pixels, like [180, 240].
+        scale: Range of the random scale, on top of `resolution`, like [0.5, 2.0].
         flip: Whether half of the images are mirrored.
         verify: Whether every file is decoded and checked before the first step.
     """
@@ -71,9 +70,9 @@ class ModelConfig:
         batch_norm_momentum: Share of the old statistics kept at each step.
     """
 
-    name: str = "deeplab_v3_plus"
-    backbone: str = "mobilenet_v2"
-    output_stride: int = 16
+    name: Literal["deeplab_v3_plus"] = "deeplab_v3_plus"
+    backbone: Literal["mobilenet_v2", "resnet50", "resnet101"] = "mobilenet_v2"
+    output_stride: Literal[8, 16, 32] = 16
     weights: str | None = None
     batch_norm_momentum: ClosedUnitInterval = 0.9
 
@@ -102,7 +101,7 @@ class TrainerConfig:
     """The loop.
 
     Args:
-        steps: Number of optimizer steps.
+        steps: Number of optimizer steps, over which the learning rate falls to 0.
         batch_size: Images per step, over all replicas.
         evaluate_every: Steps between evaluations on the validation split.
         checkpoint_every: Steps between checkpoints.
@@ -116,7 +115,7 @@ class TrainerConfig:
     evaluate_every: PositiveInt = 100
     checkpoint_every: PositiveInt = 50
     replicas: PositiveInt | None = None
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class FitConfig:
         data: Which dataset.
         input: How images reach the network.
         model: Which network.
-        loss: The loss, a class of tfsegloss with its options.
+        loss: The loss, a class of tfsegloss; `--loss.help CLASS` lists its options.
         optimizer: How the weights follow the gradient.
         trainer: The loop.
     """

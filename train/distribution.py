@@ -9,20 +9,21 @@ def choose_strategy(replicas: int | None = None) -> tf.distribute.Strategy:
     """The strategy for this machine; call it before TensorFlow has touched a device.
 
     Args:
-        replicas: Devices to train on. None: all GPUs, else the CPU. More than one without a GPU:
-            the CPU is split into logical devices, which shows that distribution is right, not fast.
+        replicas: Devices to train on, at least 1. None: all GPUs, else the CPU. More than one
+            without a GPU: the CPU is split into logical devices, which shows that distribution is
+            right, not fast.
 
     Returns:
         `MirroredStrategy` over several devices, TensorFlow's default strategy on one.
 
     Raises:
-        UserError: There are fewer GPUs than replicas.
+        UserError: There are GPUs, but fewer than replicas.
     """
     gpus = tf.config.list_physical_devices("GPU")
     count = replicas if replicas is not None else max(len(gpus), 1)
-    if count < 1 or (gpus and count > len(gpus)):
+    if gpus and count > len(gpus):
         raise UserError(
-            f"trainer.replicas must be in 1 to {len(gpus) or 'any'}, the GPUs found; got {count}"
+            f"trainer.replicas must be at most {len(gpus)}, the GPUs found; got {count}"
         )
     if count == 1:
         return tf.distribute.get_strategy()

@@ -1,5 +1,6 @@
 """The one evaluation: whole images, original label size, one confusion matrix."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfsegloss import metrics
-from train.datasets import IGNORED, Dataset, Sample
+from train.datasets import Dataset, Sample
+from train.palette import IGNORED
 from train.reading import name_fault, read_all
 
 # From images uint8 [1, H, W, 3] to class ids uint8 [1, H, W].
@@ -23,7 +25,7 @@ class Scores:
     Classes absent from both truth and prediction have no IoU and are left out of the mean.
 
     Args:
-        matrix: int64 `[C, C]`, rows the truth.
+        matrix: `[C, C]`, rows the truth.
         class_names: Names of the classes.
         images: Number of images counted.
     """
@@ -46,17 +48,21 @@ class Scores:
     def iou(self) -> dict[str, float | None]:
         """IoU by class name; None for an absent class."""
         values = metrics.iou_per_class(self.matrix).numpy().tolist()
-        values = [None if np.isnan(value) else value for value in values]
-        return dict(zip(self.class_names, values, strict=True))
+        return dict(zip(self.class_names, map(defined, values), strict=True))
 
     def as_json(self) -> dict:
-        """As `metrics.json` and `metrics.jsonl` hold it."""
+        """As `metrics.json` holds it; None is what is not defined."""
         return {
-            "mean_iou": self.mean_iou,
-            "pixel_accuracy": self.pixel_accuracy,
+            "mean_iou": defined(self.mean_iou),
+            "pixel_accuracy": defined(self.pixel_accuracy),
             "iou": self.iou,
             "images": self.images,
         }
+
+
+def defined(value: float) -> float | None:
+    """The value, or None, JSON's null, for NaN, which JSON does not have."""
+    return None if math.isnan(value) else value
 
 
 def evaluate(
@@ -76,7 +82,7 @@ def evaluate(
     Raises:
         UserError: A file is wrong; it is named.
     """
-    matrix = np.zeros([dataset.classes] * 2, np.int64)
+    matrix = np.zeros([dataset.classes] * 2)
     try:
         for number, (image, ids) in enumerate(read_all(samples, dataset).prefetch(2)):
             predicted = classify(image[tf.newaxis])[0]

@@ -8,6 +8,7 @@ import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 
 import models
+from tfsegloss import SegmentationLoss
 from train import run_folder
 from train.command_line import make_parser
 from train.config import FitConfig
@@ -16,6 +17,7 @@ from train.distribution import choose_strategy
 from train.errors import UserError
 from train.evaluation import evaluate
 from train.inference import most_likely, whole_image_logits
+from train.palette import IGNORED
 from train.pipeline import training_stream
 from train.reading import name_fault, verify
 from train.run_folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
@@ -123,16 +125,16 @@ def fit(values: Namespace) -> None:
     dataset = DATASETS[config.data.name]
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
-    train, val = (dataset.samples(config.data.folder, split) for split in ("train", "val"))
+    _check_loss(config.loss, dataset.classes)
+    train, val = (dataset.samples(split, config.data.root) for split in ("train", "val"))
     if config.input.verify:
         verify([*train, *val], dataset)
     keras.utils.set_random_seed(config.trainer.seed)
     with strategy.scope():
         model, optimizer = build_model(config, dataset), build_optimizer(config)
-        run_folder.claim(config.run, fit_parser().dump(values, skip_none=False))
+        run_folder.claim(config.run, fit_parser().dump(values, skip_unset=False))
         trainer = Trainer(strategy, model, config.loss, optimizer, config.run / CHECKPOINTS)
-    if trainer.restore():
-        print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
+    _announce(trainer, config, resuming=trainer.restore())
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def classify(images: tf.Tensor) -> tf.Tensor:
@@ -168,3 +170,23 @@ def _check_batch_size(config: FitConfig, replicas: int) -> None:
             f"trainer.batch_size must be a multiple of the {replicas} replicas, "
             f"got {config.trainer.batch_size}"
         )
+
+
+def _check_loss(loss: SegmentationLoss, classes: int) -> None:
+    """Tries the loss on two pixels, one of them ignored."""
+    if not loss.from_logits:
+        raise UserError("loss.from_logits must be true: the networks give logits")
+    try:
+        value = loss(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, classes]))
+    except (ValueError, NotImplementedError, AttributeError) as error:
+        raise UserError(f"loss: {error}") from None
+    if value.shape.rank:
+        raise UserError(f"loss.reduction must give one number; got {loss.reduction!r}")
+
+
+def _announce(trainer: Trainer, config: FitConfig, *, resuming: bool) -> None:
+    devices = trainer.strategy.num_replicas_in_sync
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    print(f"Training {config.run} on {devices} {kind}{'s' if devices > 1 else ''}")
+    if resuming:
+        print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from train.datasets import IGNORED, Dataset, Sample
+from train.datasets import Dataset, Sample
 from train.errors import UserError
+from train.palette import IGNORED
 
 # Bytes of a PNG's header: bits per channel, and what the channels are.
 PNG_DEPTH, PNG_COLOUR_TYPE = 24, 25

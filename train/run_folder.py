@@ -1,12 +1,14 @@
 """The folder of a run: config.yaml, checkpoints, tensorboard, metrics.jsonl."""
 
 import json
-import os
 from pathlib import Path
 
 import keras
+import yaml
 
 from train.errors import UserError
+from train.evaluation import defined
+from train.files import write_whole
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -33,20 +35,23 @@ def claim(run: Path, config: str) -> None:
 
 
 def _check_same(path: Path, config: str) -> None:
-    before, now = path.read_text().splitlines(), config.splitlines()
-    changed = [line.strip() for line in now if line not in before]
-    changed += [f"not {line.strip()}" for line in before if line not in now]
+    before, now = _flat(yaml.safe_load(path.read_text())), _flat(yaml.safe_load(config))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         raise UserError(
-            f"{path} is of another run: {'; '.join(changed)}; choose another --run to start anew"
+            f"{path} is of another run: "
+            + "; ".join(f"{key}: {before.get(key)}, now {now.get(key)}" for key in changed)
+            + "; choose another --run, or remove it"
         )
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that it is never seen half-written."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+def _flat(config: dict, prefix: str = "") -> dict[str, object]:
+    """A configuration as dotted keys, without where it is."""
+    flat = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return {key: value for key, value in flat.items() if key != "run"}
 
 
 class MetricsFile(keras.callbacks.Callback):
@@ -61,15 +66,20 @@ class MetricsFile(keras.callbacks.Callback):
         super().__init__()
         self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        kept = [line for line in lines if _step(line) <= step]
         write_whole(path, "".join(f"{line}\n" for line in kept))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Appends the logs with the step they were taken at."""
-        line = {"step": int(self.model.optimizer.iterations.numpy()), **logs}
+        step = int(self.model.optimizer.iterations.numpy())
+        values = {key: defined(float(value)) for key, value in logs.items()}
         with self.path.open("a") as file:
-            file.write(json.dumps({key: _plain(value) for key, value in line.items()}) + "\n")
+            file.write(json.dumps({"step": step, **values}) + "\n")
 
 
-def _plain(value: object) -> object:
-    return value if isinstance(value, (int, dict)) else float(value)
+def _step(line: str) -> float:
+    """The step of a line; infinite where a killed process did not finish it."""
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return float("inf")

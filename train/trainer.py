@@ -1,5 +1,6 @@
 """The training loop: steps on all replicas, checkpoints, evaluation, callbacks."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -70,7 +71,14 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Writes a checkpoint, named by the step."""
+        """Writes a checkpoint, named by the step.
+
+        Raises:
+            UserError: A weight is not finite; the checkpoints before stay the last ones.
+        """
+        finite = [tf.reduce_all(tf.math.is_finite(v)) for v in self.model.trainable_variables]
+        if not tf.reduce_all(finite):
+            raise UserError(_not_finite("a weight", self.step))
         self._checkpoints.save(checkpoint_number=self.step)
 
     @tf.function
@@ -103,9 +111,11 @@ class Trainer:
             callbacks: Keras callbacks; the progress bar is added.
 
         Raises:
-            UserError: The loss is not finite.
+            UserError: The loss or a weight is not finite.
         """
         every = config.evaluate_every
+        if self.step >= config.steps:
+            return
         chain = keras.callbacks.CallbackList(
             callbacks,
             add_progbar=True,
@@ -122,7 +132,6 @@ class Trainer:
                 logs = self._epoch(batches, config, min((epoch + 1) * every, config.steps), chain)
                 scores = evaluate()
                 logs |= {
-                    "learning_rate": self.learning_rate,
                     "val_mean_iou": scores.mean_iou,
                     "val_pixel_accuracy": scores.pixel_accuracy,
                 }
@@ -130,7 +139,9 @@ class Trainer:
                 # After the evaluation: who resumes from here has its scores on record.
                 self.save()
         except KeyboardInterrupt:
-            self.save()
+            # Not at an epoch's end: its evaluation has yet to be put on record.
+            if self.step % every and self.step < config.steps:
+                self.save()
             raise
         finally:
             chain.on_train_end()
@@ -142,26 +153,26 @@ class Trainer:
         end: int,
         chain: keras.callbacks.CallbackList,
     ) -> dict[str, float]:
-        """Steps until `end`; the mean loss of the steps taken."""
+        """Steps until `end`; the mean loss of the steps taken, and the last learning rate."""
         start, total, logs = self.step, 0.0, {}
         for step in range(start + 1, end + 1):
             place = (step - 1) % config.evaluate_every
             chain.on_train_batch_begin(place)
+            learning_rate = self.learning_rate if step == end else None
             total += self.train_step(next(batches))
             saves = step % config.checkpoint_every == 0 and step < end
             if saves or step == end or (step - start) % STEPS_PER_LOSS_READ == 1:
                 logs = {"loss": float(total) / (step - start)}
-                _check_finite(logs["loss"], step)
+                if not math.isfinite(logs["loss"]):
+                    raise UserError(_not_finite("the loss", step))
             chain.on_train_batch_end(place, logs)
             if saves:
                 self.save()
-        return logs
+        return {**logs, "learning_rate": learning_rate}
 
 
-def _check_finite(loss: float, step: int) -> None:
-    """A loss that is not finite ends the run before it reaches a checkpoint."""
-    if not abs(loss) < float("inf"):
-        raise UserError(
-            f"the loss became {loss} by step {step}: expected a finite number; lower "
-            "optimizer.learning_rate, or look for labels out of range"
-        )
+def _not_finite(what: str, step: int) -> str:
+    return (
+        f"{what} is not finite at step {step}: expected a finite number; lower "
+        "optimizer.learning_rate, or look for labels out of range"
+    )

@@ -2,14 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.commands import TINY_RUN, command
-from train import scenes
+from tests.commands import TINY_RUN, assert_one_line, command
 from train.datasets import SCENES
 from train.evaluation import evaluate
 from train.fit import load_trained
@@ -17,20 +18,15 @@ from train.inference import most_likely, whole_image_logits
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "scenes"
-    scenes.write(root, train=4, val=3, height=48, width=64)
-    return root
-
-
-@pytest.fixture(scope="module")
-def job(root, tmp_path_factory):
-    """A run at reduced resolution, trained and exported."""
+def job(scenes_root, tmp_path_factory):
+    """A run at reduced resolution, trained until it tells classes apart, and exported."""
     folder = tmp_path_factory.mktemp("job")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        fit = ["fit", f"--run={folder}/run", f"--data.root={root}", *TINY_RUN]
+        fit = ["fit", f"--run={folder}/run", f"--data.root={scenes_root}", *TINY_RUN]
+        long_enough = ["--trainer.steps=40", "--trainer.evaluate_every=20"]
+        reduced = ["--input.resolution=0.75", "--model.batch_norm_momentum=0.7"]
         capture = _NoCapture()
-        command(monkeypatch, capture, "train", *fit, "--input.resolution=0.75")
+        command(monkeypatch, capture, "train", *fit, *long_enough, *reduced)
         export = ["export", f"{folder}/run", f"--output={folder}/model"]
         command(monkeypatch, capture, "savedmodels", *export)
     return folder
@@ -51,28 +47,38 @@ def savedmodels(monkeypatch, capfd):
 def test_a_run_folder_holds_everything(job):
     run = job / "run"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4]
+    assert [line["step"] for line in lines] == [20, 40]
     assert {"loss", "learning_rate", "val_mean_iou", "val_pixel_accuracy"} <= set(lines[0])
     assert "region_size: 3" in (run / "config.yaml").read_text()
-    assert (run / "checkpoints" / "ckpt-4.index").exists()
+    assert (run / "checkpoints" / "ckpt-40.index").exists()
     assert list((run / "tensorboard").rglob("events*"))
 
 
-def test_training_export_and_checkpoint_agree_on_the_score(job, root, savedmodels, tmp_path):
+def test_training_export_and_checkpoint_agree_on_the_score(job, scenes_root, savedmodels, tmp_path):
     logged = json.loads((job / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     outcome = savedmodels(
-        "evaluate", job / "model", f"--data.root={root}", f"--output={tmp_path}/report"
+        "evaluate", job / "model", f"--data.root={scenes_root}", f"--output={tmp_path}/report"
     )
     assert outcome.status == 0
     scored = json.loads((tmp_path / "report" / "metrics.json").read_text())
     config, dataset, model = load_trained(job / "run")
+    samples = dataset.samples("val", scenes_root)
+    predicted = []
     loaded = evaluate(
         lambda images: most_likely(whole_image_logits(model, images, config.input.resolution)),
-        dataset.samples(root, "val"),
+        samples,
         dataset,
+        lambda *sample: predicted.append(sample[-1]),
     )
     assert abs(scored["mean_iou"] - logged["val_mean_iou"]) <= 1e-5
     assert abs(loaded.mean_iou - logged["val_mean_iou"]) <= 1e-5
+    # The agreement says something only of a model that answers more than one class.
+    assert len(np.unique(predicted)) >= 4
+    segmenter = tf.saved_model.load(str(job / "model"))
+    for sample, expected in zip(samples, predicted, strict=True):
+        pixels = tf.io.decode_image(tf.io.read_file(str(sample.image)))
+        np.testing.assert_array_equal(segmenter.serve(pixels[tf.newaxis])["classes"][0], expected)
+    assert (scored["dataset"], scored["split"]) == ("scenes", "val")
     assert scored["images"] == 3
     assert list(scored["iou"]) == list(SCENES.class_names)
     for name in SCENES.class_names:
@@ -98,8 +104,8 @@ def test_the_saved_model_takes_any_size_and_batch(job):
     assert "serving_default" in model.signatures
 
 
-def test_predictions_are_palette_pictures_and_overlays(job, root, savedmodels, tmp_path):
-    image = root / "JPEGImages" / "scene_000004.jpg"
+def test_predictions_are_palette_pictures_and_overlays(job, scenes_root, savedmodels, tmp_path):
+    image = scenes_root / "JPEGImages" / "scene_000007.jpg"
     other = Image.new("RGB", (31, 17), "red")
     other.save(tmp_path / "other.png")
     outcome = savedmodels(
@@ -109,19 +115,12 @@ def test_predictions_are_palette_pictures_and_overlays(job, root, savedmodels, t
     model = tf.saved_model.load(str(job / "model"))
     pixels = tf.io.decode_image(tf.io.read_file(str(image)))
     classes = model.serve(pixels[tf.newaxis])["classes"]
-    palette = Image.open(tmp_path / "out" / "scene_000004.png")
+    palette = Image.open(tmp_path / "out" / "scene_000007.png")
     assert palette.mode == "P"
     assert tuple(palette.getpalette()[:33]) == sum(SCENES.colours, ())
     np.testing.assert_array_equal(np.asarray(palette), classes[0])
     assert Image.open(tmp_path / "out" / "other.png").size == (31, 17)
-    assert Image.open(tmp_path / "out" / "scene_000004_overlay.png").width == 64
-
-
-def assert_one_line(outcome, *parts):
-    assert outcome.status == 2
-    (line,) = outcome.err.strip().splitlines()
-    for part in parts:
-        assert str(part) in line
+    assert Image.open(tmp_path / "out" / "scene_000007_overlay.png").width == 64
 
 
 def test_export_refuses_what_is_no_run_and_what_exists(job, savedmodels, tmp_path):
@@ -135,19 +134,70 @@ def test_export_refuses_what_is_no_run_and_what_exists(job, savedmodels, tmp_pat
     assert not (tmp_path / "model").exists()
 
 
-def test_evaluate_refuses_what_is_no_model_and_other_classes(job, root, savedmodels, tmp_path):
+def test_evaluate_refuses_what_is_no_model_and_other_classes(
+    job, scenes_root, savedmodels, tmp_path
+):
     report = f"--output={tmp_path}/report"
-    outcome = savedmodels("evaluate", tmp_path, f"--data.root={root}", report)
+    outcome = savedmodels("evaluate", tmp_path, f"--data.root={scenes_root}", report)
     assert_one_line(outcome, tmp_path, "no exported model")
     other = shutil.copytree(job / "model", tmp_path / "other")
     fields = json.loads((other / "classes.json").read_text())
     fields["class_names"][0] = "heaven"
     (other / "classes.json").write_text(json.dumps(fields))
-    outcome = savedmodels("evaluate", other, f"--data.root={root}", report)
+    outcome = savedmodels("evaluate", other, f"--data.root={scenes_root}", report)
     assert_one_line(outcome, "heaven", "sky")
-    outcome = savedmodels("evaluate", job / "model", f"--data.root={root}", "--split=test", report)
+    outcome = savedmodels(
+        "evaluate", job / "model", f"--data.root={scenes_root}", "--split=test", report
+    )
     assert_one_line(outcome, "train, val", "test")
     assert not (tmp_path / "report").exists()
+
+
+def test_evaluate_names_a_broken_file_and_leaves_no_scores(job, scenes_root, savedmodels, tmp_path):
+    root = shutil.copytree(scenes_root, tmp_path / "broken")
+    labels = root / "SegmentationClass" / "scene_000007.png"
+    labels.write_bytes(labels.read_bytes()[:-40])
+    report = tmp_path / "report"
+    outcome = savedmodels("evaluate", job / "model", f"--data.root={root}", f"--output={report}")
+    assert_one_line(outcome, labels, "cannot be decoded")
+    assert not list(report.iterdir())
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    outcome = savedmodels("evaluate", job / "model", f"--data.root={root}", f"--output={taken}")
+    assert_one_line(outcome, taken)
+    assert taken.read_text() == "mine"
+
+
+def test_predict_never_writes_over_an_image(job, savedmodels, tmp_path):
+    names = [tmp_path / name for name in ("x.png", "x_overlay.png")]
+    for path in names:
+        Image.new("RGB", (8, 8), "red").save(path)
+    before = [path.read_bytes() for path in names]
+    outcome = savedmodels("predict", job / "model", names[0], f"--output={tmp_path}")
+    assert_one_line(outcome, names[0])
+    outcome = savedmodels("predict", job / "model", *names, f"--output={tmp_path}/out")
+    assert_one_line(outcome, "out/x_overlay.png")
+    assert [path.read_bytes() for path in names] == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_saved_model_needs_none_of_this_code(job, tmp_path):
+    script = (
+        "import sys, tensorflow as tf\n"
+        f"outputs = tf.saved_model.load({str(job / 'model')!r}).serve("
+        "tf.zeros([1, 20, 30, 3], tf.uint8))\n"
+        "assert outputs['classes'].shape == (1, 20, 30)\n"
+        "assert not {'tfsegloss', 'models', 'train', 'savedmodels'} & set(sys.modules)\n"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-I", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
 
 
 def test_predict_refuses_images_it_cannot_read_or_name(job, savedmodels, tmp_path):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfsegloss
+
 from .losses import CLASSES, LOSSES, example, value_and_gradient
 
 IGNORED = 255
@@ -218,6 +220,13 @@ def test_wrong_shapes_are_named(make, ids_shape, logits_shape, message):
         make()(np.zeros(ids_shape, np.int32), np.zeros(logits_shape, np.float32))
 
 
+def test_different_sizes_are_named_where_shapes_are_dynamic(make):
+    signature = [tf.TensorSpec([None] * 3, tf.int32), tf.TensorSpec([None] * 3 + [3], tf.float32)]
+    step = tf.function(lambda ids, logits: make()(ids, logits), input_signature=signature)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="resize the logits"):
+        step(np.zeros([1, 8, 8], np.int32), np.zeros([1, 4, 4, 3], np.float32))
+
+
 def test_one_class_is_for_sigmoids(make):
     ids = np.array([[[0, 1, 255]]])
     logits = np.zeros([1, 1, 3, 1], np.float32)
@@ -255,6 +264,19 @@ def test_compile_fit_save_load(make, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.evaluate(images, ids, verbose=0) == model.evaluate(images, ids, verbose=0)
+
+
+def test_compiled_fit_with_the_metric(make):
+    """What `fit` does by default on a GPU."""
+    inputs = keras.Input((12, 12, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 3, padding="same")(inputs))
+    metric = tfsegloss.MeanIoU(classes=CLASSES)
+    model.compile(optimizer="sgd", loss=make(), metrics=[metric], jit_compile=True)
+    ids, images = example((2, 12, 12))
+    model.fit(images, ids, verbose=0)
+    scores = model.evaluate(images, ids, verbose=0, return_dict=True)
+    np.testing.assert_allclose(scores["loss"], make()(ids, model(images)), rtol=1e-4)
+    assert 0 < scores["mean_iou"] < 1
 
 
 @pytest.mark.parametrize("shards", [(2, 2), (3, 1)], ids=["equal", "unequal last shard"])

@@ -106,7 +106,8 @@ def test_weight_zero_is_not_ignored(loss, function, oracle):
     [
         ({"label_smoothing": 1.5}, r"`label_smoothing` must be in \[0, 1\].*1.5"),
         ({"class_weights": [1.0, -1.0]}, "`class_weights` must be finite and ≥ 0"),
-        ({"ignore_class": "void"}, "`ignore_class` must be an int"),
+        ({"ignore_class": "255"}, "`ignore_class` must be an int.*'255'"),
+        ({"ignore_class": 25.5}, "`ignore_class` must be an int.*25.5"),
         ({"reduction": "median"}, "reduction=median"),
     ],
 )

@@ -24,6 +24,8 @@ def test_counts_of_pixels(compiled):
     ids, logits = example()
     predicted = logits.argmax(-1)
     expected = count_by_hand(ids, predicted, CLASSES)
+    dense = np.where(ids[..., None] == 255, 0, np.eye(CLASSES, dtype=np.float32)[ids % 255])
+    np.testing.assert_array_equal(confusion_matrix(dense, predicted, CLASSES), expected)
     count = tf.function(confusion_matrix, jit_compile=compiled)
     np.testing.assert_array_equal(confusion_matrix(ids, predicted, CLASSES), expected)
     np.testing.assert_array_equal(count(ids, predicted, CLASSES), expected)
@@ -102,6 +104,14 @@ def test_more_pixels_than_float32_counts():
     metric.matrix.assign([[2.0**24, 0], [0, 0]])
     metric.update_state(np.zeros([1, 1, 1], int), np.array([[[[1.0, 0.0]]]]))
     assert metric.matrix.numpy()[0, 0] == 2**24 + 1
+
+
+def test_an_id_out_of_range_is_no_background():
+    ids, predicted = np.full([1, 2, 2], 7), np.zeros([1, 2, 2], int)
+    with pytest.raises(ValueError, match="7"):
+        confusion_matrix(ids, predicted, CLASSES)
+    compiled = tf.function(confusion_matrix, jit_compile=True)
+    assert np.isnan(compiled(ids, predicted, CLASSES)).all()
 
 
 def test_bad_input_is_named():

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from train.datasets import IGNORED, SCENES, Sample
+from train.datasets import SCENES, Sample
 from train.errors import UserError
 from train.evaluation import evaluate
+from train.palette import IGNORED
 
 
 @pytest.fixture

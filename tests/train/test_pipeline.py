@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from train.augmentation import augment, resize
 from train.config import InputConfig
-from train.datasets import IGNORED, SCENES
+from train.datasets import SCENES
+from train.palette import IGNORED
 from train.pipeline import training_stream
 
 CONFIG = InputConfig(crop=(24, 32), scale=(0.5, 2.0))

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from train.datasets import CAMVID, IGNORED, SCENES, Sample
+from train.datasets import CAMVID, SCENES, Sample
 from train.errors import UserError
+from train.palette import IGNORED, colour_table
 from train.reading import DataError, decode_labels, read_all, verify
 
 IDS = np.random.default_rng(0).integers(0, 11, [9, 7]).astype(np.uint8)
@@ -21,11 +22,8 @@ def png(picture, **options):
     return buffer.getvalue()
 
 
-def colour_table(dataset):
-    table = np.zeros([256, 3], np.uint8)
-    table[: dataset.classes] = dataset.colours
-    table[IGNORED] = dataset.ignored_colours[0]
-    return table
+def colours_of(dataset):
+    return colour_table(dataset.colours, dataset.ignored_colours[0])
 
 
 def palette(ids, table):
@@ -40,8 +38,8 @@ def in_graph(contents, dataset):
 
 FLAVOURS = {
     "grey": lambda dataset: png(Image.fromarray(IDS)),
-    "palette": lambda dataset: png(palette(IDS, colour_table(dataset))),
-    "rgb": lambda dataset: png(Image.fromarray(colour_table(dataset)[IDS])),
+    "palette": lambda dataset: png(palette(IDS, colours_of(dataset))),
+    "rgb": lambda dataset: png(Image.fromarray(colours_of(dataset)[IDS])),
     "interlaced": lambda dataset: png(Image.fromarray(IDS), interlace=1),
 }
 
@@ -57,7 +55,7 @@ def test_every_flavour_gives_the_same_ids(flavour, dataset, graph):
 
 def test_a_small_palette_of_few_bits():
     ids = np.arange(4, dtype=np.uint8).reshape(2, 2)
-    picture = palette(ids, colour_table(SCENES)[:4])
+    picture = palette(ids, colours_of(SCENES)[:4])
     np.testing.assert_array_equal(decode_labels(png(picture, bits=2), SCENES), ids)
 
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from train import scenes
+from train.palette import IGNORED
 from train.scenes import files
 from train.scenes.render import label
 
@@ -48,7 +49,7 @@ def test_seed_decides_every_byte():
 
 
 def test_labels_are_classes_or_ignored(sample):
-    assert set(np.unique(sample[1])) == {*range(CLASSES), scenes.IGNORED}
+    assert set(np.unique(sample[1])) == {*range(CLASSES), IGNORED}
 
 
 @pytest.mark.parametrize(
@@ -83,14 +84,14 @@ def test_class_shares_have_a_long_tail(sample):
 def test_different_classes_never_touch(sample):
     for labels in sample[1]:
         for one, two in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
-            known = (one != scenes.IGNORED) & (two != scenes.IGNORED)
+            known = (one != IGNORED) & (two != IGNORED)
             assert np.array_equal(one[known], two[known])
 
 
 def test_contour_is_one_pixel_wide_and_outside_the_nearer_object():
     numbers = np.zeros((6, 7), np.uint8)
     numbers[2:4, 2:5] = 1
-    void = scenes.IGNORED
+    void = IGNORED
     assert label(numbers, [4, 8]).tolist() == [
         [4, 4, 4, 4, 4, 4, 4],
         [4, 4, void, void, void, 4, 4],
@@ -102,11 +103,11 @@ def test_contour_is_one_pixel_wide_and_outside_the_nearer_object():
 
 
 def test_objects_of_one_class_are_parted():
-    assert label(np.array([[0, 0, 1, 1]]), [8, 8]).tolist() == [[8, scenes.IGNORED, 8, 8]]
+    assert label(np.array([[0, 0, 1, 1]]), [8, 8]).tolist() == [[8, IGNORED, 8, 8]]
 
 
 def test_most_pixels_count(sample):
-    assert 0.03 < (sample[1] == scenes.IGNORED).mean() < 0.09
+    assert 0.03 < (sample[1] == IGNORED).mean() < 0.09
 
 
 def _bins(images):
@@ -124,12 +125,12 @@ def _mean_iou(labels, answers):
 def test_colour_alone_does_not_tell_the_classes(sample, unseen):
     """The most frequent class of each colour, learnt on one sample, scored on another."""
     images, labels = sample
-    known = labels != scenes.IGNORED
+    known = labels != IGNORED
     pairs = _bins(images)[known] * CLASSES + labels[known]
     counts = np.bincount(pairs, minlength=COLOUR_LEVELS**3 * CLASSES)
     best = counts.reshape(-1, CLASSES).argmax(axis=1)
     images, labels = unseen
-    known = labels != scenes.IGNORED
+    known = labels != IGNORED
     score = _mean_iou(labels[known].astype(np.int64), best[_bins(images)[known]])
     assert 1.0 / CLASSES < score < 0.3
 
@@ -167,7 +168,7 @@ def test_palette_shows_the_class_colours(written):
         assert stored.mode == "P"
         palette = np.reshape(stored.getpalette(), (-1, 3))
     assert np.array_equal(palette[:CLASSES], scenes.COLOURS)
-    assert tuple(palette[scenes.IGNORED]) == scenes.IGNORED_COLOUR
+    assert tuple(palette[IGNORED]) == scenes.IGNORED_COLOUR
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

@@ -10,9 +10,9 @@ import tensorflow as tf
 import models
 import tfsegloss
 from train.config import TrainerConfig
-from train.datasets import IGNORED
 from train.errors import UserError
 from train.evaluation import Scores
+from train.palette import IGNORED
 from train.run_folder import MetricsFile, claim
 from train.schedules import PolynomialWithWarmup
 from train.trainer import Trainer
@@ -130,6 +130,10 @@ def run(folder, data, stop_after=None, steps=8):
     return trainer, recorder
 
 
+def logged(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
 def test_a_crashed_run_resumes_as_if_it_had_not(tmp_path):
     data = list(batches(8))
     whole, _ = run(tmp_path / "whole", data)
@@ -141,8 +145,7 @@ def test_a_crashed_run_resumes_as_if_it_had_not(tmp_path):
     assert resumed.learning_rate == whole.learning_rate == 0
     for ours, theirs in zip(resumed.model.weights, whole.model.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    lines = (tmp_path / "crashed" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [4, 8]
+    assert [line["step"] for line in logged(tmp_path / "crashed")] == [4, 8]
 
 
 def test_the_real_model_is_restored_whole(tmp_path):
@@ -164,7 +167,7 @@ def test_the_real_model_is_restored_whole(tmp_path):
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path):
     images, ids = next(batches(1))
     data = [(images, ids)] * 2 + [(images * np.nan, ids)] * 6
-    with pytest.raises(UserError, match="the loss became nan by step 3"):
+    with pytest.raises(UserError, match="the loss is not finite at step 3"):
         run(tmp_path, data)
     trainer, _ = run(tmp_path, [(images, ids)] * 8)
     assert all(np.isfinite(weight).all() for weight in map(np.asarray, trainer.model.weights))
@@ -183,6 +186,57 @@ def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path, monkeypatch):
     again = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
     assert again.restore()
     assert again.step == 2
+
+
+def test_interrupted_in_an_evaluation_evaluates_again(tmp_path):
+    data = list(batches(8))
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path, steps=8)
+    config = TrainerConfig(steps=8, evaluate_every=4, checkpoint_every=3)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(iter(data), config, interrupted, [])
+    run(tmp_path, data)
+    assert [line["step"] for line in logged(tmp_path)] == [4, 8]
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    data = list(batches(6))
+    run(tmp_path, data, steps=6)  # the last epoch is shorter than the others
+    before = logged(tmp_path)
+    assert [line["step"] for line in before] == [4, 6]
+    run(tmp_path, data, steps=6)
+    assert logged(tmp_path) == before
+
+
+def test_the_logged_learning_rate_is_the_last_steps(tmp_path):
+    run(tmp_path, list(batches(8)))
+    schedule = PolynomialWithWarmup(0.05, steps=8, warmup_steps=2)
+    expected = [float(schedule(3)), float(schedule(7))]
+    np.testing.assert_allclose([line["learning_rate"] for line in logged(tmp_path)], expected)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
+    trainer.save()
+    kernel = trainer.model.trainable_variables[0]
+    kernel.assign(kernel * np.nan)
+    with pytest.raises(UserError, match="a weight is not finite"):
+        trainer.save()
+    assert trainer.restore()
+    assert np.isfinite(trainer.model.trainable_variables[0]).all()
+
+
+def test_a_line_that_was_not_finished_and_scores_that_are_not_defined(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
+    callback = MetricsFile(path, step=1)
+    callback.set_model(trainer.model)
+    callback.on_epoch_end(0, {"val_mean_iou": float("nan")})
+    assert logged(tmp_path) == [{"step": 1}, {"step": 0, "val_mean_iou": None}]
 
 
 def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):
@@ -204,7 +258,9 @@ def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):
 
 
 def test_a_folder_belongs_to_one_configuration(tmp_path):
-    claim(tmp_path / "run", "steps: 10\nseed: 0\n")
-    claim(tmp_path / "run", "steps: 10\nseed: 0\n")
-    with pytest.raises(UserError, match="steps: 20; not steps: 10"):
-        claim(tmp_path / "run", "steps: 20\nseed: 0\n")
+    claim(tmp_path / "run", "run: a\ntrainer:\n  steps: 10\n  crop: [1, 2]\n")
+    claim(tmp_path / "run", "run: ./a\ntrainer: {crop: [1, 2], steps: 10}\n")
+    with pytest.raises(UserError, match="trainer.steps: 10, now 20; choose another --run"):
+        claim(tmp_path / "run", "trainer:\n  steps: 20\n  crop: [1, 2]\n")
+    with pytest.raises(UserError, match=r"trainer.crop: \[1, 2\], now \[2, 1\]"):
+        claim(tmp_path / "run", "trainer:\n  steps: 10\n  crop: [2, 1]\n")

@@ -1,7 +1,5 @@
 """The camera, the light, and the two pictures a scene is painted into."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -28,6 +28,5 @@ COLOURS = (
     (64, 64, 0),
     (0, 128, 192),
 )
-IGNORED = 255
 # The colour VOC shows ignored pixels in.
 IGNORED_COLOUR = (224, 224, 192)

@@ -1,14 +1,12 @@
 """Scenes on disk, in the layout of PASCAL VOC."""
 
-from __future__ import annotations
-
-import tempfile
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from train.scenes.classes import COLOURS, IGNORED, IGNORED_COLOUR
+from train.files import whole_folder
+from train.palette import colour_table
+from train.scenes.classes import COLOURS, IGNORED_COLOUR
 from train.scenes.render import render
 
 
@@ -32,21 +30,14 @@ def write(
     Raises:
         OSError: if `root` holds something already.
     """
-    root = Path(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    # A sibling, so that the last step is one rename on one file system.
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
-        unfinished = Path(folder) / root.name
-        _write_splits(unfinished, {"train": train, "val": val}, (height, width), seed)
-        unfinished.rename(root)
+    with whole_folder(Path(root)) as folder:
+        _write_splits(folder, {"train": train, "val": val}, (height, width), seed)
 
 
 def _write_splits(root: Path, counts: dict[str, int], size: tuple[int, int], seed: int) -> None:
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(COLOURS)] = COLOURS
-    palette[IGNORED] = IGNORED_COLOUR
+    palette = colour_table(COLOURS, IGNORED_COLOUR).tobytes()
     for split, count in counts.items():
         names = []
         for _ in range(count):
@@ -54,7 +45,7 @@ def _write_splits(root: Path, counts: dict[str, int], size: tuple[int, int], see
             image, labels = render(seed, *size)
             Image.fromarray(image).save(root / "JPEGImages" / f"{names[-1]}.jpg", quality=90)
             indexed = Image.fromarray(labels)
-            indexed.putpalette(palette.tobytes())
+            indexed.putpalette(palette)
             indexed.save(root / "SegmentationClass" / f"{names[-1]}.png")
             seed += 1
         lines = "".join(f"{name}\n" for name in names)

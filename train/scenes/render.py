@@ -7,14 +7,12 @@ The same seed gives the same bytes on every machine: only the generator's `rando
 and sums and products, decide a pixel. `normal` or `exp` may differ in the last bit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 
+from train.palette import IGNORED
 from train.scenes.canvas import OVERSAMPLING, Camera, Canvas, Light, between
-from train.scenes.classes import IGNORED
 from train.scenes.setting import Street, paint_backdrop, paint_ground, paint_shadows, paint_sky
 from train.scenes.street import plan
 

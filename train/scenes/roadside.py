@@ -3,8 +3,6 @@
 A thing stands at its place and draws its looks from the generator. Lengths are in metres.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from train.scenes.canvas import (

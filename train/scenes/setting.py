@@ -1,7 +1,5 @@
 """What every street has: sky, skyline, ground, markings and shadows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

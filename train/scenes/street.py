@@ -1,7 +1,5 @@
 """What stands in a street, and where."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

@@ -1,0 +1,86 @@
+"""Losses that are a pooled map of pixel losses."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfsegloss.base import SegmentationLoss
+from tfsegloss.checks import check_class_weights
+from tfsegloss.labels import Targets
+from tfsegloss.pooling import Mean, Pooling
+
+
+class PixelLoss(SegmentationLoss):
+    """Base of the losses that are a pooled map of pixel losses.
+
+    Args:
+        from_logits: See `SegmentationLoss`.
+        ignore_class: See `SegmentationLoss`.
+        class_weights: C weights ≥ 0 that multiply the pixel losses by the pixel's class; the
+            divisor stays the number of valid pixels. None: all 1.
+        pooling: How the map becomes one number per image; None: `Mean()`.
+        reduction: See `SegmentationLoss`.
+        name: See `SegmentationLoss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool = True,
+        ignore_class: int | Sequence[int] | None = 255,
+        class_weights: Sequence[float] | None = None,
+        pooling: Pooling | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(
+            from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
+        )
+        self.class_weights = check_class_weights(class_weights)
+        self.pooling = Mean() if pooling is None else pooling
+
+    def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
+        """The map of pixel losses `[B, H, W]`, whatever it holds at ignored pixels."""
+        raise NotImplementedError
+
+    def terms(
+        self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """The pooled pixel losses."""
+        losses = self.pixel_losses(targets, logits)  # [B, H, W]
+        if self.class_weights is not None:
+            losses *= _weights_by_class(self.class_weights, targets, logits)
+        if pixel_weights is not None:
+            losses *= pixel_weights
+        losses = tf.where(targets.valid, losses, 0)
+        return {"pixels": self.pooling(losses, targets.valid)}
+
+    def get_config(self) -> dict:
+        """All options, the pooling serialized."""
+        pooling = keras.saving.serialize_keras_object(self.pooling)
+        return {**super().get_config(), "pooling": pooling}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "PixelLoss":
+        """The loss with these options."""
+        pooling = keras.saving.deserialize_keras_object(config["pooling"])
+        return cls(**{**config, "pooling": pooling})
+
+
+def _weights_by_class(weights: list[float], targets: Targets, logits: tf.Tensor) -> tf.Tensor:
+    """Weight of each pixel `[B, H, W]`: of its class; without any class 1; soft ones mixed."""
+    classes = logits.shape[-1]
+    if len(weights) != classes:
+        raise ValueError(
+            f"`class_weights` must hold {classes} numbers, one per class of `y_pred`. "
+            f"Received: {len(weights)}"
+        )
+    if targets.ids is not None:
+        # One class: ids 0 are the background, which has no weight of its own.
+        return tf.gather(
+            tf.constant([1.0, *weights] if classes == 1 else weights, logits.dtype), targets.ids
+        )
+    shares = tf.cast(targets.dense, logits.dtype)
+    none = tf.nn.relu(1 - tf.reduce_sum(shares, axis=-1))
+    return tf.linalg.matvec(shares, tf.constant(weights, logits.dtype)) + none
