@@ -19,12 +19,12 @@ def aspp(
     """Look at features at several scales at once: 1x1, dilated 3x3 and image pooling, side by side.
 
     Args:
-        x: features `(batch, height, width, features)`.
-        channels: of every branch and of the result.
-        rates: dilation of each 3x3 branch. May be empty.
-        separable: whether the 3x3 branches are depthwise separable.
-        dropout: rate, in [0, 1), behind the projection.
-        momentum: of the batch normalisation, in [0, 1).
+        x: Features `(batch, height, width, features)`.
+        channels: Of every branch and of the result.
+        rates: Dilation of each 3x3 branch. May be empty.
+        separable: Whether the 3x3 branches are depthwise separable.
+        dropout: Rate, in [0, 1), behind the projection.
+        momentum: Of the batch normalisation, in [0, 1).
 
     Returns:
         Features `(batch, height, width, channels)`. All layers' names begin with "aspp".

@@ -15,10 +15,10 @@ class Backbone:
     """What has to be known about a network of keras.applications.
 
     Attributes:
-        constructor: the function of keras.applications.
-        normalization: arguments of `layers.PixelNormalization`, those the weights were trained
+        constructor: The function of keras.applications.
+        normalization: Arguments of `layers.PixelNormalization`, those the weights were trained
             with.
-        levels: names of the layers whose outputs stand for strides 2, 4, 8, 16 and 32.
+        levels: Names of the layers whose outputs stand for strides 2, 4, 8, 16 and 32.
     """
 
     constructor: Callable[..., keras.Model]
@@ -80,10 +80,10 @@ def build_backbone(
     """Build a backbone at an output stride, with synchronised batch normalisation.
 
     Args:
-        name: a key of `BACKBONES`.
+        name: A key of `BACKBONES`.
         output_stride: 8, 16 or 32, see `dilate`.
         weights: None for random ones, "imagenet" for those that keras.applications downloads.
-        batch_norm_momentum: in [0, 1). The epsilon stays the network's own.
+        batch_norm_momentum: In [0, 1). The epsilon stays the network's own.
 
     Returns:
         A model named "backbone" from normalised images `(batch, height, width, 3)` to a list of
@@ -120,8 +120,8 @@ def feature_maps(backbone: keras.Model, images: keras.KerasTensor) -> dict[int, 
     """Call a backbone, and key its feature maps by their stride.
 
     Args:
-        backbone: a model of `build_backbone`.
-        images: normalised images `(batch, height, width, 3)`, a tensor or a Keras tensor.
+        backbone: A model of `build_backbone`.
+        images: Normalised images `(batch, height, width, 3)`, a tensor or a Keras tensor.
 
     Returns:
         `{2: …, 4: …, …, output_stride: …}`, each `(batch, height/stride, width/stride, channels)`.

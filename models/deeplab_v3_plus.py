@@ -44,19 +44,19 @@ def deeplab_v3_plus(
 
     Args:
         backbone: "mobilenet_v2", "resnet50" or "resnet101".
-        classes: number of classes C, at least 1.
+        classes: Number of classes C, at least 1.
         output_stride: 8, 16 or 32: of the features that ASPP sees.
-        weights: of the backbone: None for random ones, "imagenet" for those of keras.applications.
-        batch_norm_momentum: in [0, 1), of every batch normalisation. After n steps a share of
+        weights: Of the backbone: None for random ones, "imagenet" for those of keras.applications.
+        batch_norm_momentum: In [0, 1), of every batch normalisation. After n steps a share of
             momentum**n of the statistics is still their start: 0.99 wants runs of 500 steps and
             more, 0.9 suits shorter ones, keras.applications' 0.999 needs thousands.
-        channels: width of ASPP and decoder. None takes 256, the paper's, with a ResNet, and
+        channels: Width of ASPP and decoder. None takes 256, the paper's, with a ResNet, and
             a quarter of it with MobileNetV2, whose own features would otherwise be a small part of
             the network's cost.
-        separable: whether the 3x3 convolutions of ASPP and decoder are depthwise separable. None
+        separable: Whether the 3x3 convolutions of ASPP and decoder are depthwise separable. None
             means yes with MobileNetV2, no with a ResNet. The paper has both.
-        atrous_rates: of ASPP's 3x3 branches at output stride 16; halved at 32, doubled at 8.
-        dropout: rate behind ASPP, in [0, 1).
+        atrous_rates: Of ASPP's 3x3 branches at output stride 16; halved at 32, doubled at 8.
+        dropout: Rate behind ASPP, in [0, 1).
 
     Returns:
         A functional model from RGB values 0–255 `(batch, height, width, 3)`, any size, to logits

@@ -35,7 +35,7 @@ def dilate(backbone: keras.Model, output_stride: int) -> keras.Model:
     for images whose sides are multiples of 32.
 
     Args:
-        backbone: a functional model made of 2-D convolutions and poolings with an input of
+        backbone: A functional model made of 2-D convolutions and poolings with an input of
             `(batch, None, None, channels)`, overall stride 32.
         output_stride: 8, 16 or 32. 32 gives a plain copy.
 
@@ -64,8 +64,8 @@ def clone_with(model: keras.Model, edits: Edits) -> keras.Model:
     """Copy a functional model and its weights, with some layers' configurations changed.
 
     Args:
-        model: a functional model.
-        edits: per layer name, the entries of `get_config()` to replace. They must leave the shapes
+        model: A functional model.
+        edits: Per layer name, the entries of `get_config()` to replace. They must leave the shapes
             of the weights alone.
 
     Returns:
@@ -84,7 +84,7 @@ def dilation_edits(backbone: keras.Model, output_stride: int) -> Edits:
     """List the configuration changes that bring `backbone` to `output_stride`.
 
     Args:
-        backbone: see `dilate`.
+        backbone: See `dilate`.
         output_stride: 8, 16 or 32.
 
     Returns:

@@ -28,12 +28,12 @@ def conv_block(
     """Convolution, batch normalisation, ReLU.
 
     Args:
-        x: features `(batch, height, width, channels)`.
-        filters: number of output channels.
-        side: side of the kernel, odd.
-        momentum: of the batch normalisation, in [0, 1).
-        name: prefix of the three layers' names.
-        rate: dilation.
+        x: Features `(batch, height, width, channels)`.
+        filters: Number of output channels.
+        side: Side of the kernel, odd.
+        momentum: Of the batch normalisation, in [0, 1).
+        name: Prefix of the three layers' names.
+        rate: Dilation.
 
     Returns:
         Features `(batch, height, width, filters)`.
@@ -81,9 +81,9 @@ class PixelNormalization(keras.layers.Layer):
     """RGB values 0–255 to what a backbone was trained on: `scale * channels + offset`.
 
     Args:
-        scale: factor of every channel.
-        offset: three summands, in the order of the output's channels.
-        bgr: whether the output's channels are blue, green, red.
+        scale: Factor of every channel.
+        offset: Three summands, in the order of the output's channels.
+        bgr: Whether the output's channels are blue, green, red.
 
     Returns:
         `(batch, height, width, 3)` in float32 (float64 where Keras runs in float64): bfloat16
@@ -130,7 +130,7 @@ class PadToMultiple(keras.layers.Layer):
     """Append zeros at the bottom and at the right until both sides are multiples of `multiple`.
 
     Args:
-        multiple: positive integer.
+        multiple: Positive integer.
 
     Returns:
         `(batch, ⌈height/multiple⌉·multiple, ⌈width/multiple⌉·multiple, channels)`.

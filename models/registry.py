@@ -27,16 +27,16 @@ def build(
     """Build a segmentation network.
 
     Args:
-        architecture: a key of `ARCHITECTURES`.
-        backbone: a key of `BACKBONES`.
-        classes: number of classes C, at least 1.
+        architecture: A key of `ARCHITECTURES`.
+        backbone: A key of `BACKBONES`.
+        classes: Number of classes C, at least 1.
         output_stride: 8, 16 or 32. Weights fit all three.
         weights: None for random ones; "imagenet" for a backbone with the weights that
             keras.applications downloads; or a path of the weights of a whole network that was built
             with the same `architecture`, `backbone`, `classes` and `options`, saved by
             `model.save("….keras")` or `model.save_weights("….weights.h5")`.
-        batch_norm_momentum: in [0, 1), of every batch normalisation.
-        **options: the architecture's own, see its function.
+        batch_norm_momentum: In [0, 1), of every batch normalisation.
+        **options: The architecture's own, see its function.
 
     Returns:
         A functional model from RGB values 0–255 `(batch, height, width, 3)`, any size, to logits

@@ -82,18 +82,30 @@ class Trainer:
         self._checkpoints.save(checkpoint_number=self.step)
 
     @tf.function
-    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """One step on a (distributed) batch; the loss of the global batch `[]`."""
-        losses = self.strategy.run(self._replica_step, args=batch)
-        # Keras' losses divide by the number of replicas: their sum is the global batch's loss.
-        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step on a (distributed) batch.
 
-    def _replica_step(self, images: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        Returns:
+            "loss" of the global batch `[]`, and "loss_PART" of each part where it has several.
+        """
+        loss, parts = self.strategy.run(self._replica_step, args=batch)
+        # Keras' losses divide by the number of replicas: their sum is the global batch's loss.
+        values = {"loss": self.strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None)}
+        for name, part in parts.items() if len(parts) > 1 else ():
+            mean = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None)
+            values[f"loss_{name}"] = mean
+        return values
+
+    def _replica_step(
+        self, images: tf.Tensor, ids: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            loss = self.loss(ids, self.model(images, training=True))
+            logits = self.model(images, training=True)
+            loss = self.loss(ids, logits)
         self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return loss
+        # Costs nothing: TensorFlow merges the nodes that the loss and its parts have in common.
+        return loss, self.loss.parts(ids, logits)
 
     def fit(
         self,
@@ -153,16 +165,17 @@ class Trainer:
         end: int,
         chain: keras.callbacks.CallbackList,
     ) -> dict[str, float]:
-        """Steps until `end`; the mean loss of the steps taken, and the last learning rate."""
-        start, total, logs = self.step, 0.0, {}
+        """Steps until `end`; the mean losses of the steps taken, and the last learning rate."""
+        start, totals, logs = self.step, {}, {}
         for step in range(start + 1, end + 1):
             place = (step - 1) % config.evaluate_every
             chain.on_train_batch_begin(place)
             learning_rate = self.learning_rate if step == end else None
-            total += self.train_step(next(batches))
+            for name, value in self.train_step(next(batches)).items():
+                totals[name] = totals.get(name, 0.0) + value
             saves = step % config.checkpoint_every == 0 and step < end
             if saves or step == end or (step - start) % STEPS_PER_LOSS_READ == 1:
-                logs = {"loss": float(total) / (step - start)}
+                logs = {name: float(total) / (step - start) for name, total in totals.items()}
                 if not math.isfinite(logs["loss"]):
                     raise UserError(_not_finite("the loss", step))
             chain.on_train_batch_end(place, logs)

@@ -69,7 +69,7 @@ def weights_after_steps(strategy, make_model, data, folder):
         output_signature=tuple(tf.TensorSpec(x.shape, x.dtype) for x in data[0]),
     )
     losses = [
-        float(trainer.train_step(batch))
+        float(trainer.train_step(batch)["loss"])
         for batch in strategy.experimental_distribute_dataset(dataset)
     ]
     return losses, [weight.numpy() for weight in trainer.model.weights]
@@ -93,6 +93,25 @@ def test_two_replicas_equal_one_in_float32(two_replicas, tmp_path):
 def test_two_replicas_equal_one_on_the_real_model_in_float64(two_replicas, tmp_path, float64):
     data = list(batches(5, size=64, dtype=np.float64))
     assert_two_replicas_equal_one(two_replicas, deeplab_without_dropout, data, tmp_path, 1e-6)
+
+
+def test_parts_are_those_of_the_global_batch(two_replicas, tmp_path):
+    data = tf.data.Dataset.from_tensors(next(batches(1)))
+    values = {}
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        trainer = make_trainer(strategy, two_convolutions, tmp_path)
+        (batch,) = strategy.experimental_distribute_dataset(data)
+        values[strategy] = {k: float(v) for k, v in trainer.train_step(batch).items()}
+    one, two = values.values()
+    assert set(one) == {"loss", "loss_cross_entropy", "loss_region"}
+    assert one == pytest.approx(two, rel=1e-5)
+    assert one["loss"] == pytest.approx((one["loss_cross_entropy"] + one["loss_region"]) / 2)
+
+
+def test_a_loss_of_one_part_is_logged_once(tmp_path):
+    loss = tfsegloss.SoftmaxCrossEntropy()
+    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path, loss)
+    assert set(trainer.train_step(next(batches(1)))) == {"loss"}
 
 
 def scores():
@@ -157,7 +176,8 @@ def test_the_real_model_is_restored_whole(tmp_path):
     assert again.restore()
     assert again.step == 1
     assert again.learning_rate == trainer.learning_rate
-    assert float(again.train_step(data[1])) == float(trainer.train_step(data[1]))
+    ours, theirs = (t.train_step(data[1])["loss"] for t in (again, trainer))
+    assert float(ours) == float(theirs)
     for ours, theirs in zip(again.model.weights, trainer.model.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     for ours, theirs in zip(again.optimizer.variables, trainer.optimizer.variables, strict=True):

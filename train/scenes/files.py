@@ -22,10 +22,10 @@ def write(
     """Write a dataset of scenes in the layout of PASCAL VOC, all of it or nothing.
 
     Args:
-        root: the folder to make; it must not exist yet.
-        train, val: how many scenes each split gets.
-        height, width: their size in pixels.
-        seed: the number of the first scene; the others follow.
+        root: The folder to make; it must not exist yet.
+        train, val: How many scenes each split gets.
+        height, width: Their size in pixels.
+        seed: The number of the first scene; the others follow.
 
     Raises:
         OSError: if `root` holds something already.

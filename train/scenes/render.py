@@ -24,8 +24,8 @@ def render(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Render one scene.
 
     Args:
-        seed: the scene's number.
-        height, width: the size in pixels.
+        seed: The scene's number.
+        height, width: The size in pixels.
 
     Returns:
         the image, uint8 [height, width, 3], and the labels, uint8 [height, width]: the index of the
@@ -70,8 +70,8 @@ def label(numbers: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     Taking the contour from the object behind keeps thin things at their full width.
 
     Args:
-        numbers: the object at each pixel [height, width], numbered from far to near.
-        classes: the class of each object.
+        numbers: The object at each pixel [height, width], numbered from far to near.
+        classes: The class of each object.
     """
     labels = np.array(classes, np.uint8)[numbers]
     behind = np.zeros(numbers.shape, bool)
