@@ -81,10 +81,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def call(self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor) -> tf.Tensor:
         """One value per image `[B]`, such that their mean over the global batch is the formula."""
-        targets, logits, pixel_weights = self._prepare(y_true, y_pred)
-        value = self.combine(self.terms(targets, logits, pixel_weights))
-        # XLA drops assertions: labels out of range must not go unnoticed there either.
-        return tf.where(targets.in_range, value, tf.constant(float("nan"), value.dtype))
+        return self.combine(self._terms(y_true, y_pred))
 
     def parts(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
@@ -99,15 +96,27 @@ class SegmentationLoss(keras.losses.Loss):
         Returns:
             Scalars by name.
         """
-        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
-        if sample_weight is not None:
-            y_true = (y_true, tf.convert_to_tensor(sample_weight))
-        terms = self.terms(*self._prepare(y_true, y_pred))
+        # The conversion of Keras' own `__call__`: in one graph with a call all nodes are the same,
+        # and TensorFlow computes them once.
+        given = (y_true, y_pred, *(() if sample_weight is None else (sample_weight,)))
+        y_true, y_pred, *weights = (
+            keras.ops.convert_to_tensor(value, dtype=self.dtype) for value in given
+        )
+        terms = self._terms((y_true, *weights) if weights else y_true, y_pred)
         return {name: tf.reduce_mean(value) for name, value in terms.items()}
 
     def get_config(self) -> dict:
         """All options, by the names of the constructor's arguments."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def _terms(
+        self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The terms, NaN where labels are out of range and XLA has dropped the assertion."""
+        targets, logits, pixel_weights = self._prepare(y_true, y_pred)
+        nan = tf.constant(float("nan"), logits.dtype)
+        terms = self.terms(targets, logits, pixel_weights)
+        return {name: tf.where(targets.in_range, value, nan) for name, value in terms.items()}
 
     def _prepare(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
