@@ -185,8 +185,8 @@ def test_predict_never_writes_over_an_image(job, savedmodels, tmp_path):
 def test_the_saved_model_needs_none_of_this_code(job, tmp_path):
     script = (
         "import sys, tensorflow as tf\n"
-        f"outputs = tf.saved_model.load({str(job / 'model')!r}).serve("
-        "tf.zeros([1, 20, 30, 3], tf.uint8))\n"
+        f"model = tf.saved_model.load({str(job / 'model')!r})\n"
+        "outputs = model.serve(tf.zeros([1, 20, 30, 3], tf.uint8))\n"
         "assert outputs['classes'].shape == (1, 20, 30)\n"
         "assert not {'tfsegloss', 'models', 'train', 'savedmodels'} & set(sys.modules)\n"
     )
