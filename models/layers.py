@@ -163,8 +163,17 @@ class PadToMultiple(keras.layers.Layer):
         return {**super().get_config(), "multiple": self.multiple}
 
 
+class _SizedLike(keras.layers.Layer):
+    """Called on `[features, like]`; the result has the sides of `like`."""
+
+    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
+        """Take the sides of the second input."""
+        features, like = input_shape
+        return (features[0], like[1], like[2], features[3])
+
+
 @keras.saving.register_keras_serializable(package="tfsegloss_models")
-class ResizeLike(keras.layers.Layer):
+class ResizeLike(_SizedLike):
     """Resize features bilinearly, by centres of pixels, to the size of other features.
 
     Called on `[features, like]`.
@@ -184,14 +193,9 @@ class ResizeLike(keras.layers.Layer):
         resized.set_shape(self.compute_output_shape([features.shape, like.shape]))
         return tf.cast(resized, features.dtype)
 
-    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
-        """Take the sides of the second input."""
-        features, like = input_shape
-        return (features[0], like[1], like[2], features[3])
-
 
 @keras.saving.register_keras_serializable(package="tfsegloss_models")
-class CropLike(keras.layers.Layer):
+class CropLike(_SizedLike):
     """Keep the top left part of features that has the size of other features.
 
     Called on `[features, like]`; undoes `PadToMultiple`.
@@ -211,8 +215,3 @@ class CropLike(keras.layers.Layer):
         cropped = features[:, : sides[0], : sides[1]]
         cropped.set_shape(self.compute_output_shape([features.shape, like.shape]))
         return cropped
-
-    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
-        """Take the sides of the second input."""
-        features, like = input_shape
-        return (features[0], like[1], like[2], features[3])

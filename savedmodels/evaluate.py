@@ -47,7 +47,8 @@ def evaluate(values: Namespace) -> None:
     dataset = DATASETS[values.data.name or segmenter.classes.dataset]
     _check_classes(segmenter, dataset)
     samples = dataset.samples(values.split, values.data.root)
-    values.output.mkdir(parents=True, exist_ok=True)
+    if values.output.exists() and not values.output.is_dir():
+        raise UserError(f"--output must be a folder; {values.output} is a file")
     shown = set(np.linspace(0, len(samples) - 1, SHEET_ROWS).astype(int).tolist())
     rows = []
     with Progress(transient=True) as progress:
@@ -60,6 +61,7 @@ def evaluate(values: Namespace) -> None:
 
         scores = score(segmenter.classify, samples, dataset, observe)
     Console().print(table(scores, f"{values.model} on {dataset.name} {values.split}"))
+    values.output.mkdir(parents=True, exist_ok=True)
     what = {"model": str(values.model), "dataset": dataset.name, "split": values.split}
     metrics = json.dumps({**what, **scores.as_json()}, indent=1)
     write_whole(values.output / "metrics.json", metrics + "\n")

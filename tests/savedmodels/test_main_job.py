@@ -160,7 +160,7 @@ def test_evaluate_names_a_broken_file_and_leaves_no_scores(job, scenes_root, sav
     report = tmp_path / "report"
     outcome = savedmodels("evaluate", job / "model", f"--data.root={root}", f"--output={report}")
     assert_one_line(outcome, labels, "cannot be decoded")
-    assert not list(report.iterdir())
+    assert not report.exists()
     taken = tmp_path / "taken"
     taken.write_text("mine")
     outcome = savedmodels("evaluate", job / "model", f"--data.root={root}", f"--output={taken}")

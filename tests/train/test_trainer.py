@@ -13,7 +13,7 @@ from train.config import TrainerConfig
 from train.errors import UserError
 from train.evaluation import Scores
 from train.palette import IGNORED
-from train.run_folder import MetricsFile, claim
+from train.run_folder import MetricsFile
 from train.schedules import PolynomialWithWarmup
 from train.trainer import Trainer
 
@@ -249,16 +249,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert np.isfinite(trainer.model.trainable_variables[0]).all()
 
 
-def test_a_line_that_was_not_finished_and_scores_that_are_not_defined(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"ste')
-    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
-    callback = MetricsFile(path, step=1)
-    callback.set_model(trainer.model)
-    callback.on_epoch_end(0, {"val_mean_iou": float("nan")})
-    assert logged(tmp_path) == [{"step": 1}, {"step": 0, "val_mean_iou": None}]
-
-
 def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):
     """One step by hand: w ← w − η·wd·w, then w ← w − η·g."""
     images, ids = next(batches(1))
@@ -275,12 +265,3 @@ def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):
         np.testing.assert_allclose(
             weight, old * (1 - rate * 1e-3) - rate * gradient.numpy(), atol=1e-6
         )
-
-
-def test_a_folder_belongs_to_one_configuration(tmp_path):
-    claim(tmp_path / "run", "run: a\ntrainer:\n  steps: 10\n  crop: [1, 2]\n")
-    claim(tmp_path / "run", "run: ./a\ntrainer: {crop: [1, 2], steps: 10}\n")
-    with pytest.raises(UserError, match="trainer.steps: 10, now 20; choose another --run"):
-        claim(tmp_path / "run", "trainer:\n  steps: 20\n  crop: [1, 2]\n")
-    with pytest.raises(UserError, match=r"trainer.crop: \[1, 2\], now \[2, 1\]"):
-        claim(tmp_path / "run", "trainer:\n  steps: 10\n  crop: [2, 1]\n")

@@ -1,0 +1,75 @@
+"""What every loss says of labels and shapes that are wrong."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from .losses import CLASSES, example
+
+IGNORED = 255
+
+
+@pytest.mark.parametrize("wrong", [-1, CLASSES, 200])
+def test_id_out_of_range_is_named(make, wrong):
+    ids, logits = example()
+    ids[0, 3, 4] = wrong
+    with pytest.raises(ValueError, match=rf"\[0, {CLASSES}\).* {wrong}$"):
+        make()(ids, logits)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=str(wrong)):
+        tf.function(make().__call__)(ids, logits)
+
+
+def test_id_out_of_range_is_nan_under_xla(make):
+    ids, logits = example()
+    ids[0, 3, 4] = CLASSES
+    assert np.isnan(tf.function(make().__call__, jit_compile=True)(ids, logits))
+
+
+def test_fraction_is_no_id(make):
+    ids, logits = example()
+    ids = ids.astype(np.float32)
+    ids[0, 0, 0] = 0.5
+    with pytest.raises(ValueError, match=r"0\.5"):
+        make()(ids, logits)
+
+
+@pytest.mark.parametrize(
+    ("ids_shape", "logits_shape", "message"),
+    [
+        ((2, 8, 8), (2, 4, 4, 3), r"\(2, 8, 8\).*\(2, 4, 4, 3\)"),
+        ((2, 8, 8), (2, 3, 8, 8), "channels_first"),
+        ((2, 4, 8, 8), (2, 4, 8, 8, 3), "3-D"),
+        ((2, 8), (2, 8, 8, 3), r"\(2, 8\)"),
+        ((2, 8, 8, 4), (2, 8, 8, 3), r"\(2, 8, 8, 4\)"),
+    ],
+)
+def test_wrong_shapes_are_named(make, ids_shape, logits_shape, message):
+    with pytest.raises(ValueError, match=message):
+        make()(np.zeros(ids_shape, np.int32), np.zeros(logits_shape, np.float32))
+
+
+def test_different_sizes_are_named_where_shapes_are_dynamic(make):
+    signature = [tf.TensorSpec([None] * 3, tf.int32), tf.TensorSpec([None] * 3 + [3], tf.float32)]
+    step = tf.function(lambda ids, logits: make()(ids, logits), input_signature=signature)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="resize the logits"):
+        step(np.zeros([1, 8, 8], np.int32), np.zeros([1, 4, 4, 3], np.float32))
+
+
+def test_one_class_is_for_sigmoids(make):
+    ids = np.array([[[0, 1, 255]]])
+    logits = np.zeros([1, 1, 3, 1], np.float32)
+    loss = make()
+    if getattr(loss, "class_weights", None):
+        loss.class_weights = [2.0]
+    if loss.activation == "softmax":
+        with pytest.raises(ValueError, match="at least 2 classes"):
+            loss(ids, logits)
+    else:
+        assert np.isfinite(loss(ids, logits))
+
+
+def test_softmax_output_with_from_logits_warns_once(make):
+    ids, logits = example()
+    with pytest.warns(UserWarning, match="from_logits=True") as caught:
+        tf.function(lambda: make()(ids, tf.nn.softmax(logits)))()
+    assert len([w for w in caught if "from_logits" in str(w.message)]) == 1
