@@ -96,14 +96,29 @@ class SegmentationLoss(keras.losses.Loss):
         Returns:
             Scalars by name.
         """
-        # The conversion of Keras' own `__call__`: in one graph with a call all nodes are the same,
-        # and TensorFlow computes them once.
+        return self.value_and_parts(y_true, y_pred, sample_weight)[1]
+
+    def value_and_parts(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """What a call and what `parts` returns, computed once.
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+            sample_weight: Weights of pixels, or None.
+
+        Returns:
+            The reduced loss, and its terms by name.
+        """
         given = (y_true, y_pred, *(() if sample_weight is None else (sample_weight,)))
         y_true, y_pred, *weights = (
             keras.ops.convert_to_tensor(value, dtype=self.dtype) for value in given
         )
         terms = self._terms((y_true, *weights) if weights else y_true, y_pred)
-        return {name: tf.reduce_mean(value) for name, value in terms.items()}
+        values = self.combine(terms)
+        reduce = _Reduction(reduction=self.reduction, name=self.name, dtype=self.dtype)
+        return reduce(values, values), {n: tf.reduce_mean(term) for n, term in terms.items()}
 
     def get_config(self) -> dict:
         """All options, by the names of the constructor's arguments."""
@@ -146,13 +161,19 @@ class SegmentationLoss(keras.losses.Loss):
         return targets, logits, pixel_weights
 
     def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        """Logits, with something finite at ignored pixels, before any arithmetic sees them."""
-        if self.ignore_class is not None:
-            y_pred = tf.where(valid[..., tf.newaxis], y_pred, 0.0 if self.from_logits else 0.5)
+        """Logits; at ignored pixels they may hold anything, see `labels.zero_ignored`."""
         if self.from_logits:
             return y_pred
-        p = tf.clip_by_value(y_pred, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
+        p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
+        p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
         return tf.math.log(p) if self.activation == "softmax" else tf.math.log(p / (1 - p))
+
+
+class _Reduction(keras.losses.Loss):
+    """Keras' reduction of values that are there already."""
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return y_pred
 
 
 def _check_prediction(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:

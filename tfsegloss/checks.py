@@ -17,6 +17,13 @@ def check_positive(name: str, value: float) -> float:
     return value
 
 
+def check_fraction(name: str, value: float) -> float:
+    """`value` if it lies in (0, 1]; otherwise an error that names it."""
+    if not 0 < value <= 1:
+        raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={value}")
+    return value
+
+
 def check_choice(name: str, value: object, choices: Sequence[object]) -> object:
     """`value` if it is one of the choices; otherwise an error that names them."""
     if value not in choices:

@@ -1,15 +1,19 @@
 """Cross-entropy of a softmax and of sigmoids."""
 
+import functools
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from tfsegloss import labels
+from tfsegloss import cluster, labels
 from tfsegloss.checks import check_range
 from tfsegloss.labels import Targets
 from tfsegloss.pixel_loss import PixelLoss
 from tfsegloss.pooling import Pooling
+
+# Factors between 1 and 2 whose product surely stays below float32's largest number, 2^128.
+FACTORS = 100
 
 
 def softmax_cross_entropy(
@@ -36,13 +40,10 @@ def softmax_cross_entropy(
 
     Reference: RMI (Zhao et al., 2019), Eq. 1. Smoothing is not in that paper; it is Keras'.
     """
-    if targets.ids is not None and not label_smoothing:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(targets.ids, logits)
-    classes = logits.shape[-1]
-    dense = labels.one_hot(targets, classes, logits.dtype)
-    dense = dense * (1 - label_smoothing) + label_smoothing / classes
-    # Not tf.nn.softmax_cross_entropy_with_logits, whose gradient takes t to sum to 1.
-    return -tf.reduce_sum(dense * tf.nn.log_softmax(logits), axis=-1)
+    smoothing = (1 - label_smoothing, label_smoothing / logits.shape[-1])
+    return cluster.differentiable(
+        lambda x, targets: _softmax_losses(x, targets, *smoothing), logits, targets
+    )
 
 
 def sigmoid_cross_entropy(
@@ -70,14 +71,91 @@ def sigmoid_cross_entropy(
     Reference: RMI (Zhao et al., 2019), section 4, and its authors' code, which sums over classes
     and averages over pixels. Smoothing is not in that paper; it is Keras'.
     """
-    if targets.ids is not None and not label_smoothing:
-        # −log σ(x) = softplus(−x): flipping the sign at the target keeps every term exact.
-        is_target = labels.is_class(targets.ids, logits.shape[-1])
-        return tf.reduce_sum(tf.nn.softplus(tf.where(is_target, -logits, logits)), axis=-1)
-    dense = labels.one_hot(targets, logits.shape[-1], logits.dtype)
-    dense = dense * (1 - label_smoothing) + label_smoothing / 2
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(dense, logits)  # [B, H, W, C]
-    return tf.reduce_sum(losses, axis=-1)
+    smoothing = (1 - label_smoothing, label_smoothing / 2)
+    return cluster.differentiable(
+        lambda x, targets: sigmoid_losses(x, targets, *smoothing), logits, targets
+    )
+
+
+def _softmax_losses(x: tf.Tensor, targets: Targets, scale: float, floor: float) -> tf.Tensor:
+    """Σ_c t_c (log Σ_k exp x_k − x_c), t = scale · target + floor, and its gradient p Σt − t."""
+
+    @tf.custom_gradient
+    def losses(x):
+        planes = labels.planes(x, targets.valid)
+        highest, log_sum = log_sum_exp(planes)
+        goals = _goals(targets, x, scale, floor)
+        mass = tf.add_n(goals)  # 1, but for soft targets that do not sum to 1
+        # Around the highest logit, not around 0: nothing large is subtracted from something large.
+        value = mass * log_sum + tf.add_n(
+            [t * (highest - plane) for t, plane in zip(goals, planes, strict=True)]
+        )
+
+        def gradient(upstream):
+            log_norm = (highest + log_sum)[..., tf.newaxis]
+            p = tf.exp(labels.zero_ignored(x, targets.valid) - log_norm)
+            slopes = mass[..., tf.newaxis] * p - _goal(targets, x, scale, floor)
+            return upstream[..., tf.newaxis] * slopes
+
+        return value, gradient
+
+    return labels.zero_ignored(losses(x), targets.valid)
+
+
+def sigmoid_losses(
+    x: tf.Tensor, targets: Targets, scale: float = 1.0, floor: float = 0.0
+) -> tf.Tensor:
+    """Σ_c BCE(x_c, t_c) with t = scale · target + floor, and its gradient σ(x) − t."""
+
+    @tf.custom_gradient
+    def losses(x):
+        planes = labels.planes(x, targets.valid)
+        goals = _goals(targets, x, scale, floor)
+        # BCE = max(x, 0) − t x + log(1 + e^−|x|), exact for t = 0 and t = 1 however large x is.
+        value = softplus_sum([-tf.abs(plane) for plane in planes]) + tf.add_n(
+            [tf.nn.relu(plane) - t * plane for t, plane in zip(goals, planes, strict=True)]
+        )
+
+        def gradient(upstream):
+            p = tf.sigmoid(labels.zero_ignored(x, targets.valid))
+            return upstream[..., tf.newaxis] * (p - _goal(targets, x, scale, floor))
+
+        return value, gradient
+
+    return labels.zero_ignored(losses(x), targets.valid)
+
+
+def log_sum_exp(planes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """m = max_c x_c and log Σ_c exp(x_c − m), from the C maps `[B, H, W]` of x."""
+    highest = functools.reduce(tf.maximum, planes)
+    return highest, tf.math.log(tf.add_n([tf.exp(plane - highest) for plane in planes]))
+
+
+def softplus_sum(planes: list[tf.Tensor]) -> tf.Tensor:
+    """Σ_c log(1 + exp x_c) for x_c ≤ 0, as log Π_c (1 + exp x_c): one logarithm per pixel."""
+    total = tf.zeros_like(planes[0])
+    for start in range(0, len(planes), FACTORS):
+        excess = tf.zeros_like(total)  # Π − 1, which keeps the digits of small factors
+        for plane in planes[start : start + FACTORS]:
+            a = tf.exp(plane)
+            excess += a + excess * a
+        total += tf.math.log1p(excess)
+    return total
+
+
+def _goals(targets: Targets, x: tf.Tensor, scale: float, floor: float) -> list[tf.Tensor]:
+    planes = labels.target_planes(targets, x.shape[-1], x.dtype)
+    return [scale * plane + floor for plane in planes]
+
+
+def _goal(targets: Targets, x: tf.Tensor, scale: float, floor: float) -> tf.Tensor:
+    if targets.dense is not None:
+        return scale * tf.cast(targets.dense, x.dtype) + floor
+    return tf.where(
+        labels.is_class(targets.ids, x.shape[-1]),
+        tf.constant(scale + floor, x.dtype),
+        tf.constant(floor, x.dtype),
+    )
 
 
 class _CrossEntropy(PixelLoss):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tfsegloss import labels
 from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_class_weights
 from tfsegloss.labels import Targets
@@ -41,7 +42,7 @@ class PixelLoss(SegmentationLoss):
         self.pooling = Mean() if pooling is None else pooling
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """The map of pixel losses `[B, H, W]`, whatever it holds at ignored pixels."""
+        """The map of pixel losses `[B, H, W]`; the logits may hold NaN at ignored pixels."""
         raise NotImplementedError
 
     def terms(
@@ -53,19 +54,23 @@ class PixelLoss(SegmentationLoss):
             losses *= _weights_by_class(self.class_weights, targets, logits)
         if pixel_weights is not None:
             losses *= pixel_weights
-        losses = tf.where(targets.valid, losses, 0)
+        losses = labels.zero_ignored(losses, targets.valid)
         return {"pixels": self.pooling(losses, targets.valid)}
 
     def get_config(self) -> dict:
         """All options, the pooling serialized."""
-        pooling = keras.saving.serialize_keras_object(self.pooling)
-        return {**super().get_config(), "pooling": pooling}
+        config = super().get_config()
+        if "pooling" in config:  # a subclass may have chosen it
+            config["pooling"] = keras.saving.serialize_keras_object(self.pooling)
+        return config
 
     @classmethod
     def from_config(cls, config: dict) -> "PixelLoss":
         """The loss with these options."""
-        pooling = keras.saving.deserialize_keras_object(config["pooling"])
-        return cls(**{**config, "pooling": pooling})
+        if "pooling" in config:
+            pooling = keras.saving.deserialize_keras_object(config["pooling"])
+            config = {**config, "pooling": pooling}
+        return cls(**config)
 
 
 def _weights_by_class(weights: list[float], targets: Targets, logits: tf.Tensor) -> tf.Tensor:

@@ -1,20 +1,25 @@
 """Region mutual information: how much a region of the prediction tells of a region of the truth."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from tfsegloss import labels, replicas
+from tfsegloss import cluster, labels, replicas
 from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_at_least, check_choice, check_positive, check_range
-from tfsegloss.cross_entropy import sigmoid_cross_entropy
+from tfsegloss.cross_entropy import sigmoid_losses
 from tfsegloss.labels import Targets
+from tfsegloss.shapes import at_least, sizes
 
 DOWNSAMPLE_METHODS = ("avg", "max", "bilinear", None)
 # The authors' code adds these to the probabilities and to the Cholesky diagonal in the logarithm.
 PROBABILITY_OFFSET = 1e-6
 DIAGONAL_OFFSET = 1e-8
+# The points of 4 maps of a 513×513 crop are 10 MB. One at a time is as fast on a CPU; a GPU wants
+# more.
+MAPS_AT_ONCE = 4
 
 
 def region_mutual_information(
@@ -65,26 +70,78 @@ def region_mutual_information(
     1e-6 and also inside the inverse, 1e-8 added to the Cholesky diagonal in the logarithm.
     Ours: a triangular solve instead of an inverse.
     """
-    valid = tf.cast(targets.valid, logits.dtype)[..., tf.newaxis]
-    truth = labels.one_hot(targets, logits.shape[-1], logits.dtype)  # [B, H, W, C]
-    probabilities = tf.sigmoid(logits) * valid + PROBABILITY_OFFSET
-    factor = 1 if downsample is None else downsample_factor
-    if downsample == "bilinear":
-        truth = _resize_nearest(truth, factor)
-        probabilities = _resize_aligned(probabilities, factor)
-    elif factor > 1:
-        truth = _pool(truth, factor, downsample)
-        probabilities = _pool(probabilities, factor, downsample)
-    y = _points(truth, region_size)  # [B, C, d, N]
-    p = _points(probabilities, region_size)
-    log_det = _log_det_of_posterior(y, p, tf.constant(epsilon, tf.float64))  # [B, C]
-    return tf.cast(tf.reduce_sum(log_det, axis=-1) / (2 * region_size**2), logits.dtype)
+    truth, probabilities = cluster.differentiable(
+        lambda x, targets: _downsampled(x, targets, downsample, downsample_factor), logits, targets
+    )
+    return _region_term(truth, probabilities, region_size, epsilon)
 
 
-def _log_det_of_posterior(y: tf.Tensor, p: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-    """log det(M + εI) `[B, C]` of centred points `[B, C, d, N]`."""
-    ridge = epsilon * tf.eye(y.shape[2], dtype=y.dtype)
-    yy = tf.matmul(y, y, transpose_b=True)  # [B, C, d, d]
+def _downsampled(
+    logits: tf.Tensor, targets: Targets, method: str | None, factor: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The downsampled truth and probabilities, `[B, H', W', C]`."""
+    truth = labels.one_hot(targets, logits.shape[-1], logits.dtype)
+    # Masked twice: before, for the gradient of NaN is NaN; after, for σ(0) is not 0.
+    p = tf.sigmoid(labels.zero_ignored(logits, targets.valid))
+    probabilities = labels.zero_ignored(p, targets.valid) + PROBABILITY_OFFSET
+    if method is None or factor == 1:
+        return truth, probabilities
+    if method == "bilinear":
+        return _resize_nearest(truth, factor), _resize_aligned(probabilities, factor)
+    return _pool(truth, factor, method), _pool(probabilities, factor, method)
+
+
+def _region_term(
+    truth: tf.Tensor, probabilities: tf.Tensor, region_size: int, epsilon: float
+) -> tf.Tensor:
+    """Σ_c ½ log det(M + εI) / d `[B]` of downsampled maps.
+
+    The points of all maps at once are 2·d maps in float64; those of a few stay in the processor's
+    cache. So value and gradient of a few maps are computed together, and the gradient is kept,
+    which is no larger than the downsampled maps.
+    """
+
+    def value_and_slope(y, p):
+        """Both of maps `[n, H', W']`."""
+        with tf.GradientTape() as tape:
+            tape.watch(p)
+            value = _log_det(_points(y, region_size), _points(p, region_size), epsilon)
+        return value, tape.gradient(value, p)
+
+    def values_and_slopes(truth, probabilities):
+        shape = sizes(probabilities)  # [B, H', W', C]
+        count = shape[0] * shape[3]
+        steps = -(-count // MAPS_AT_ONCE)
+
+        def maps(x):
+            x = tf.reshape(tf.transpose(x, [0, 3, 1, 2]), [count, shape[1], shape[2]])
+            x = tf.pad(x, [[0, steps * MAPS_AT_ONCE - count], [0, 0], [0, 0]])
+            return tf.reshape(x, [steps, MAPS_AT_ONCE, shape[1], shape[2]])
+
+        values, slopes = tf.map_fn(
+            lambda pair: value_and_slope(*pair),
+            (maps(truth), maps(probabilities)),
+            fn_output_signature=(tf.float64, probabilities.dtype),
+        )
+        values = tf.reshape(tf.reshape(values, [-1])[:count], [shape[0], shape[3]])
+        slopes = tf.reshape(slopes, [-1, shape[1], shape[2]])[:count]
+        slopes = tf.reshape(slopes, [shape[0], shape[3], shape[1], shape[2]])
+        value = tf.reduce_sum(values, axis=1) / (2 * region_size**2)
+        slope = tf.transpose(slopes, [0, 2, 3, 1]) / (2 * region_size**2)
+        return tf.cast(value, probabilities.dtype), slope
+
+    @tf.custom_gradient
+    def term(probabilities):
+        value, slope = cluster.run(values_and_slopes, truth, probabilities)
+        return value, lambda upstream: upstream[:, tf.newaxis, tf.newaxis, tf.newaxis] * slope
+
+    return term(probabilities)
+
+
+def _log_det(y: tf.Tensor, p: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """log det(M + εI) `[n]` of centred points `[n, d, N]`."""
+    ridge = epsilon * tf.eye(y.shape[1], dtype=y.dtype)
+    yy = tf.matmul(y, y, transpose_b=True)  # [n, d, d]
     pp = tf.matmul(p, p, transpose_b=True)
     py = tf.matmul(p, y, transpose_b=True)
     # With L Lᵀ = Σ_PP + εI, Σ_YP (Σ_PP + εI)⁻¹ Σ_PY = AᵀA for A = L⁻¹ Σ_PY: symmetric by form.
@@ -95,50 +152,75 @@ def _log_det_of_posterior(y: tf.Tensor, p: tf.Tensor, epsilon: tf.Tensor) -> tf.
 
 
 def _points(maps: tf.Tensor, region_size: int) -> tf.Tensor:
-    """All regions of each map, stride 1, no padding, centred: `[B, C, d, N]` in float64."""
-    maps = tf.transpose(tf.cast(maps, tf.float64), [0, 3, 1, 2])  # [B, C, H, W]
-    shape = tf.shape(maps)
-    height = tf.maximum(shape[2] - region_size + 1, 0)
-    width = tf.maximum(shape[3] - region_size + 1, 0)
+    """All regions of maps `[n, H', W']`, stride 1, no padding, centred: `[n, d, N]`, float64."""
+    maps = tf.cast(maps, tf.float64)
+    shape = sizes(maps)
+    height = at_least(shape[1] - region_size + 1, 0)
+    width = at_least(shape[2] - region_size + 1, 0)
     shifted = [
-        maps[:, :, i : i + height, j : j + width]
+        maps[:, i : i + height, j : j + width]
         for i in range(region_size)
         for j in range(region_size)
     ]
-    points = tf.stack(shifted, axis=2)  # [B, C, d, height, width]
-    points = tf.reshape(points, [shape[0], maps.shape[1], region_size**2, height * width])
-    count = tf.cast(tf.maximum(height * width, 1), points.dtype)
+    points = tf.stack(shifted, axis=1)  # [n, d, height, width]
+    points = tf.reshape(points, [shape[0], region_size**2, height * width])
+    count = tf.cast(at_least(height * width, 1), points.dtype)
     return points - tf.reduce_sum(points, axis=-1, keepdims=True) / count
 
 
 def _pool(maps: tf.Tensor, factor: int, method: str) -> tf.Tensor:
     """Pools with kernel = stride = factor; padded zeros count in the average."""
-    margin = [factor // 2, factor // 2]
-    maps = tf.pad(maps, [[0, 0], margin, margin, [0, 0]])
-    pool = tf.nn.avg_pool2d if method == "avg" else tf.nn.max_pool2d
-    return pool(maps, factor, factor, "VALID")
+    reduce = tf.reduce_sum if method == "avg" else tf.reduce_max
+    for axis in (1, 2):
+        maps = _pool_axis(maps, axis, factor, reduce)
+    return maps / factor**2 if method == "avg" else maps
+
+
+def _pool_axis(maps: tf.Tensor, axis: int, factor: int, reduce: Callable) -> tf.Tensor:
+    """Reduces blocks of `factor` along one axis, factor // 2 zeros padded on both sides.
+
+    The blocks that reach into the padding are reduced apart, since padding the maps would write
+    all of them again. Zeros add nothing to a sum, nor to a maximum of what is not negative.
+    """
+    shape = sizes(maps)
+    margin = factor // 2
+    first = factor - margin  # what the first block holds beside its padding
+    inner = at_least(shape[axis] - first, 0) // factor
+    last = (shape[axis] + 2 * margin) // factor - 1 - inner  # 0 or 1
+
+    def cut(start, stop, x=maps):
+        index = [slice(None)] * 4
+        index[axis] = slice(start, stop)
+        return x[tuple(index)]
+
+    blocks = cut(first, first + inner * factor)
+    blocks = tf.reshape(blocks, [*shape[:axis], inner, factor, *shape[axis + 1 :]])
+    end = reduce(cut(first + inner * factor, None), axis=axis, keepdims=True)
+    begin = reduce(cut(None, first), axis=axis, keepdims=True)
+    return tf.concat([begin, reduce(blocks, axis=axis + 1), cut(None, last, end)], axis)
 
 
 def _resize_nearest(maps: tf.Tensor, factor: int) -> tf.Tensor:
     """`[B, H // factor, W // factor, C]`: row i is row ⌊i·H / H'⌋."""
     for axis in (1, 2):
-        size = tf.shape(maps)[axis]
+        size = sizes(maps)[axis]
         small = size // factor
-        maps = tf.gather(maps, tf.range(small) * size // tf.maximum(small, 1), axis=axis)
+        maps = tf.gather(maps, tf.range(small) * size // at_least(small, 1), axis=axis)
     return maps
 
 
 def _resize_aligned(maps: tf.Tensor, factor: int) -> tf.Tensor:
     """`[B, H // factor, W // factor, C]`: bilinear, the corners' centres aligned."""
-    rows = _interpolation(tf.shape(maps)[1], factor, maps.dtype)
-    columns = _interpolation(tf.shape(maps)[2], factor, maps.dtype)
+    _, height, width, _ = sizes(maps)
+    rows = _interpolation(height, factor, maps.dtype)
+    columns = _interpolation(width, factor, maps.dtype)
     return tf.einsum("jw,biwc->bijc", columns, tf.einsum("ih,bhwc->biwc", rows, maps))
 
 
-def _interpolation(size: tf.Tensor, factor: int, dtype: tf.DType) -> tf.Tensor:
+def _interpolation(size: int | tf.Tensor, factor: int, dtype: tf.DType) -> tf.Tensor:
     """Matrix `[size // factor, size]` whose rows hold the shares of the two nearest pixels."""
     small = size // factor
-    last = tf.cast(tf.maximum(small - 1, 1), dtype)
+    last = tf.cast(at_least(small - 1, 1), dtype)
     position = tf.cast(tf.range(small) * (size - 1), dtype) / last
     low = tf.cast(tf.floor(position), tf.int32)
     share = (position - tf.floor(position))[:, tf.newaxis]
@@ -216,20 +298,21 @@ class RMILoss(SegmentationLoss):
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """The cross-entropy and the region term."""
-        losses = sigmoid_cross_entropy(targets, logits)  # [B, H, W]
+        downsampled = functools.partial(
+            _downsampled, method=self.downsample, factor=self.downsample_factor
+        )
+        # In one cluster, for one pass over the logits and one over their gradient.
+        losses, truth, probabilities = cluster.differentiable(
+            lambda x, targets: (sigmoid_losses(x, targets), *downsampled(x, targets)),
+            logits,
+            targets,
+        )
         if pixel_weights is not None:
             losses *= pixel_weights
-        total = tf.reduce_sum(tf.where(targets.valid, losses, 0), axis=[1, 2])
+        total = tf.reduce_sum(losses, axis=[1, 2])
         # The authors divide by |V| + 1: the one is shared by the replicas.
         count = tf.cast(tf.math.count_nonzero(targets.valid), losses.dtype)
-        region = region_mutual_information(
-            targets,
-            logits,
-            region_size=self.region_size,
-            downsample=self.downsample,
-            downsample_factor=self.downsample_factor,
-            epsilon=self.epsilon,
-        )
+        region = _region_term(truth, probabilities, self.region_size, self.epsilon)
         return {
             "cross_entropy": replicas.share_of_batch(total, count + 1 / replicas.replica_count()),
             "region": replicas.image_share(region),

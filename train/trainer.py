@@ -102,10 +102,9 @@ class Trainer:
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            loss = self.loss(ids, logits)
+            loss, parts = self.loss.value_and_parts(ids, logits)
         self.optimizer.apply(tape.gradient(loss, variables), variables)
-        # Costs nothing: TensorFlow merges the nodes that the loss and its parts have in common.
-        return loss, self.loss.parts(ids, logits)
+        return loss, parts
 
     def fit(
         self,

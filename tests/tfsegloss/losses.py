@@ -14,6 +14,13 @@ LOSSES = {
     "sigmoid_smoothed": lambda **options: tfsegloss.SigmoidCrossEntropy(
         label_smoothing=0.1, class_weights=[1.0, 2.0, 0.5], **options
     ),
+    "softmax_topk": lambda **options: tfsegloss.SoftmaxCrossEntropy(
+        pooling=tfsegloss.TopK(), **options
+    ),
+    "sigmoid_minkowski": lambda **options: tfsegloss.SigmoidCrossEntropy(
+        pooling=tfsegloss.Minkowski(), **options
+    ),
+    "lmp": tfsegloss.LMPLoss,
     "rmi": tfsegloss.RMILoss,
     "rmi_max": lambda **options: tfsegloss.RMILoss(downsample="max", region_size=2, **options),
     "rmi_bilinear": lambda **options: tfsegloss.RMILoss(

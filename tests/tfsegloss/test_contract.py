@@ -39,6 +39,15 @@ def test_one_float32_number_per_image(make):
     np.testing.assert_allclose(make()(ids, logits), tf.reduce_mean(values), rtol=1e-6)
 
 
+def test_value_and_parts_are_the_call_and_the_parts(make):
+    ids, logits = example()
+    for reduction in ("sum_over_batch_size", "sum", "none"):
+        loss = make(reduction=reduction)
+        value, parts = loss.value_and_parts(ids, logits)
+        np.testing.assert_array_equal(value, loss(ids, logits))
+        assert parts == loss.parts(ids, logits)
+
+
 @pytest.mark.parametrize("junk", [7.0, np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_ignored_pixels_change_neither_value_nor_gradient(make, junk, from_logits):

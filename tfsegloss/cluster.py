@@ -1,0 +1,86 @@
+"""A loss as its own XLA cluster inside a graph that XLA does not compile.
+
+Keras compiles nothing on a machine without GPU nor under `tf.distribute`. Most of a loss is
+element-wise work at full resolution, where XLA needs one pass for what takes TensorFlow ten.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+def run(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)`, as one XLA cluster where that pays; no gradient flows through it.
+
+    It pays in a graph whose images have a static size: a cluster is compiled once per shape, and an
+    evaluation on images of many sizes would compile for ever.
+
+    Args:
+        function: Of tensors alone; a structure of tensors.
+        arguments: Tensors `[B, …]`, or structures of them.
+
+    Returns:
+        What the function returns.
+
+    Example:
+
+    >>> run(tf.square, tf.constant([3.0])).numpy().tolist()
+    [9.0]
+    """
+    arguments = _constant(arguments)
+    return (_compiled(function) if _pays(arguments) else function)(*arguments)
+
+
+def differentiable(function: Callable[..., Any], variable: tf.Tensor, *constants: Any) -> Any:
+    """`function(variable, *constants)` as `run` does it, with a gradient by the variable.
+
+    The backward pass is a second cluster that computes the function again: between the two nothing
+    of full resolution is kept, and XLA drops from each what it does not need.
+
+    Args:
+        function: Of tensors alone; a tensor or a tuple of them.
+        variable: `[B, H, W, C]`, what the gradient is taken by.
+        constants: Further arguments, tensors or structures of them.
+
+    Returns:
+        What the function returns.
+
+    Example:
+
+    >>> x = tf.constant([3.0])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(x)
+    ...     y = differentiable(tf.multiply, x, tf.constant([5.0]))
+    >>> tape.gradient(y, x).numpy().tolist()
+    [5.0]
+    """
+    constants = _constant(constants)
+    if not _pays([variable, *constants]):
+        return function(variable, *constants)
+
+    def backward(upstream, variable, *constants):
+        with tf.GradientTape() as tape:
+            tape.watch(variable)
+            values = function(variable, *constants)
+        return tape.gradient(values, variable, tf.nest.pack_sequence_as(values, upstream))
+
+    @tf.custom_gradient
+    def call(variable):
+        values = _compiled(function)(variable, *constants)
+        return values, lambda *upstream: _compiled(backward)(upstream, variable, *constants)
+
+    return call(variable)
+
+
+def _constant(arguments: Any) -> Any:
+    return tf.nest.map_structure(lambda t: None if t is None else tf.stop_gradient(t), arguments)
+
+
+def _pays(arguments: Any) -> bool:
+    tensors = [t for t in tf.nest.flatten(arguments) if t is not None]
+    return not tf.executing_eagerly() and all(t.shape[1:].is_fully_defined() for t in tensors)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return tf.function(function, jit_compile=True, autograph=False)
