@@ -45,11 +45,24 @@ class SegmentationLoss(keras.losses.Loss):
         self.from_logits = from_logits
         self.ignore_class = labels.normalize_ignore_class(ignore_class)
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What a training loop must keep beside the model's weights; see `tfsegloss.state`."""
+        return []
+
+    def build(self, classes: int) -> None:
+        """Makes the variables, if the loss has any and they are not there yet."""
+        return
+
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """The loss' named terms, each `[B]`, from finite logits `[B, H, W, C]`."""
         raise NotImplementedError
+
+    def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the terms look at, for `tfsegloss.explain`: maps `[B, H, W]` by name."""
+        return {}
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
         """The value per image `[B]` from the terms: their sum."""
@@ -120,6 +133,19 @@ class SegmentationLoss(keras.losses.Loss):
         reduce = _Reduction(reduction=self.reduction, name=self.name, dtype=self.dtype)
         return reduce(values, values), {n: tf.reduce_mean(term) for n, term in terms.items()}
 
+    def maps(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the loss looks at: the maps of `term_maps`, and "valid".
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+
+        Returns:
+            Maps `[B, H, W]` by name; "valid" is bool.
+        """
+        targets, logits, _ = self._prepare(y_true, y_pred)
+        return {"valid": targets.valid, **self.term_maps(targets, logits)}
+
     def get_config(self) -> dict:
         """All options, by the names of the constructor's arguments."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
@@ -129,6 +155,7 @@ class SegmentationLoss(keras.losses.Loss):
     ) -> dict[str, tf.Tensor]:
         """The terms, NaN where labels are out of range and XLA has dropped the assertion."""
         targets, logits, pixel_weights = self._prepare(y_true, y_pred)
+        self.build(logits.shape[-1])
         nan = tf.constant(float("nan"), logits.dtype)
         terms = self.terms(targets, logits, pixel_weights)
         return {name: tf.where(targets.in_range, value, nan) for name, value in terms.items()}

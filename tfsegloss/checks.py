@@ -17,10 +17,24 @@ def check_positive(name: str, value: float) -> float:
     return value
 
 
+def check_not_negative(name: str, value: float) -> float:
+    """`value` if it is finite and at least 0; otherwise an error that names it."""
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"`{name}` must be finite and ≥ 0. Received: {name}={value}")
+    return value
+
+
 def check_fraction(name: str, value: float) -> float:
     """`value` if it lies in (0, 1]; otherwise an error that names it."""
     if not 0 < value <= 1:
         raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={value}")
+    return value
+
+
+def check_below_one(name: str, value: float) -> float:
+    """`value` if it lies in [0, 1); otherwise an error that names it."""
+    if not 0 <= value < 1:
+        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value}")
     return value
 
 
@@ -35,6 +49,13 @@ def check_at_least(name: str, value: int, low: int) -> int:
     """`value` if it is an integer of at least `low`; otherwise an error that names it."""
     if isinstance(value, bool) or int(value) != value or value < low:
         raise ValueError(f"`{name}` must be an integer of at least {low}. Received: {name}={value}")
+    return int(value)
+
+
+def check_odd(name: str, value: int) -> int:
+    """`value` if it is an odd number above 0; otherwise an error that names it."""
+    if isinstance(value, bool) or int(value) != value or value < 1 or value % 2 == 0:
+        raise ValueError(f"`{name}` must be odd and at least 1. Received: {name}={value}")
     return int(value)
 
 

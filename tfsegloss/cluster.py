@@ -4,6 +4,7 @@ Keras compiles nothing on a machine without GPU nor under `tf.distribute`. Most 
 element-wise work at full resolution, where XLA needs one pass for what takes TensorFlow ten.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -82,5 +83,20 @@ def _pays(arguments: Any) -> bool:
     return not tf.executing_eagerly() and all(t.shape[1:].is_fully_defined() for t in tensors)
 
 
+def is_compiling() -> bool:
+    """Whether a function of `run` or `differentiable` is being traced for XLA."""
+    return getattr(_trace, "compiling", False)
+
+
+_trace = threading.local()
+
+
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return tf.function(function, jit_compile=True, autograph=False)
+    def traced(*arguments):
+        outer, _trace.compiling = is_compiling(), True
+        try:
+            return function(*arguments)
+        finally:
+            _trace.compiling = outer
+
+    return tf.function(traced, jit_compile=True, autograph=False)

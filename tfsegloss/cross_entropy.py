@@ -42,7 +42,7 @@ def softmax_cross_entropy(
     """
     smoothing = (1 - label_smoothing, label_smoothing / logits.shape[-1])
     return cluster.differentiable(
-        lambda x, targets: _softmax_losses(x, targets, *smoothing), logits, targets
+        lambda x, targets: softmax_losses(x, targets, *smoothing), logits, targets
     )
 
 
@@ -77,7 +77,9 @@ def sigmoid_cross_entropy(
     )
 
 
-def _softmax_losses(x: tf.Tensor, targets: Targets, scale: float, floor: float) -> tf.Tensor:
+def softmax_losses(
+    x: tf.Tensor, targets: Targets, scale: float = 1.0, floor: float = 0.0
+) -> tf.Tensor:
     """Σ_c t_c (log Σ_k exp x_k − x_c), t = scale · target + floor, and its gradient p Σt − t."""
 
     @tf.custom_gradient
@@ -123,6 +125,26 @@ def sigmoid_losses(
         return value, gradient
 
     return labels.zero_ignored(losses(x), targets.valid)
+
+
+def sigmoid_cross_entropies(
+    x: tf.Tensor, t: tf.Tensor, weights: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Σ_c BCE_c and Σ_c w_c BCE_c of finite logits, targets and weights `[…, C]`."""
+
+    @tf.custom_gradient
+    def sums(x):
+        # Term by term: a product of factors cannot carry weights. Not log1p, which XLA's CPU code
+        # does number by number; what is lost is below 1e-7.
+        terms = tf.nn.relu(x) - t * x + tf.math.log(1 + tf.exp(-tf.abs(x)))
+
+        def gradient(upstream, upstream_weighted):
+            scale = upstream[..., tf.newaxis] + upstream_weighted[..., tf.newaxis] * weights
+            return scale * (tf.sigmoid(x) - t)
+
+        return (tf.reduce_sum(terms, axis=-1), tf.reduce_sum(weights * terms, axis=-1)), gradient
+
+    return sums(x)
 
 
 def log_sum_exp(planes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -76,6 +76,7 @@ def _weights(
     count = tf.math.count_nonzero(valid, axis=1, keepdims=True)  # [B, 1]
     n = tf.cast(tf.maximum(count, 1), tf.float64)
     m = tf.maximum(fraction * n, 1)
+    losses = tf.where(valid, losses, 0)
     uniform = tf.ones_like(losses, tf.float64) / n
     if p == float("inf") or fraction == 1:
         weights = uniform

@@ -45,17 +45,34 @@ class PixelLoss(SegmentationLoss):
         """The map of pixel losses `[B, H, W]`; the logits may hold NaN at ignored pixels."""
         raise NotImplementedError
 
+    def counted(self, targets: Targets) -> tf.Tensor:
+        """bool `[B, H, W]`: the pixels that are pooled."""
+        return targets.valid
+
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """The pooled pixel losses."""
-        losses = self.pixel_losses(targets, logits)  # [B, H, W]
-        if self.class_weights is not None:
-            losses *= _weights_by_class(self.class_weights, targets, logits)
+        losses = self._weighted_losses(targets, logits)
         if pixel_weights is not None:
             losses *= pixel_weights
-        losses = labels.zero_ignored(losses, targets.valid)
-        return {"pixels": self.pooling(losses, targets.valid)}
+        counted = self.counted(targets)
+        return {"pixels": self.pooling(labels.zero_ignored(losses, counted), counted)}
+
+    def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The pixel losses; for poolings that weigh, ∂L/∂ℓ times the number of counted pixels."""
+        losses = labels.zero_ignored(self._weighted_losses(targets, logits), targets.valid)
+        maps = {"pixel_loss": losses}
+        if not isinstance(self.pooling, Mean):
+            counted = self.counted(targets)
+            losses = labels.zero_ignored(losses, counted)
+            with tf.GradientTape() as tape:
+                tape.watch(losses)
+                pooled = self.pooling(losses, counted)
+            count = tf.math.count_nonzero(counted, axis=[1, 2], keepdims=True, dtype=losses.dtype)
+            weights = tape.gradient(pooled, losses) * count
+            maps["weights"] = labels.zero_ignored(weights, counted)
+        return maps
 
     def get_config(self) -> dict:
         """All options, the pooling serialized."""
@@ -71,6 +88,13 @@ class PixelLoss(SegmentationLoss):
             pooling = keras.saving.deserialize_keras_object(config["pooling"])
             config = {**config, "pooling": pooling}
         return cls(**config)
+
+    def _weighted_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
+        """The pixel losses `[B, H, W]` times the weights of the classes."""
+        losses = self.pixel_losses(targets, logits)
+        if self.class_weights is not None:
+            losses *= _weights_by_class(self.class_weights, targets, logits)
+        return losses
 
 
 def _weights_by_class(weights: list[float], targets: Targets, logits: tf.Tensor) -> tf.Tensor:

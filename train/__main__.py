@@ -3,7 +3,17 @@
 from train.command_line import Command, main, quiet_tensorflow
 
 with quiet_tensorflow():
+    from train.explain import explain, explain_parser
     from train.fit import fit, fit_parser
+    from train.weights import weights, weights_parser
 
 if __name__ == "__main__":
-    main("train", "Train semantic segmentation models.", {"fit": Command(fit_parser(), fit)})
+    main(
+        "train",
+        "Train semantic segmentation models.",
+        {
+            "fit": Command(fit_parser(), fit),
+            "weights": Command(weights_parser(), weights),
+            "explain": Command(explain_parser(), explain),
+        },
+    )

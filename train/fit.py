@@ -177,7 +177,9 @@ def _check_loss(loss: SegmentationLoss, classes: int) -> None:
     if not loss.from_logits:
         raise UserError("loss.from_logits must be true: the networks give logits")
     try:
-        value = loss(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, classes]))
+        # A copy: the trainer makes the variables of a loss, in the strategy's scope.
+        trial = loss.from_config(loss.get_config())
+        value = trial(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, classes]))
     except (ValueError, NotImplementedError, AttributeError) as error:
         raise UserError(f"loss: {error}") from None
     if value.shape.rank:

@@ -47,7 +47,10 @@ class Trainer:
         # TensorFlow's tracking of a Keras model leaves out the states of its random generators.
         weights = {weight.path for weight in model.weights}
         randomness = [v.value for v in model.variables if v.path not in weights]
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, randomness=randomness)
+        loss.build(model.output_shape[-1])
+        checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=optimizer, randomness=randomness, loss=loss.variables
+        )
         self._checkpoints = tf.train.CheckpointManager(
             checkpoint, str(folder), max_to_keep=KEPT_CHECKPOINTS
         )

@@ -21,6 +21,20 @@ LOSSES = {
         pooling=tfsegloss.Minkowski(), **options
     ),
     "lmp": tfsegloss.LMPLoss,
+    "focal": tfsegloss.FocalLoss,
+    "focal_sigmoid": lambda **options: tfsegloss.FocalLoss(activation="sigmoid", **options),
+    "center": tfsegloss.CenterLoss,
+    "affinity_field": tfsegloss.AffinityFieldLoss,
+    "lad": tfsegloss.LADLoss,
+    "lad_strided": lambda **options: tfsegloss.LADLoss(
+        kernel_size=3, stride=2, pooling=tfsegloss.MaxPooling(), **options
+    ),
+    "ssl": tfsegloss.SSLLoss,
+    "ssl_pixel": lambda **options: tfsegloss.SSLLoss(window_size=1, **options),
+    "ssim": tfsegloss.SSIMLoss,
+    "ssim_contrast": lambda **options: tfsegloss.SSIMLoss(
+        form="contrast_structure", window_size=5, **options
+    ),
     "rmi": tfsegloss.RMILoss,
     "rmi_max": lambda **options: tfsegloss.RMILoss(downsample="max", region_size=2, **options),
     "rmi_bilinear": lambda **options: tfsegloss.RMILoss(

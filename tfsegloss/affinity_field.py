@@ -1,0 +1,333 @@
+"""Affinity fields: neighbours of one class agree in their probabilities, others differ."""
+
+import itertools
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfsegloss import cluster, labels, replicas
+from tfsegloss.checks import check_at_least, check_not_negative
+from tfsegloss.cross_entropy import softmax_losses
+from tfsegloss.labels import Targets
+from tfsegloss.shapes import at_least, sizes
+from tfsegloss.state import StatefulLoss, in_backward_pass
+
+# The authors' code keeps probabilities in [LOW, 1], and adds it to 1 − p.
+LOW = 1e-4
+# What the decay has come to after `decay_steps`, of the authors' code: 1/20.
+DECAY_BASE = 20.0
+
+
+def affinity_field(
+    targets: Targets,
+    logits: tf.Tensor,
+    *,
+    size: int = 1,
+    margin: float = 3.0,
+    downsample: int = 8,
+) -> dict[str, tf.Tensor]:
+    """Divergence of the probabilities of neighbours, within classes and across their edges.
+
+    With KL_ijc = p_jc log(p_jc / p_ic) + q_jc log(q_jc / q_ic), q = 1 − p + 1e-4, p = softmax(x)
+    clipped to [1e-4, 1], i a pixel of the downsampled image, j each of its 8 neighbours at the
+    distance `size`, c a class, t the downsampled one-hot truth:
+
+    - non_edge: mean of KL_ijc over all (i, j, c) with t_ic = t_jc;
+    - edge: mean of max(0, margin − KL_ijc) over those with t_ic ≠ t_jc.
+
+    Beyond the image's border p_j = 1e-4 and t_j = 0. Pairs with an ignored pixel are dropped. The
+    means are over the pairs of all images on all replicas; a mean over none is 0.
+
+    Logits, 0 at ignored pixels, are resized to max(1, H // downsample) rows bilinearly with
+    aligned corners; the truth's row i is ⌊i · H / H'⌋. Columns likewise.
+
+    Args:
+        targets: From `labels.encode`.
+        logits: x, `[B, H, W, C]`, float32 or float64.
+        size: ≥ 1, in pixels of the downsampled image.
+        margin: ≥ 0, the divergence that is enough across an edge.
+        downsample: ≥ 1.
+
+    Returns:
+        "edge" and "non_edge", each `[B]`, such that Keras' mean over the global batch is the mean
+        over the pairs.
+
+    Example:
+
+    >>> targets = labels.encode(tf.constant([[[0, 0, 1, 1]]]), classes=2)
+    >>> x = tf.constant([[[[9.0, 0.0], [9.0, 0.0], [0.0, 9.0], [0.0, 9.0]]]])
+    >>> terms = affinity_field(targets, x, downsample=1)
+    >>> blank = affinity_field(targets, 0 * x, downsample=1)
+    >>> [bool(terms[name] < blank[name]) for name in ("edge", "non_edge")]
+    [True, True]
+
+    Reference: Ke et al., *Adaptive affinity fields for semantic segmentation*, 2018, section
+    3, with the size fixed instead of chosen by an adversary, as the authors of RMI (Zhao et al.,
+    2019) ran it: the downsampling, the clipping and the pairs across the border are theirs.
+    Deviations from their code: pairs with an ignored pixel are dropped, as Ke et al. do; the
+    logits of ignored pixels are 0 before they are resized; a mean over no pair is 0, not NaN.
+    """
+    small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, downsample)
+    values = cluster.differentiable(
+        lambda x, valid, small: _pair_sums(_resized(x, valid, downsample), *small, size, margin),
+        logits,
+        targets.valid,
+        small,
+    )
+    return _means(values)
+
+
+def _means(values: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+    """The two means from sums and counts, each `[B]`."""
+    edge, edge_count, non_edge, non_edge_count = values
+    return {
+        "edge": replicas.share_of_batch(edge, tf.reduce_sum(edge_count)),
+        "non_edge": replicas.share_of_batch(non_edge, tf.reduce_sum(non_edge_count)),
+    }
+
+
+def _pair_sums(
+    x: tf.Tensor, truth: tf.Tensor, valid: tf.Tensor, size: int, margin: float
+) -> tuple[tf.Tensor, ...]:
+    """Sum and number of the edges' terms and of the others', each `[B]`, of downsampled maps."""
+    height, width = sizes(x)[1:3]
+    padding = [[0, 0], [size, size], [size, size]]
+    low = tf.constant(LOW, x.dtype)
+    p = tf.clip_by_value(tf.nn.softmax(x), low, 1)
+    p = tf.pad(p, [*padding, [0, 0]], constant_values=low)
+    q = 1 - p + low
+    fields = (p, tf.math.log(p), q, tf.math.log(q), tf.pad(truth, [*padding, [0, 0]]))
+    valid = tf.pad(valid, padding, constant_values=True)
+
+    def neighbour(maps, rows, columns):
+        rows, columns = size + rows, size + columns
+        return maps[:, rows : rows + height, columns : columns + width]
+
+    centre = [neighbour(maps, 0, 0) for maps in fields]
+    sums = [0, 0, 0, 0]
+    for rows, columns in itertools.product((-size, 0, size), repeat=2):
+        if rows == columns == 0:
+            continue
+        p, log_p, q, log_q, truth = (neighbour(maps, rows, columns) for maps in fields)
+        divergence = p * (log_p - centre[1]) + q * (log_q - centre[3])  # [B, H', W', C]
+        kept = neighbour(valid, 0, 0) & neighbour(valid, rows, columns)
+        edge = truth != centre[4]
+        is_edge = tf.cast(edge & kept[..., tf.newaxis], x.dtype)
+        non_edge = tf.cast(~edge & kept[..., tf.newaxis], x.dtype)
+        terms = (
+            is_edge * tf.nn.relu(margin - divergence),
+            is_edge,
+            non_edge * divergence,
+            non_edge,
+        )
+        sums = [
+            s + tf.reduce_sum(term, axis=[1, 2, 3]) for s, term in zip(sums, terms, strict=True)
+        ]
+    return tuple(sums)
+
+
+def _downsampled_truth(
+    targets: Targets, classes: int, dtype: tf.DType, factor: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The nearest one-hot truth `[B, H', W', C]` and whether it counts `[B, H', W']`."""
+
+    small = {
+        name: None if maps is None else _nearest(maps, factor)
+        for name, maps in targets._asdict().items()
+        if name != "in_range"
+    }
+    small = targets._replace(**small)
+    return labels.one_hot(small, classes, dtype), small.valid
+
+
+def _nearest(maps: tf.Tensor, factor: int) -> tf.Tensor:
+    """Rows ⌊i · H / H'⌋ and columns likewise, H' = max(1, H // factor)."""
+    for axis in (1, 2):
+        size = sizes(maps)[axis]
+        small = at_least(size // factor, 1)
+        maps = tf.gather(maps, tf.range(small) * size // small, axis=axis)
+    return maps
+
+
+def _resized(x: tf.Tensor, valid: tf.Tensor, factor: int) -> tf.Tensor:
+    """Logits, 0 where ignored, in `[B, max(1, H // factor), max(1, W // factor), C]`."""
+    small = [at_least(size // factor, 1) for size in sizes(x)[1:3]]
+
+    @tf.custom_gradient
+    def resized(x):
+        # Masked after the rows are gathered: only what an output needs is read.
+        low, high, share = _neighbours(sizes(x)[1], small[0], x.dtype)
+        low, high = (
+            labels.zero_ignored(tf.gather(x, i, axis=1), tf.gather(valid, i, axis=1))
+            for i in (low, high)
+        )
+        share = share[:, tf.newaxis, tf.newaxis]
+        rows = low * (1 - share) + high * share  # [B, H', W, C]
+        low, high, share = _neighbours(sizes(x)[2], small[1], x.dtype)
+        share = share[:, tf.newaxis]
+        value = tf.gather(rows, low, axis=2) * (1 - share) + tf.gather(rows, high, axis=2) * share
+
+        def gradient(upstream):
+            slopes = _spread(upstream, sizes(x)[2], axis=2)  # [B, H', W, C]
+            return labels.zero_ignored(_spread(slopes, sizes(x)[1], axis=1), valid)
+
+        return value, gradient
+
+    return resized(x)
+
+
+def _neighbours(
+    size: int | tf.Tensor, small: int | tf.Tensor, dtype: tf.DType
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """For each of `small` outputs, corners aligned: two inputs, and the share of the second."""
+    position = tf.range(small) * (size - 1)  # in units of 1 / steps
+    steps = at_least(small - 1, 1)
+    low = position // steps
+    share = tf.cast(position % steps, dtype) / tf.cast(steps, dtype)
+    return low, tf.minimum(low + 1, size - 1), share
+
+
+def _spread(maps: tf.Tensor, size: int | tf.Tensor, axis: int) -> tf.Tensor:
+    """The adjoint of the interpolation along an axis: `size` places from the small maps.
+
+    Outputs are at least one input apart: place k is the first neighbour of at most one output, and
+    the second of at most one. So each place reads two outputs, and nothing is scattered.
+    """
+    small = sizes(maps)[axis]
+    steps = at_least(small - 1, 1)
+    low, _, share = _neighbours(size, small, maps.dtype)
+    place = tf.range(size)
+
+    def read(first, weights):
+        """The maps of the output whose first neighbour is `first`, weighted; else 0."""
+        output = tf.clip_by_value(-(-first * steps // at_least(size - 1, 1)), 0, small - 1)
+        weights = tf.where(tf.gather(low, output) == first, tf.gather(weights, output), 0)
+        shape = [-1] + [1] * (len(maps.shape) - 1 - axis)
+        return tf.gather(maps, output, axis=axis) * tf.reshape(weights, shape)
+
+    return read(place, 1 - share) + read(place - 1, share)
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss")
+class AffinityFieldLoss(StatefulLoss):
+    """Cross-entropy of a softmax beside affinity fields.
+
+    L = mean_V −log softmax(x)_y + d · (λ_e · edge + λ_n · non_edge)
+
+    V are the valid pixels of the global batch, λ_e = `edge_weight`, λ_n = `non_edge_weight`; for
+    edge and non_edge see `affinity_field`. d = 20^(−s / decay_steps), s the number of backward
+    passes so far (what only evaluates is not counted); 1 without `decay_steps`. `parts` returns
+    "cross_entropy", and "edge" and "non_edge" as decayed.
+
+    Args:
+        size: ≥ 1, the distance of a neighbour in pixels of the downsampled image.
+        margin: ≥ 0, the divergence that is enough across an edge.
+        edge_weight: λ_e ≥ 0.
+        non_edge_weight: λ_n ≥ 0.
+        downsample: ≥ 1.
+        decay_steps: > 0, the steps of the whole training, or None.
+        from_logits: Whether `y_pred` holds logits (otherwise the probabilities of a softmax).
+        ignore_class: Id or ids without label; None: every pixel counts.
+        reduction: As in Keras.
+        name: As in Keras.
+
+    Call:
+        y_true: ids `[B, H, W]` or `[B, H, W, 1]`, or dense targets `[B, H, W, C]`.
+        y_pred: `[B, H, W, C]`, C ≥ 2.
+        sample_weight: None, `[B]`, or `[B, H, W]`, which the cross-entropy alone sees.
+
+    Raises:
+        ValueError: An option or a shape is not as above.
+
+    Example:
+
+    >>> loss = AffinityFieldLoss()
+    >>> truth = tf.reshape(tf.range(1024) // 512, [1, 32, 32])
+    >>> right = tf.one_hot(truth, 2) * 20 - 10
+    >>> bool(loss(truth, right) < loss(truth, -right))
+    True
+
+    Reference: Ke et al., *Adaptive affinity fields for semantic segmentation*, 2018, as the
+    authors of RMI (Zhao et al., 2019) ran it; the deviations are named in `affinity_field`.
+    """
+
+    activation = "softmax"
+
+    def __init__(
+        self,
+        *,
+        size: int = 1,
+        margin: float = 3.0,
+        edge_weight: float = 1.0,
+        non_edge_weight: float = 1.0,
+        downsample: int = 8,
+        decay_steps: int | None = None,
+        from_logits: bool = True,
+        ignore_class: int | Sequence[int] | None = 255,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(
+            from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
+        )
+        self.size = check_at_least("size", size, 1)
+        self.margin = check_not_negative("margin", margin)
+        self.edge_weight = check_not_negative("edge_weight", edge_weight)
+        self.non_edge_weight = check_not_negative("non_edge_weight", non_edge_weight)
+        self.downsample = check_at_least("downsample", downsample, 1)
+        if decay_steps is not None:
+            decay_steps = check_at_least("decay_steps", decay_steps, 1)
+        self.decay_steps = decay_steps
+
+    def initial_state(self, classes: int) -> tf.Tensor:
+        """No backward pass so far."""
+        return tf.zeros([], tf.int64)
+
+    def build(self, classes: int) -> None:
+        """Makes the count of backward passes, where there is a decay.
+
+        Args:
+            classes: Number of classes C.
+        """
+        if self.decay_steps is not None:
+            super().build(classes)
+
+    def terms(
+        self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """The cross-entropy, and the decayed terms of the edges and of the other pairs."""
+        decay = None
+        if self.decay_steps is not None:
+            passes = tf.identity(self._state)
+            decay = DECAY_BASE ** (-tf.cast(passes, logits.dtype) / self.decay_steps)
+            logits = in_backward_pass(logits, lambda: self._state.assign(passes + 1))
+        small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, self.downsample)
+        # In one cluster, for one pass over the gradient of the logits.
+        losses, *sums = cluster.differentiable(
+            lambda x, targets, small: (
+                softmax_losses(x, targets),
+                *_pair_sums(
+                    _resized(x, targets.valid, self.downsample), *small, self.size, self.margin
+                ),
+            ),
+            logits,
+            targets,
+            small,
+        )
+        if pixel_weights is not None:
+            losses *= pixel_weights
+        total = tf.reduce_sum(losses, axis=[1, 2])
+        fields = _means(sums)
+        if decay is not None:
+            fields = {name: decay * term for name, term in fields.items()}
+        valid = tf.math.count_nonzero(targets.valid)
+        return {"cross_entropy": replicas.share_of_batch(total, valid), **fields}
+
+    def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Cross-entropy + λ_e · edge + λ_n · non_edge."""
+        return (
+            terms["cross_entropy"]
+            + self.edge_weight * terms["edge"]
+            + self.non_edge_weight * terms["non_edge"]
+        )

@@ -1,0 +1,214 @@
+"""Locally adaptive loss: cross-entropy of predictions pooled over neighbours of the same class."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfsegloss import labels, windows
+from tfsegloss.checks import check_at_least, check_odd
+from tfsegloss.cross_entropy import softmax_losses
+from tfsegloss.labels import Targets
+from tfsegloss.pixel_loss import PixelLoss
+from tfsegloss.pooling import Minkowski, Pooling
+from tfsegloss.rows import inner_targets, map_rows
+from tfsegloss.shapes import sizes
+
+VARIANCE_OFFSET = 1e-6  # keeps 1/σ finite where all logits of a pixel are equal
+
+
+def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 5) -> tf.Tensor:
+    """Cross-entropy of each pixel's prediction, pooled over its neighbours of the same class.
+
+    ℓ_i = −log softmax(f_i)_{y_i},  f_i = (1/ξ_i) Σ_{j ∈ window(i), y_j = y_i} ω(d(i, j)) z_j
+
+    z_j = (x_j − mean_c x_j) / √(var_c x_j + 1e-6) is a pixel's standardised logits, d the
+    chessboard distance (D8), ω = 2^(1 − d), ξ_i the number of pixels in the sum, the centre
+    included. Pixels outside the image and ignored ones are in no sum.
+
+    Args:
+        targets: From `labels.encode`. Dense targets: y is the class of the largest share, and the
+            cross-entropy that of the shares.
+        logits: x, `[B, H, W, C]`, C ≥ 2, float32 or float64.
+        kernel_size: Odd side of the window, ≥ 1.
+
+    Returns:
+        ℓ ≥ 0, `[B, H, W]`, 0 where ignored, in the logits' type.
+
+    Example:
+
+    >>> targets = labels.encode(tf.constant([[[0, 0]]]), classes=2)
+    >>> logits = tf.constant([[[[9.0, 0.0], [0.0, 1.0]]]])  # the second is wrong: half as bad
+    >>> [round(float(x), 3) for x in locally_adaptive(targets, logits)[0, 0]]
+    [0.313, 1.313]
+
+    Reference: LAD (Guo et al., 2018), Eq. 2 to 4. ω sums to more than 1 over the window, as in the
+    paper, so f is sharper than z. The offset under the root is ours.
+    """
+    margin = kernel_size // 2
+
+    def losses(x, block):
+        z = _standardised(labels.zero_ignored(x, block.valid))
+        pooled = selective_mean(z, _classes(block), kernel_size)
+        return [softmax_losses(pooled, inner_targets(block, margin))]
+
+    return map_rows(losses, logits, targets, margin=margin, spread=margin, reflect=False)[0]
+
+
+def selective_mean(z: tf.Tensor, ids: tf.Tensor, size: int) -> tf.Tensor:
+    """(1/ξ_i) Σ_{j: y_j = y_i} ω(d(i, j)) z_j; its gradient is the same sum, of g/ξ.
+
+    Args:
+        z: `[H, W, C]`, padded by `size // 2` rows above and below.
+        ids: int32 `[H, W]`, padded alike; negative where ignored.
+        size: Odd side of the window.
+
+    Returns:
+        `[H − size + 1, W, C]`; 0 where ignored.
+
+    Example:
+
+    >>> z = tf.constant([[[8.0]], [[2.0]], [[4.0]]])
+    >>> float(selective_mean(z, tf.constant([[1], [0], [0]]), size=3)[0, 0, 0])
+    4.0
+    """
+    margin = size // 2
+    ids = _pad_columns(ids, margin, -1)
+    count = tf.cast(tf.maximum(windows.same_class_count(ids, size), 1), z.dtype)
+    # A division of its own: XLA would count again for each class where it can.
+    share = tf.math.reciprocal(count)[..., tf.newaxis]
+
+    @tf.custom_gradient
+    def mean(z):
+        value = windows.same_class_sum(_pad_columns(z, margin, 0), ids, size) * share
+
+        def gradient(upstream):
+            # Which pixels see each other is symmetric. Without this, a tape keeps size² maps.
+            rows = [[2 * margin, 2 * margin], [margin, margin], [0, 0]]
+            padded_ids = tf.pad(ids, rows[1:2] + [[0, 0]], constant_values=-1)
+            return windows.same_class_sum(tf.pad(upstream * share, rows), padded_ids, size)
+
+        return value, gradient
+
+    return mean(z)
+
+
+def _standardised(x: tf.Tensor) -> tf.Tensor:
+    """Each pixel's logits with mean 0 and, but for the offset, variance 1."""
+    classes = x.shape[-1]
+
+    @tf.custom_gradient
+    def standardised(x):
+        # By planes, see `labels.planes`.
+        planes = tf.unstack(x, axis=-1)
+        mean = tf.add_n(planes) / classes
+        variance = tf.add_n([tf.square(plane - mean) for plane in planes]) / classes
+        scale = tf.math.rsqrt(variance + VARIANCE_OFFSET)[..., tf.newaxis]
+        z = (x - mean[..., tf.newaxis]) * scale
+
+        def gradient(upstream):
+            slopes = tf.unstack(upstream, axis=-1)
+            mean_slope = tf.add_n(slopes) / classes
+            along = [
+                slope * plane for slope, plane in zip(slopes, tf.unstack(z, axis=-1), strict=True)
+            ]
+            along = tf.add_n(along) / classes
+            return scale * (upstream - mean_slope[..., tf.newaxis] - z * along[..., tf.newaxis])
+
+        return z, gradient
+
+    return standardised(x)
+
+
+def _classes(targets: Targets) -> tf.Tensor:
+    """int32 ids, −1 where ignored."""
+    ids = targets.ids
+    if ids is None:
+        ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
+    return tf.where(targets.valid, ids, -1)
+
+
+def _pad_columns(maps: tf.Tensor, margin: int, value: float) -> tf.Tensor:
+    margins = [[0, 0]] * maps.shape.rank
+    margins[1] = [margin, margin]
+    return tf.pad(maps, margins, constant_values=value)
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss")
+class LADLoss(PixelLoss):
+    """Cross-entropy of locally pooled predictions, with the power mean of each image.
+
+    L = mean_b (Σ_V ℓ^k / |V|)^(1/k), ℓ from `locally_adaptive`, V the valid pixels of an image in
+    rows and columns 0, stride, 2·stride, …
+
+    Args:
+        kernel_size: Odd side of the window, ≥ 1.
+        stride: ≥ 1, between the windows that are counted.
+        from_logits: Whether `y_pred` holds logits (otherwise the probabilities of a softmax).
+        ignore_class: Id or ids without label; None: every pixel counts.
+        class_weights: C weights ≥ 0 that multiply ℓ by the class of the centre. None: all 1.
+        pooling: Of the counted pixels; None: `Minkowski(k=3)`. The paper suggests `MaxPooling` too.
+        reduction: As in Keras.
+        name: As in Keras.
+
+    Call:
+        y_true: ids `[B, H, W]` or `[B, H, W, 1]`, or dense targets `[B, H, W, C]`.
+        y_pred: `[B, H, W, C]`, C ≥ 2.
+        sample_weight: None, `[B]`, or `[B, H, W]`, which multiplies ℓ; the window does not see it.
+
+    Raises:
+        ValueError: An option or a shape is not as above.
+
+    Example:
+
+    >>> loss = LADLoss(kernel_size=3)
+    >>> logits = tf.constant([[[[9.0, 0.0], [0.0, 1.0]]]])
+    >>> loss(tf.constant([[[0, 0]]]), logits) < loss(tf.constant([[[1, 0]]]), logits)
+    <tf.Tensor: shape=(), dtype=bool, numpy=True>
+
+    Reference: LAD (Guo et al., 2018), Eq. 5 on Eq. 2 to 4; kernel 5 and k = 3 are its best (tables
+    1 and 2), its stride is 1.
+    """
+
+    activation = "softmax"
+
+    def __init__(
+        self,
+        *,
+        kernel_size: int = 5,
+        stride: int = 1,
+        from_logits: bool = True,
+        ignore_class: int | Sequence[int] | None = 255,
+        class_weights: Sequence[float] | None = None,
+        pooling: Pooling | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            class_weights=class_weights,
+            pooling=Minkowski(k=3) if pooling is None else pooling,
+            reduction=reduction,
+            name=name,
+        )
+        self.kernel_size = check_odd("kernel_size", kernel_size)
+        self.stride = check_at_least("stride", stride, 1)
+
+    def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
+        """`locally_adaptive` with this loss' kernel."""
+        return locally_adaptive(targets, logits, kernel_size=self.kernel_size)
+
+    def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Those of `PixelLoss`, and ξ, the number of pixels that agree in the window."""
+        margin = self.kernel_size // 2
+        ids = tf.pad(
+            _classes(targets), [[0, 0], [margin, margin], [margin, margin]], constant_values=-1
+        )
+        count = tf.map_fn(lambda image: windows.same_class_count(image, self.kernel_size), ids)
+        return {**super().term_maps(targets, logits), "agreement": count}
+
+    def counted(self, targets: Targets) -> tf.Tensor:
+        """The valid pixels in every `stride`-th row and column."""
+        rows, columns = (tf.range(size) % self.stride == 0 for size in sizes(targets.valid)[1:])
+        return targets.valid & rows[:, tf.newaxis] & columns

@@ -1,0 +1,171 @@
+"""Losses on windows, computed a block of rows at a time.
+
+A window's statistics are several maps as large as the logits. Of a whole batch they cost more to
+write than to compute; those of some rows stay in the processor's cache.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfsegloss import cluster
+from tfsegloss.labels import Targets
+from tfsegloss.shapes import at_least, sizes
+
+ROWS = 32  # of a block, or a number near it that divides the height
+
+
+def map_rows(
+    function: Callable[[tf.Tensor, Targets], list[tf.Tensor]],
+    logits: tf.Tensor,
+    targets: Targets,
+    *,
+    margin: int,
+    spread: int,
+    reflect: bool,
+) -> list[tf.Tensor]:
+    """Maps `[B, H, W]` of a function of blocks of rows, differentiable by the logits.
+
+    Args:
+        function: Of a block's logits `[rows + 2·margin, W, C]` and its targets; a list of maps
+            `[rows, W]`. It may hold operations on neighbours up to `margin` rows away.
+        logits: `[B, H, W, C]`.
+        targets: Of `[B, H, W]`.
+        margin: Rows that a block's function needs on both sides.
+        spread: Rows on both sides that the gradient of a row depends on: `margin`, or 0 where
+            the function takes the neighbours as constants.
+        reflect: Whether rows beyond the border are those within, mirrored at the first and the
+            last row; otherwise they are not valid.
+
+    Returns:
+        The maps, `[B, H, W]` each.
+
+    Example:
+
+    >>> from tfsegloss import labels
+    >>> targets = labels.encode(tf.zeros([1, 2, 1]), classes=2)
+    >>> add = lambda x, t: [x[:-2, :, 0] + x[2:, :, 0]]
+    >>> x = tf.constant([[[[1.0, 0.0]], [[5.0, 0.0]]]])
+    >>> map_rows(add, x, targets, margin=1, spread=1, reflect=True)[0][0].numpy().tolist()
+    [[10.0], [2.0]]
+    """
+
+    def forward(logits, targets):
+        def maps(image, start, rows):
+            block = _take(logits, targets, image, start - margin, rows + 2 * margin, reflect)
+            return tf.stack(function(*block[:2]), axis=-1)
+
+        return _over_blocks(maps, logits)
+
+    def backward(logits, targets, upstream):
+        def slopes(image, start, rows):
+            # All windows whose value depends on a row of the block, and all rows of these windows.
+            reach = margin + spread
+            first, count = start - reach, rows + 2 * reach
+            x, block, index = _take(logits, targets, image, first, count, reflect)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                values = tf.stack(function(x, block), axis=-1)
+            slope = tape.gradient(values, x, _windows(upstream, image, start - spread, values))
+            if not (reflect and spread):
+                return slope[reach : reach + rows]
+            # A mirrored row is a row of the image too.
+            here = tf.where((index >= start) & (index < start + rows), index - start, -1)
+            return tf.math.unsorted_segment_sum(slope, here, rows)
+
+        return _over_blocks(slopes, logits)
+
+    @tf.custom_gradient
+    def maps(logits):
+        stacked = cluster.run(forward, logits, targets)
+        return stacked, lambda upstream: cluster.run(backward, logits, targets, upstream)
+
+    return tf.unstack(maps(logits), axis=-1)
+
+
+def inner_rows(maps: tf.Tensor, margin: int) -> tf.Tensor:
+    """The rows of a block without its margins."""
+    return maps[margin : sizes(maps)[0] - margin]
+
+
+def inner_targets(targets: Targets, margin: int) -> Targets:
+    """The targets of a block without its margins."""
+    maps = (targets.ids, targets.dense, targets.valid)
+    inner = (None if m is None else inner_rows(m, margin) for m in maps)
+    return Targets(*inner, targets.in_range)
+
+
+def pad_columns(maps: tf.Tensor, margin: int) -> tf.Tensor:
+    """A block mirrored at its first and its last column."""
+    width = sizes(maps)[1]
+    columns = [*range(-margin, 0), *(width + i for i in range(margin))]
+    mirrored = [_mirrored(column, width) for column in columns]
+    strips = [maps[:, column : column + 1] for column in mirrored]
+    return tf.concat([*strips[:margin], maps, *strips[margin:]], axis=1)
+
+
+def _mirrored(index: int | tf.Tensor, size: int | tf.Tensor) -> int | tf.Tensor:
+    """Where an index beyond the first or the last is, as often mirrored there as it takes."""
+    period = at_least(2 * (size - 1), 1)
+    return size - 1 - abs(index % period - (size - 1))
+
+
+def _over_blocks(function: Callable, logits: tf.Tensor) -> tf.Tensor:
+    """`[B, H, …]` from a function of (image, first row, number of rows)."""
+    images, height, *_ = sizes(logits)
+    rows = _rows(height)
+    blocks = -(-height // rows)
+    stacked = tf.map_fn(
+        lambda i: function(i // blocks, i % blocks * rows, rows),
+        tf.range(images * blocks),
+        fn_output_signature=logits.dtype,
+    )  # [B · blocks, rows, …]
+    return tf.reshape(stacked, [images, blocks * rows, *sizes(stacked)[2:]])[:, :height]
+
+
+def _rows(height: int | tf.Tensor) -> int | tf.Tensor:
+    if not cluster.is_compiling():
+        return height  # operation by operation, there is nothing to keep in the cache
+    if not isinstance(height, int) or height <= ROWS:
+        return ROWS
+    even = [rows for rows in range(ROWS // 2, 2 * ROWS) if height % rows == 0]
+    return min(even, key=lambda rows: abs(rows - ROWS), default=ROWS)
+
+
+def _take(
+    logits: tf.Tensor,
+    targets: Targets,
+    image: tf.Tensor,
+    first: tf.Tensor,
+    count: int,
+    reflect: bool,
+) -> tuple[tf.Tensor, Targets, tf.Tensor]:
+    """The block of rows from `first` on, and the index of each of them in the image."""
+    height = sizes(logits)[1]
+    wanted = tf.range(count) + first
+    index = _mirrored(wanted, height) if reflect else tf.clip_by_value(wanted, 0, height - 1)
+
+    def take(maps):
+        if maps is None:
+            return None
+        flat = tf.reshape(maps, [-1, *sizes(maps)[2:]])  # [B · H, …]
+        return tf.gather(flat, image * height + index)
+
+    inside = (wanted >= 0) & (wanted < height)
+    valid = take(targets.valid)
+    if not reflect:
+        valid &= inside[:, tf.newaxis]
+    block = Targets(take(targets.ids), take(targets.dense), valid, targets.in_range)
+    return take(logits), block, index
+
+
+def _windows(
+    upstream: tf.Tensor, image: tf.Tensor, first: tf.Tensor, values: tf.Tensor
+) -> tf.Tensor:
+    """The upstream gradient of a block's values, 0 for windows outside the image."""
+    height = sizes(upstream)[1]
+    wanted = tf.range(sizes(values)[0]) + first
+    inside = (wanted >= 0) & (wanted < height)
+    flat = tf.reshape(upstream, [-1, *sizes(upstream)[2:]])
+    rows = tf.gather(flat, image * height + tf.clip_by_value(wanted, 0, height - 1))
+    return tf.where(inside[:, tf.newaxis, tf.newaxis], rows, 0)

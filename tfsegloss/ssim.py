@@ -1,0 +1,161 @@
+"""Structural similarity index as a loss."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfsegloss import labels, replicas, windows
+from tfsegloss.base import SegmentationLoss
+from tfsegloss.checks import check_choice, check_odd, check_positive, check_range
+from tfsegloss.cross_entropy import sigmoid_losses
+from tfsegloss.labels import Targets
+from tfsegloss.rows import inner_rows, inner_targets, map_rows, pad_columns
+
+FORMS = ("full", "contrast_structure")
+# (0.01 · range)² and (0.03 · range)² for maps in [0, 1], as in SSIM's own paper.
+C1 = 1e-4
+C2 = 9e-4
+
+
+def dissimilarity(
+    y: tf.Tensor, p: tf.Tensor, *, form: str, window_size: int, sigma: float
+) -> tf.Tensor:
+    """1 − SSIM of two maps around every pixel, or 1 − its contrast-structure factor.
+
+    "full":               1 − S1·S2,  S1 = (2 μ_y μ_p + C1) / (μ_y² + μ_p² + C1)
+    "contrast_structure": 1 − S2,     S2 = (2 σ_yp + C2) / (σ_y² + σ_p² + C2)
+
+    μ, σ² and σ_yp are the means, variances and covariance under a Gaussian window of sum 1
+    (population statistics), C1 = 1e-4, C2 = 9e-4.
+
+    Args:
+        y: `[H, W, C]` in [0, 1], padded by `window_size // 2` on every side.
+        p: As `y`.
+        form: "full" or "contrast_structure".
+        window_size: Odd side of the window.
+        sigma: σ of the window > 0, in pixels.
+
+    Returns:
+        `[H − window_size + 1, W − window_size + 1, C]`, in [0, 2].
+
+    Example:
+
+    >>> y = tf.reshape(tf.range(9.0) / 9, [3, 3, 1])
+    >>> abs(float(dissimilarity(y, y, form="full", window_size=3, sigma=1.5)[0, 0, 0])) < 1e-4
+    True
+
+    Reference: SSL (Zhao et al., 2019), Eq. 6, 7 and 9. Eq. 9 is applied to the local statistics,
+    and with those of the population: its N − 1 belongs to an unweighted window. The constants are
+    not in that paper.
+    """
+
+    def mean(maps):
+        return windows.gaussian_mean(maps, window_size, sigma)
+
+    mean_y, mean_p = mean(y), mean(p)
+    variances = mean(y * y + p * p) - mean_y**2 - mean_p**2
+    covariance = mean(y * p) - mean_y * mean_p
+    similarity = (2 * covariance + C2) / (variances + C2)
+    if form == "full":
+        similarity *= (2 * mean_y * mean_p + C1) / (mean_y**2 + mean_p**2 + C1)
+    return 1 - similarity
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss")
+class SSIMLoss(SegmentationLoss):
+    """Structural dissimilarity of truth and prediction beside the cross-entropy of sigmoids.
+
+    L = λ · Σ_V Σ_c BCE_c / |V| + (1 − λ) · Σ_V Σ_c dissimilarity(y_c, σ(x_c)) / (|V| · C)
+
+    λ = `weight`, V the valid pixels of the global batch; see `dissimilarity`. Truth and prediction
+    are 0 at ignored pixels and mirrored at the border. `parts` returns the terms as
+    "cross_entropy" and "dissimilarity".
+
+    Args:
+        form: "full" or "contrast_structure".
+        window_size: Odd side of the window, ≥ 1.
+        sigma: σ of the Gaussian window > 0, in pixels.
+        weight: λ in [0, 1].
+        from_logits: Whether `y_pred` holds logits (otherwise the probabilities of sigmoids).
+        ignore_class: Id or ids without label; None: every pixel counts.
+        reduction: As in Keras.
+        name: As in Keras.
+
+    Call:
+        y_true: ids `[B, H, W]` or `[B, H, W, 1]`, or independent targets `[B, H, W, C]`.
+        y_pred: `[B, H, W, C]`, C ≥ 1.
+        sample_weight: None, `[B]`, or `[B, H, W]`, which the cross-entropy alone sees.
+
+    Raises:
+        ValueError: An option or a shape is not as above.
+
+    Example:
+
+    >>> loss = SSIMLoss()
+    >>> truth = tf.constant([[[0, 0, 1], [0, 1, 1]]])
+    >>> right = tf.one_hot(truth, 2) * 6 - 3
+    >>> bool(loss(truth, right) < loss(truth, -right))
+    True
+
+    Reference: SSL (Zhao et al., 2019), Eq. 7 and 9, which its table 2 compares with. The mixture
+    with the cross-entropy, the border and the constants are not in the paper.
+    """
+
+    activation = "sigmoid"
+
+    def __init__(
+        self,
+        *,
+        form: str = "full",
+        window_size: int = 3,
+        sigma: float = 1.5,
+        weight: float = 0.5,
+        from_logits: bool = True,
+        ignore_class: int | Sequence[int] | None = 255,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(
+            from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
+        )
+        self.form = check_choice("form", form, FORMS)
+        self.window_size = check_odd("window_size", window_size)
+        self.sigma = check_positive("sigma", sigma)
+        self.weight = check_range("weight", weight, 0, 1)
+
+    def terms(
+        self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """The cross-entropy and the dissimilarity."""
+        margin = self.window_size // 2
+        classes = logits.shape[-1]
+
+        def maps(x, block):
+            y = labels.one_hot(block, classes, x.dtype)
+            p = tf.sigmoid(labels.zero_ignored(x, block.valid))
+            different = dissimilarity(
+                pad_columns(y, margin),
+                pad_columns(labels.zero_ignored(p, block.valid), margin),
+                form=self.form,
+                window_size=self.window_size,
+                sigma=self.sigma,
+            )
+            inner = inner_targets(block, margin)
+            different = labels.zero_ignored(tf.reduce_mean(different, axis=-1), inner.valid)
+            return [sigmoid_losses(inner_rows(x, margin), inner), different]
+
+        losses, different = map_rows(
+            maps, logits, targets, margin=margin, spread=margin, reflect=True
+        )
+        if pixel_weights is not None:
+            losses *= labels.zero_ignored(pixel_weights, targets.valid)
+        valid = tf.math.count_nonzero(targets.valid)
+        return {
+            "cross_entropy": replicas.share_of_batch(tf.reduce_sum(losses, axis=[1, 2]), valid),
+            "dissimilarity": replicas.share_of_batch(tf.reduce_sum(different, axis=[1, 2]), valid),
+        }
+
+    def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
+        """λ · cross-entropy + (1 − λ) · dissimilarity."""
+        return self.weight * terms["cross_entropy"] + (1 - self.weight) * terms["dissimilarity"]

@@ -1,0 +1,268 @@
+"""Structural similarity loss: cross-entropy weighed by how much the local structures differ."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfsegloss import labels, replicas, windows
+from tfsegloss.base import SegmentationLoss
+from tfsegloss.checks import check_below_one, check_odd, check_positive, check_range
+from tfsegloss.cross_entropy import sigmoid_cross_entropies
+from tfsegloss.labels import Targets
+from tfsegloss.rows import inner_rows, map_rows, pad_columns
+
+
+def structural_difference(
+    y: tf.Tensor, p: tf.Tensor, *, window_size: int, sigma: float, stability: float
+) -> tf.Tensor:
+    """Difference between two maps, each standardised within a window around every pixel.
+
+    e = |(y − μ_y + C4) / (σ_y + C4) − (p − μ_p + C4) / (σ_p + C4)|
+
+    μ and σ are the mean and the standard deviation under a Gaussian window of sum 1.
+
+    Args:
+        y: `[H, W, C]`, padded by `window_size // 2` on every side.
+        p: As `y`.
+        window_size: Odd side; 1: e = |y − p|, where the formula would give 0.
+        sigma: σ of the window > 0, in pixels.
+        stability: C4 > 0.
+
+    Returns:
+        e ≥ 0, `[H − window_size + 1, W − window_size + 1, C]`.
+
+    Example:
+
+    >>> y = tf.constant([[0.0, 0, 0], [1, 0, 1], [1, 1, 1]])[..., tf.newaxis]
+    >>> e = structural_difference(y, 1 - y, window_size=3, sigma=1.5, stability=0.01)
+    >>> round(float(e[0, 0, 0]), 2)  # the centre, of opposite structure
+    2.14
+
+    Reference: SSL (Zhao et al., 2019), Eq. 10, 14 and 15. The denominator is that of Eq. 10, not of
+    Eq. 16, √(μ − μ² + C4). A window of 1 is ours.
+    """
+    if window_size == 1:
+        return tf.abs(y - p)
+    centre = slice(window_size // 2, -(window_size // 2))
+
+    def standardised(maps):
+        mean = windows.gaussian_mean(maps, window_size, sigma)
+        square = windows.gaussian_mean(maps * maps, window_size, sigma)
+        deviation = tf.sqrt(tf.maximum(square - mean * mean, 0))
+        return (maps[centre, centre] - mean + stability) / (deviation + stability)
+
+    return tf.abs(standardised(y) - standardised(p))
+
+
+def largest_difference(window_size: int, sigma: float, stability: float) -> float:
+    """e_max: the difference of a standardised 1 among zeros and a standardised 0 among ones.
+
+    Example:
+
+    >>> round(largest_difference(3, sigma=1.5, stability=0.01), 3)
+    4.672
+
+    Reference: SSL (Zhao et al., 2019), below Eq. 16, with the denominator of Eq. 10.
+    """
+    if window_size == 1:
+        return 1.0
+    centre = windows.gaussian(window_size, sigma)[window_size // 2] ** 2
+    deviation = math.sqrt(centre - centre**2)
+    return 2 * (1 - centre) / (deviation + stability)
+
+
+def structural_similarity(
+    targets: Targets,
+    logits: tf.Tensor,
+    *,
+    window_size: int = 3,
+    sigma: float = 1.5,
+    beta: float = 0.1,
+    stability: float = 0.01,
+    reweight: bool = True,
+    mine: bool = True,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Cross-entropies, those of the hard classes weighed by their structural difference, and M.
+
+    ℓ = Σ_c BCE_c,  h = Σ_c e_c f_c BCE_c,  m = Σ_c f_c,  f = 1[e > β e_max]
+
+    e is the `structural_difference` of the truth and of σ(x), both 0 at ignored pixels, mirrored at
+    the border. e and f are constants in the gradient. The loss is Σh / Σm, or Σℓ / |V|.
+
+    Args:
+        targets: From `labels.encode`.
+        logits: x, `[B, H, W, C]`, float32 or float64.
+        window_size: Odd side of the window, ≥ 1.
+        sigma: σ of the Gaussian window > 0, in pixels.
+        beta: β in [0, 1), from which share of the largest difference a class is hard.
+        stability: C4 > 0.
+        reweight: Whether e weighs; otherwise 1.
+        mine: Whether f selects; otherwise every class of every pixel counts.
+
+    Returns:
+        ℓ, h and m, each `[B, H, W]`, 0 where ignored.
+
+    Example:
+
+    >>> targets = labels.encode(tf.constant([[[0, 1]]]), classes=2)
+    >>> _, hard, count = structural_similarity(targets, tf.zeros([1, 1, 2, 2]))
+    >>> count.numpy().tolist()
+    [[[1.0, 1.0]]]
+
+    Reference: SSL (Zhao et al., 2019), Eq. 10 to 13. The paper is silent on the border.
+    """
+    margin = window_size // 2
+    threshold = beta * largest_difference(window_size, sigma, stability)
+
+    def maps(x, block):
+        y = labels.one_hot(block, x.shape[-1], x.dtype)
+        e = _differences(x, block, window_size=window_size, sigma=sigma, stability=stability)
+        valid = inner_rows(block.valid, margin)
+        f = labels.zero_ignored(tf.cast(e > threshold, x.dtype) if mine else tf.ones_like(e), valid)
+        inner = labels.zero_ignored(inner_rows(x, margin), valid)
+        total, hard = sigmoid_cross_entropies(
+            inner, inner_rows(y, margin), e * f if reweight else f
+        )
+        return [labels.zero_ignored(total, valid), hard, tf.reduce_sum(f, axis=-1)]
+
+    return tuple(map_rows(maps, logits, targets, margin=margin, spread=0, reflect=True))
+
+
+def _differences(
+    x: tf.Tensor, block: Targets, *, window_size: int, sigma: float, stability: float
+) -> tf.Tensor:
+    """e `[H − window_size + 1, W, C]` of a block padded by `window_size // 2` rows."""
+    margin = window_size // 2
+    y = labels.one_hot(block, x.shape[-1], x.dtype)
+    p = tf.stop_gradient(tf.sigmoid(labels.zero_ignored(x, block.valid)))
+    return structural_difference(
+        pad_columns(y, margin),
+        pad_columns(labels.zero_ignored(p, block.valid), margin),
+        window_size=window_size,
+        sigma=sigma,
+        stability=stability,
+    )
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss")
+class SSLLoss(SegmentationLoss):
+    """Cross-entropy of sigmoids beside the one of hard pixels, weighed by structural difference.
+
+    L = λ · Σ_V Σ_c BCE_c / |V| + (1 − λ) · Σ_V Σ_c e f BCE_c / M,  M = Σ_V Σ_c f
+
+    λ = `weight`, V the valid pixels of the global batch, M counted over it too; the second term is
+    0 where M = 0. For e and f see `structural_similarity`. `parts` returns the terms as
+    "cross_entropy" and "structure".
+
+    Args:
+        window_size: Odd side of the window, ≥ 1.
+        sigma: σ of the Gaussian window > 0, in pixels.
+        beta: β in [0, 1).
+        stability: C4 > 0.
+        weight: λ in [0, 1].
+        reweight: Whether e weighs the hard classes (else 1).
+        mine: Whether only hard classes count (else all).
+        from_logits: Whether `y_pred` holds logits (otherwise the probabilities of sigmoids).
+        ignore_class: Id or ids without label; None: every pixel counts.
+        reduction: As in Keras.
+        name: As in Keras.
+
+    Call:
+        y_true: ids `[B, H, W]` or `[B, H, W, 1]`, or independent targets `[B, H, W, C]`.
+        y_pred: `[B, H, W, C]`, C ≥ 1.
+        sample_weight: None, `[B]`, or `[B, H, W]`, which multiplies the cross-entropies of both
+            terms; e, f and the counts do not see it.
+
+    Raises:
+        ValueError: An option or a shape is not as above.
+
+    Example:
+
+    >>> loss = SSLLoss()
+    >>> truth = tf.constant([[[0, 0, 1], [0, 1, 1]]])
+    >>> right = tf.one_hot(truth, 2) * 6 - 3
+    >>> bool(loss(truth, right) < loss(truth, -right))
+    True
+
+    Reference: SSL (Zhao et al., 2019), Eq. 10 to 17 and table 3, whose ablations are `reweight` and
+    `mine`. Deviations are named in `structural_difference` and `structural_similarity`; λ weighs a
+    sum over the classes, averaged over pixels, against a mean over pairs of pixel and class.
+    """
+
+    activation = "sigmoid"
+
+    def __init__(
+        self,
+        *,
+        window_size: int = 3,
+        sigma: float = 1.5,
+        beta: float = 0.1,
+        stability: float = 0.01,
+        weight: float = 0.5,
+        reweight: bool = True,
+        mine: bool = True,
+        from_logits: bool = True,
+        ignore_class: int | Sequence[int] | None = 255,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(
+            from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
+        )
+        self.window_size = check_odd("window_size", window_size)
+        self.sigma = check_positive("sigma", sigma)
+        self.beta = check_below_one("beta", beta)
+        self.stability = check_positive("stability", stability)
+        self.weight = check_range("weight", weight, 0, 1)
+        self.reweight = bool(reweight)
+        self.mine = bool(mine)
+
+    def terms(
+        self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """The cross-entropy and the structure term."""
+        total, hard, count = self._cross_entropies(targets, logits)
+        if pixel_weights is not None:
+            pixel_weights = labels.zero_ignored(pixel_weights, targets.valid)
+            total, hard = total * pixel_weights, hard * pixel_weights
+        valid = tf.math.count_nonzero(targets.valid)
+        # In float64: there may be more than 2^24 hard pairs.
+        count = tf.reduce_sum(tf.cast(count, tf.float64))
+        return {
+            "cross_entropy": replicas.share_of_batch(tf.reduce_sum(total, axis=[1, 2]), valid),
+            "structure": replicas.share_of_batch(tf.reduce_sum(hard, axis=[1, 2]), count),
+        }
+
+    def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Σ_c BCE_c, the number of hard classes Σ_c f_c, and the largest difference max_c e_c."""
+        options = {"sigma": self.sigma, "stability": self.stability}
+        margin = self.window_size // 2
+
+        def largest(x, block):
+            e = _differences(x, block, window_size=self.window_size, **options)
+            return [labels.zero_ignored(tf.reduce_max(e, -1), inner_rows(block.valid, margin))]
+
+        (difference,) = map_rows(largest, logits, targets, margin=margin, spread=0, reflect=True)
+        total, _, count = self._cross_entropies(targets, logits)
+        return {"pixel_loss": total, "hard": tf.cast(count, tf.int32), "difference": difference}
+
+    def _cross_entropies(
+        self, targets: Targets, logits: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """`structural_similarity` with this loss' options."""
+        return structural_similarity(
+            targets,
+            logits,
+            window_size=self.window_size,
+            sigma=self.sigma,
+            beta=self.beta,
+            stability=self.stability,
+            reweight=self.reweight,
+            mine=self.mine,
+        )
+
+    def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
+        """λ · cross-entropy + (1 − λ) · structure."""
+        return self.weight * terms["cross_entropy"] + (1 - self.weight) * terms["structure"]

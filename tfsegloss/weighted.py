@@ -1,0 +1,167 @@
+"""A weighted sum of losses whose parts can be logged."""
+
+import math
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from tfsegloss import replicas
+from tfsegloss.base import SegmentationLoss
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss")
+class WeightedLosses(SegmentationLoss):
+    """Weighted sum of losses of the same labels and predictions.
+
+    L = Σ_i w_i L_i, each L_i with its own options and its own reduction.
+
+    `parts` returns each L_i, not weighted, by its name, and where L_i has several parts itself,
+    these as "name/part".
+
+    Besides losses of this library any `keras.losses.Loss` will do that takes these labels and
+    predictions. One whose `call` returns a single number for the whole batch is not divided by the
+    number of replicas by Keras, and so weighs as many times more there.
+
+    Args:
+        losses: (w_i, L_i) by name, w_i finite. All with the same `reduction`, which becomes that of
+            the sum, and those that have `from_logits` with the same.
+        name: As in Keras.
+
+    Call:
+        y_true: What all the losses take.
+        y_pred: `[B, H, W, C]`.
+        sample_weight: None, `[B]` or `[B, H, W]`; passed on to each loss.
+
+    Raises:
+        ValueError: `losses` is not as above.
+
+    Example:
+
+    >>> from tfsegloss import RMILoss, SoftmaxCrossEntropy
+    >>> loss = WeightedLosses({"ce": (1.0, SoftmaxCrossEntropy()), "rmi": (0.5, RMILoss())})
+    >>> ids, logits = tf.constant([[[0, 1], [1, 255]]]), tf.zeros([1, 2, 2, 2])
+    >>> value, parts = loss.value_and_parts(ids, logits)
+    >>> sorted(parts)
+    ['ce', 'rmi', 'rmi/cross_entropy', 'rmi/region']
+    >>> bool(abs(parts["ce"] + 0.5 * parts["rmi"] - value) < 1e-6)
+    True
+    """
+
+    def __init__(
+        self,
+        losses: Mapping[str, tuple[float, keras.losses.Loss]],
+        *,
+        name: str | None = None,
+    ):
+        self.losses = _check_losses(losses)
+        super().__init__(
+            from_logits=self._common("from_logits", True),
+            ignore_class=None,  # each loss has its own
+            reduction=self._common("reduction", None),
+            name=name,
+        )
+
+    def __call__(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The weighted sum of what each loss gives for these arguments."""
+        pairs = self.losses.values()
+        return tf.add_n([weight * loss(y_true, y_pred, sample_weight) for weight, loss in pairs])
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """One value per image `[B]`, where each of the losses has one."""
+        pairs = self.losses.values()
+        return tf.add_n([weight * loss.call(y_true, y_pred) for weight, loss in pairs])
+
+    def value_and_parts(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """What a call and what `parts` returns, computed once.
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+            sample_weight: Weights of pixels, or None.
+
+        Returns:
+            The weighted sum, and by name the losses and their parts, as scalars.
+        """
+        values, parts = [], {}
+        for name, (weight, loss) in self.losses.items():
+            inner = {}
+            if isinstance(loss, SegmentationLoss):
+                value, inner = loss.value_and_parts(y_true, y_pred, sample_weight)
+            else:
+                value = loss(y_true, y_pred, sample_weight)
+            values.append(weight * value)
+            # Keras has divided by the number of replicas; parts are means over them.
+            reduced = value.shape.rank == 0
+            parts[name] = value * replicas.replica_count() if reduced else tf.reduce_mean(value)
+            if len(inner) > 1:
+                parts |= {f"{name}/{part}": number for part, number in inner.items()}
+        return tf.add_n(values), parts
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The variables of all losses."""
+        return [v for _, loss in self.losses.values() for v in getattr(loss, "variables", [])]
+
+    def build(self, classes: int) -> None:
+        """Makes the variables of all losses.
+
+        Args:
+            classes: Number of classes C.
+        """
+        for _, loss in self.losses.values():
+            if hasattr(loss, "build"):
+                loss.build(classes)
+
+    def get_config(self) -> dict:
+        """All options, the losses serialized."""
+        losses = {
+            name: [weight, keras.saving.serialize_keras_object(loss)]
+            for name, (weight, loss) in self.losses.items()
+        }
+        return {"losses": losses, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "WeightedLosses":
+        """The sum with these options."""
+        losses = {
+            name: (weight, keras.saving.deserialize_keras_object(loss))
+            for name, (weight, loss) in config["losses"].items()
+        }
+        return cls(**{**config, "losses": losses})
+
+    def _common(self, option: str, default: object) -> object:
+        """The value of an option of the losses; an error that names them where they differ."""
+        found = {
+            name: getattr(loss, option)
+            for name, (_, loss) in self.losses.items()
+            if hasattr(loss, option)
+        }
+        if len(set(found.values())) > 1:
+            raise ValueError(f"`losses` must have the same `{option}`. Received: {found}")
+        return next(iter(found.values()), default)
+
+
+def _check_losses(
+    losses: Mapping[str, tuple[float, keras.losses.Loss]],
+) -> dict[str, tuple[float, keras.losses.Loss]]:
+    checked = {}
+    for name, pair in losses.items():
+        try:
+            weight, loss = pair
+            weight = float(weight)
+        except (TypeError, ValueError):
+            weight, loss = math.nan, None
+        if not math.isfinite(weight) or not isinstance(loss, keras.losses.Loss):
+            raise ValueError(
+                "`losses` must hold (finite weight, keras.losses.Loss) by name. "
+                f"Received: {name}={pair!r}"
+            )
+        checked[name] = weight, loss
+    if not checked:
+        raise ValueError("`losses` must hold at least one loss. Received: losses={}")
+    return checked

@@ -1,0 +1,105 @@
+"""`python -m train weights --data.name NAME --split SPLIT`: class weights for a recipe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import tfsegloss
+from tfsegloss import class_balance
+from train.command_line import make_parser
+from train.config import DataConfig
+from train.datasets import DATASETS, Dataset, Sample
+from train.errors import UserError
+from train.palette import IGNORED
+from train.reading import name_fault, read_all
+
+METHODS = {
+    "median_frequency": tfsegloss.median_frequency,
+    "inverse_frequency": tfsegloss.inverse_frequency,
+}
+
+
+@dataclass
+class Counts:
+    """Counts of a split by class, each int64 `[C]`.
+
+    Args:
+        pixels: Pixels of the class.
+        image_pixels: Labelled pixels of the images in which it occurs.
+        images: Number of these images.
+    """
+
+    pixels: np.ndarray
+    image_pixels: np.ndarray
+    images: np.ndarray
+
+
+def weights_parser() -> ArgumentParser:
+    """The parser of the command."""
+    parser = make_parser(description="Class weights from the labels of a split, for a recipe.")
+    parser.add_class_arguments(DataConfig, "data")
+    parser.add_argument("--split", type=str, default="train", help="Which split.")
+    parser.add_argument(
+        "--method",
+        type=Literal[tuple(METHODS)],
+        default="median_frequency",
+        help="How a weight follows from a class' frequency in the images in which it occurs: the "
+        "median frequency over it, or its inverse scaled to a mean of 1.",
+    )
+    return parser
+
+
+def weights(values: Namespace) -> None:
+    """Counts the labels of a split; prints the table and the line for a recipe."""
+    dataset = DATASETS[values.data.name]
+    samples = dataset.samples(values.split, values.data.root)
+    counts = count(samples, dataset)
+    if not counts.pixels.any():
+        raise UserError(f"no pixel of {dataset.name} {values.split} has a class")
+    found = METHODS[values.method](counts.pixels, counts.image_pixels)
+    title = f"{dataset.name} {values.split}: {len(samples)} images, {values.method}"
+    Console().print(table(counts, found, dataset, title))
+    print(f"class_weights: [{', '.join(f'{weight:.4g}' for weight in found)}]")
+
+
+def count(samples: Sequence[Sample], dataset: Dataset) -> Counts:
+    """Counts the labels of all samples, read and checked as in training.
+
+    Raises:
+        UserError: A file is wrong; it is named.
+    """
+    counts = Counts(*np.zeros([3, dataset.classes], np.int64))
+    try:
+        stream = read_all(samples, dataset).prefetch(2)
+        for _, ids in track(stream, "counting", total=len(samples), transient=True):
+            pixels, image_pixels = tfsegloss.class_counts(
+                ids, dataset.classes, ignore_class=IGNORED
+            )
+            counts.pixels += pixels
+            counts.image_pixels += image_pixels
+            counts.images += pixels > 0
+    except tf.errors.OpError:
+        name_fault(samples, dataset)
+        raise
+    return counts
+
+
+def table(counts: Counts, found: np.ndarray, dataset: Dataset, title: str) -> Table:
+    """A row per class."""
+    frequencies = class_balance.class_frequencies(counts.pixels, counts.image_pixels)
+    shares = 100 * counts.pixels / counts.pixels.sum()
+    sheet = Table(title=title)
+    sheet.add_column("class")
+    for heading in ("pixels %", "images", "frequency", "weight"):
+        sheet.add_column(heading, justify="right")
+    rows = zip(dataset.class_names, shares, counts.images, frequencies, found, strict=True)
+    for name, share, images, frequency, weight in rows:
+        sheet.add_row(name, f"{share:.2f}", f"{images}", f"{frequency:.4f}", f"{weight:.4g}")
+    return sheet
