@@ -14,11 +14,13 @@ MAY_IMPORT = {
     "train": {"train", "tfsegloss", "models"},
     "savedmodels": {"savedmodels", "train", "tfsegloss", "models"},
 }
-# What the wheel depends on; matplotlib is imported inside the functions that draw.
+# What the wheel depends on.
 LIBRARIES = {
     "tfsegloss": {"tensorflow", "keras", "numpy"},
     "models": {"tensorflow", "keras", "numpy"},
 }
+# Of an extra: imported inside the functions that need it.
+OPTIONAL = {"tfsegloss": {"matplotlib"}}
 PRIVATE = ("keras.src", "tensorflow.python")
 
 
@@ -27,9 +29,10 @@ def module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path):
-    """Full names of everything a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(path, everywhere=True):
+    """Full names of everything a file imports, in its functions too or when it is imported."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -49,9 +52,16 @@ def test_no_arrow_backwards_and_no_private_api(folder):
 
 @pytest.mark.parametrize("folder", LIBRARIES)
 def test_no_other_dependency(folder):
-    allowed = LIBRARIES[folder] | {folder} | sys.stdlib_module_names
+    allowed = LIBRARIES[folder] | OPTIONAL.get(folder, set()) | {folder} | sys.stdlib_module_names
     for path in (ROOT / folder).rglob("*.py"):
         assert {name.split(".")[0] for name in imports(path)} <= allowed, path
+
+
+@pytest.mark.parametrize("folder", OPTIONAL)
+def test_optional_dependencies_are_imported_in_functions(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        needed = {name.split(".")[0] for name in imports(path, everywhere=False)}
+        assert not needed & OPTIONAL[folder], path
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)

@@ -142,7 +142,8 @@ def sigmoid_cross_entropies(
             scale = upstream[..., tf.newaxis] + upstream_weighted[..., tf.newaxis] * weights
             return scale * (tf.sigmoid(x) - t)
 
-        return (tf.reduce_sum(terms, axis=-1), tf.reduce_sum(weights * terms, axis=-1)), gradient
+        values = labels.sum_over_classes(terms), labels.sum_over_classes(weights * terms)
+        return values, gradient
 
     return sums(x)
 

@@ -27,15 +27,15 @@ TITLES = {
 }
 GREY = "0.8"  # ignored pixels
 WIDTH, DPI = 12.0, 100  # inches: 1200 pixels
-# Parts of a column: the map, then its colour bar, then room for the numbers.
-MAP, BAR_START, BAR_END = 0.78, 0.80, 0.83
+# Where in a column its map and its colour bar are; the rest is for the bar's numbers.
+LEFT, RIGHT, BAR_START, BAR_END = 0.04, 0.79, 0.805, 0.835
 HEADING, TITLE, GAP = 0.3, 0.25, 0.1  # inches
 # Maps of ratios are drawn from 1/end to end, on a scale of logarithms, in these colours.
 RATIOS = {"gradient": (32, "magma"), "against": (8, "PuOr_r")}
 LEGEND_LINES = 8
 LEGEND_STYLE = {"frameon": False, "handlelength": 1, "handleheight": 1, "columnspacing": 1.2}
-# Keeps ratios of gradients finite where both are 0; shares of pixels are far above.
-TINY = 1e-12
+# What is added to shares before they are compared, in units of the mean share.
+DAMPING = 0.1
 # Single pixels must not set a scale: this share of them is beyond its end.
 BEYOND = 0.005
 
@@ -53,7 +53,8 @@ def draw_rows(
     """A row of maps for each loss, below a row of image, labels, prediction and errors.
 
     From the second row on, one map more compares the gradient with that of the first: each pixel's
-    share in the sum of the gradient's norms over its share in the first row.
+    share in the sum of the gradient's norms over its share in the first row. A tenth of the mean
+    share is added to both, so that 1 also means that neither looks there.
 
     Args:
         rows: By the name of the loss, its maps `[H, W]` by name, "valid" among them. Those whose
@@ -77,7 +78,7 @@ def draw_rows(
     rows = _with_comparison(rows)
     shown = {name: [key for key in _ordered(maps) if "/" not in key] for name, maps in rows.items()}
     columns = max(5, *map(len, shown.values()))
-    map_height = WIDTH / columns * MAP * truth.shape[0] / truth.shape[1]
+    map_height = WIDTH / columns * (RIGHT - LEFT) * truth.shape[0] / truth.shape[1]
     head, height = TITLE + map_height + GAP, HEADING + TITLE + map_height + GAP
     figure = _figure(WIDTH, head + height * len(rows) + GAP)
     grid = _Grid(figure, columns, map_height)
@@ -122,7 +123,7 @@ def draw_weight_space() -> "Figure":
     right.plot(*box, ":", color="tab:red", label=f"$\\|w\\|_\\infty = \\tau = {tau}$")
     right.plot(0.5, 0.5, "ko", markersize=4, label="the plain mean")
     right.set_title(f"$\\mathcal{{W}}$ for n = 2, p = {p}, τ = {tau}")
-    right.legend(loc="center", frameon=False)
+    right.legend(loc="center", frameon=False, fontsize=8.5)
     for axes in (left, right):
         axes.set(xlabel="$w_1$", ylabel="$w_2$", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1))
         axes.set(xticks=[-1, -0.5, 0, 0.5, 1], yticks=[-1, -0.5, 0, 0.5, 1], aspect="equal")
@@ -163,16 +164,17 @@ def _with_comparison(
 ) -> dict[str, dict[str, np.ndarray]]:
     """The rows, from the second on with "against"."""
 
-    def shares(maps):
-        return maps["gradient"] / max(maps["gradient"].sum(), TINY)
-
-    first, *others = rows.items()
-    reference = shares(first[1])
+    (first, reference), *others = rows.items()
     compared = {
-        name: {**maps, "against": (shares(maps) + TINY) / (reference + TINY)}
+        name: {**maps, "against": _damped_shares(maps) / _damped_shares(reference)}
         for name, maps in others
     }
-    return {first[0]: dict(first[1]), **compared}
+    return {first: dict(reference), **compared}
+
+
+def _damped_shares(maps: Mapping[str, np.ndarray]) -> np.ndarray:
+    mean = maps["gradient"].mean()
+    return (maps["gradient"] / mean if mean > 0 else maps["gradient"]) + DAMPING
 
 
 def _draw_head(
@@ -285,7 +287,7 @@ class _Grid:
         """Names and colours of the classes."""
         from matplotlib.patches import Patch
 
-        axes = self._axes(column, 0.04, MAP, top)
+        axes = self._axes(column, LEFT, RIGHT, top)
         axes.set_axis_off()
         patches = [Patch(color=c, label=n) for n, c in zip(names, colours, strict=False)]
         patches.append(Patch(color=GREY, label="ignored"))
@@ -301,7 +303,7 @@ class _Grid:
 
     def picture(self, column: int, top: float, title: str, pixels: np.ndarray, **options) -> "Axes":
         """A picture without axes, below its title."""
-        axes = self._axes(column, 0.04, MAP, top)
+        axes = self._axes(column, LEFT, RIGHT, top)
         axes.imshow(pixels, interpolation="nearest", aspect="auto", **options)
         axes.set_title(title, fontsize=9.5, loc="left")
         axes.set(xticks=[], yticks=[])
@@ -319,6 +321,7 @@ class _Grid:
         """A map with its colour bar."""
         import matplotlib
         from matplotlib.colors import LogNorm, Normalize
+        from matplotlib.ticker import MaxNLocator
 
         whole = values.dtype.kind in "iu"
         if name == "gradient" and values.any():
@@ -334,14 +337,15 @@ class _Grid:
         title = TITLES.get(name, name.replace("_", " "))
         pixels = np.ma.array(values, mask=~valid)
         axes = self.picture(column, top, title, pixels, norm=norm, cmap=colours)
-        beside = self._axes(column, BAR_START + 0.04, BAR_END + 0.04, top)
+        beside = self._axes(column, BAR_START, BAR_END, top)
         bar = self.figure.colorbar(axes.images[0], cax=beside)
         if name in RATIOS:
             bar.set_ticks([1 / end, 1, end], labels=[f"1/{end}", "1", f"{end}"])
             bar.minorticks_off()
+        else:
+            bar.locator = MaxNLocator(4, integer=whole)
+            bar.update_ticks()
         beside.tick_params(labelsize=8)
-        if whole:
-            beside.yaxis.get_major_locator().set_params(integer=True)
 
     def _axes(self, column: int, start: float, end: float, top: float) -> "Axes":
         x, width = (column + start) * self.column, (end - start) * self.column

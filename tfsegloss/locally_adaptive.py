@@ -48,8 +48,10 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
     margin = kernel_size // 2
 
     def losses(x, block):
-        z = _standardised(labels.zero_ignored(x, block.valid))
-        pooled = selective_mean(z, _classes(block), kernel_size)
+        # Padded first: a padded z would be computed again for each of its neighbours.
+        x, valid = _pad_columns(x, margin, 0), _pad_columns(block.valid, margin, False)
+        z = _standardised(labels.zero_ignored(x, valid))
+        pooled = selective_mean(z, _pad_columns(_classes(block), margin, -1), kernel_size)
         return [softmax_losses(pooled, inner_targets(block, margin))]
 
     return map_rows(losses, logits, targets, margin=margin, spread=margin, reflect=False)[0]
@@ -59,36 +61,33 @@ def selective_mean(z: tf.Tensor, ids: tf.Tensor, size: int) -> tf.Tensor:
     """(1/ξ_i) Σ_{j: y_j = y_i} ω(d(i, j)) z_j; its gradient is the same sum, of g/ξ.
 
     Args:
-        z: `[H, W, C]`, padded by `size // 2` rows above and below.
-        ids: int32 `[H, W]`, padded alike; negative where ignored.
+        z: `[H, W, C]`, padded by `size // 2` on every side.
+        ids: int32 `[H, W]`, padded alike; negative where ignored and in the padding.
         size: Odd side of the window.
 
     Returns:
-        `[H − size + 1, W, C]`; 0 where ignored.
+        `[H − size + 1, W − size + 1, C]`; 0 where ignored.
 
     Example:
 
-    >>> z = tf.constant([[[8.0]], [[2.0]], [[4.0]]])
-    >>> float(selective_mean(z, tf.constant([[1], [0], [0]]), size=3)[0, 0, 0])
+    >>> z = tf.constant([[[0.0], [8.0], [0.0]], [[0.0], [2.0], [0.0]], [[0.0], [4.0], [0.0]]])
+    >>> ids = tf.constant([[-1, 1, -1], [-1, 0, -1], [-1, 0, -1]])
+    >>> float(selective_mean(z, ids, size=3)[0, 0, 0])
     4.0
     """
-    margin = size // 2
-    ids = _pad_columns(ids, margin, -1)
     count = tf.cast(tf.maximum(windows.same_class_count(ids, size), 1), z.dtype)
-    # A division of its own: XLA would count again for each class where it can.
     share = tf.math.reciprocal(count)[..., tf.newaxis]
 
     @tf.custom_gradient
     def mean(z):
-        value = windows.same_class_sum(_pad_columns(z, margin, 0), ids, size) * share
-
         def gradient(upstream):
             # Which pixels see each other is symmetric. Without this, a tape keeps size² maps.
-            rows = [[2 * margin, 2 * margin], [margin, margin], [0, 0]]
-            padded_ids = tf.pad(ids, rows[1:2] + [[0, 0]], constant_values=-1)
-            return windows.same_class_sum(tf.pad(upstream * share, rows), padded_ids, size)
+            both = [size - 1, size - 1]
+            padded = tf.pad(upstream * share, [both, both, [0, 0]])
+            margins = [[size // 2, size // 2]] * 2
+            return windows.same_class_sum(padded, tf.pad(ids, margins, constant_values=-1), size)
 
-        return value, gradient
+        return windows.same_class_sum(z, ids, size) * share, gradient
 
     return mean(z)
 
@@ -128,7 +127,7 @@ def _classes(targets: Targets) -> tf.Tensor:
     return tf.where(targets.valid, ids, -1)
 
 
-def _pad_columns(maps: tf.Tensor, margin: int, value: float) -> tf.Tensor:
+def _pad_columns(maps: tf.Tensor, margin: int, value: float | bool) -> tf.Tensor:
     margins = [[0, 0]] * maps.shape.rank
     margins[1] = [margin, margin]
     return tf.pad(maps, margins, constant_values=value)

@@ -12,7 +12,7 @@ from tfsegloss import cluster
 from tfsegloss.labels import Targets
 from tfsegloss.shapes import at_least, sizes
 
-ROWS = 32  # of a block, or a number near it that divides the height
+ROWS = 64  # of a block, or a number near it that divides the height
 
 
 def map_rows(
@@ -67,11 +67,16 @@ def map_rows(
                 tape.watch(x)
                 values = tf.stack(function(x, block), axis=-1)
             slope = tape.gradient(values, x, _windows(upstream, image, start - spread, values))
+            inner = slope[reach : reach + rows]
             if not (reflect and spread):
-                return slope[reach : reach + rows]
-            # A mirrored row is a row of the image too.
+                return inner
+            # At the border, a mirrored row is a row of the image too.
             here = tf.where((index >= start) & (index < start + rows), index - start, -1)
-            return tf.math.unsorted_segment_sum(slope, here, rows)
+            return tf.cond(
+                (first < 0) | (first + count > sizes(logits)[1]),
+                lambda: tf.math.unsorted_segment_sum(slope, here, rows),
+                lambda: inner,
+            )
 
         return _over_blocks(slopes, logits)
 

@@ -142,7 +142,8 @@ class SSIMLoss(SegmentationLoss):
                 sigma=self.sigma,
             )
             inner = inner_targets(block, margin)
-            different = labels.zero_ignored(tf.reduce_mean(different, axis=-1), inner.valid)
+            different = labels.sum_over_classes(different) / classes
+            different = labels.zero_ignored(different, inner.valid)
             return [sigmoid_losses(inner_rows(x, margin), inner), different]
 
         losses, different = map_rows(

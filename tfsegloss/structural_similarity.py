@@ -125,7 +125,7 @@ def structural_similarity(
         total, hard = sigmoid_cross_entropies(
             inner, inner_rows(y, margin), e * f if reweight else f
         )
-        return [labels.zero_ignored(total, valid), hard, tf.reduce_sum(f, axis=-1)]
+        return [labels.zero_ignored(total, valid), hard, labels.sum_over_classes(f)]
 
     return tuple(map_rows(maps, logits, targets, margin=margin, spread=0, reflect=True))
 

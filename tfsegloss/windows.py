@@ -122,13 +122,12 @@ def same_class_sum(maps: tf.Tensor, ids: tf.Tensor, size: int) -> tf.Tensor:
 
     Reference: LAD (Guo et al., 2018), Eq. 2, before the division.
     """
+    weights = itertools.chain.from_iterable(chessboard(size))
     terms = [
-        tf.where(same, tf.constant(weight, maps.dtype), 0)[..., tf.newaxis] * shifted
+        # ω as √ω²: XLA computes a root once for each pixel, a comparison again for each class.
+        tf.sqrt(tf.where(same, tf.constant(weight**2, maps.dtype), 0))[..., tf.newaxis] * shifted
         for same, weight, shifted in zip(
-            _same_class(ids, size),
-            itertools.chain.from_iterable(chessboard(size)),
-            _shifts(maps, size),
-            strict=True,
+            _same_class(ids, size), weights, _shifts(maps, size), strict=True
         )
     ]
     return tf.add_n(terms)

@@ -1,0 +1,214 @@
+"""What the benchmark measures: how long a loss and its gradient take."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+REFERENCE = "Keras"  # the name of the loss that the times are divided by
+MODES = {"plain": None, "compiled": True}  # what `tf.function` gets as `jit_compile`
+IGNORED = 255
+IGNORED_SHARE = 0.05
+PATCH = 8  # pixels; labels come in blobs
+WARM_UP = 2  # steps after the first call
+
+SIDES = (129, 257, 513, 1025)
+FITTED_SIDE = 257  # below, what a call costs whatever its size hides the growth
+CLASSES = (2, 6, 21, 60, 150)
+CLASSES_SIDE = 257
+GROWTH_RUNS = 5
+
+Shape = tuple[int, int, int, int]
+Step = Callable[[tf.Tensor, tf.Tensor], Any]
+Losses = Mapping[str, Callable[[], keras.losses.Loss]]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the first call (tracing and compiling in it) and of the rounds after warm-up."""
+
+    first_call_seconds: float
+    rounds_seconds: list[float]
+    median_seconds: float
+    ratio: float  # to Keras in a plain tf.function
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Least seconds of a step at each size, and their exponent over the fitted sizes."""
+
+    sizes: list[int]
+    seconds: list[float]
+    fitted_from: int
+    exponent: float
+
+
+def inputs(shape: Shape, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+    """Blobs of labels, some ignored, and logits.
+
+    Args:
+        shape: (batch, height, width, classes).
+        seed: Of both.
+
+    Returns:
+        int32 ids `[B, H, W]` and float32 logits `[B, H, W, C]`.
+
+    Example:
+
+    >>> ids, logits = inputs((1, 9, 9, 3))
+    >>> ids.shape, logits.shape
+    (TensorShape([1, 9, 9]), TensorShape([1, 9, 9, 3]))
+    """
+    random = np.random.default_rng(seed)
+    images, height, width, classes = shape
+    patches = [images, -(-height // PATCH), -(-width // PATCH)]
+    ids = random.integers(classes, size=patches, dtype=np.int32)
+    ids = ids.repeat(PATCH, axis=1).repeat(PATCH, axis=2)[:, :height, :width]
+    ids = np.where(random.random(ids.shape) < IGNORED_SHARE, np.int32(IGNORED), ids)
+    return tf.constant(ids), tf.constant(random.standard_normal(shape, dtype=np.float32))
+
+
+def make_step(loss: keras.losses.Loss, compiled: bool | None) -> Step:
+    """A function of ids and logits: the loss and its gradient by the logits.
+
+    Args:
+        loss: Whose variables, if it has any, are still to be made.
+        compiled: What `tf.function` gets as `jit_compile`.
+
+    Returns:
+        A `tf.function`, not traced yet.
+    """
+
+    @tf.function(jit_compile=compiled)
+    def step(ids, logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = loss(ids, logits)
+        return value, tape.gradient(value, logits)
+
+    return step
+
+
+def times(
+    makers: Losses, shape: Shape, rounds: int, progress: Callable[[str], None]
+) -> dict[str, dict[str, Timing]]:
+    """Times of all losses in turn, so that whatever slows the machine slows all of them.
+
+    Args:
+        makers: By name, `REFERENCE` among them.
+        shape: (batch, height, width, classes).
+        rounds: ≥ 1: measured steps of each loss in each mode.
+        progress: Called with a line now and then.
+
+    Returns:
+        By name and by mode.
+    """
+    data = inputs(shape)
+    steps, first, seconds = {}, {}, {}
+    for name, make in makers.items():
+        for mode, compiled in MODES.items():
+            steps[name, mode] = step = make_step(make(), compiled)
+            first[name, mode] = _seconds(step, data)
+            progress(f"{name}, {mode}: first call {first[name, mode]:.1f} s")
+    for _ in range(WARM_UP):
+        for step in steps.values():
+            step(*data)
+    for key in steps:
+        seconds[key] = []
+    for i in range(rounds):
+        progress(f"round {i + 1} of {rounds}")
+        for key, step in steps.items():
+            seconds[key].append(_seconds(step, data))
+    unit = statistics.median(seconds[REFERENCE, "plain"])
+
+    def timing(key):
+        median = statistics.median(seconds[key])
+        return Timing(first[key], seconds[key], median, median / unit)
+
+    return {name: {mode: timing((name, mode)) for mode in MODES} for name in makers}
+
+
+def pixel_growth(make: Callable[[], keras.losses.Loss], classes: int) -> Growth:
+    """How the time of a step grows with the pixels of one image.
+
+    Args:
+        make: A loss.
+        classes: Of the logits.
+
+    Returns:
+        Its sizes are numbers of pixels.
+    """
+    seconds = [_least_seconds(make, (1, side, side, classes)) for side in SIDES]
+    pixels = [side**2 for side in SIDES]
+    return _growth(pixels, seconds, FITTED_SIDE**2)
+
+
+def class_growth(make: Callable[[], keras.losses.Loss]) -> Growth:
+    """How the time of a step on one image grows with the classes.
+
+    Args:
+        make: A loss.
+
+    Returns:
+        Its sizes are numbers of classes.
+    """
+    sides = (CLASSES_SIDE, CLASSES_SIDE)
+    seconds = [_least_seconds(make, (1, *sides, classes)) for classes in CLASSES]
+    return _growth(list(CLASSES), seconds, CLASSES[0])
+
+
+def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """The slope a of log seconds over log sizes (least squares): seconds ~ sizes^a.
+
+    Args:
+        sizes: > 0, at least two different ones.
+        seconds: > 0, as many.
+
+    Returns:
+        The slope.
+
+    Example:
+
+    >>> round(exponent([1, 2, 4], [3, 12, 48]), 6)
+    2.0
+    """
+    return statistics.linear_regression(
+        [math.log(size) for size in sizes], [math.log(second) for second in seconds]
+    ).slope
+
+
+def gpus() -> list[tf.config.PhysicalDevice]:
+    """The GPUs that TensorFlow sees."""
+    return tf.config.list_physical_devices("GPU")
+
+
+def wait() -> None:
+    """Until the device has done what it was given."""
+    if gpus():
+        tf.test.experimental.sync_devices()
+
+
+def _seconds(step: Step, data: tuple[tf.Tensor, tf.Tensor]) -> float:
+    wait()
+    start = time.perf_counter()
+    step(*data)
+    wait()
+    return time.perf_counter() - start
+
+
+def _least_seconds(make: Callable[[], keras.losses.Loss], shape: Shape) -> float:
+    step, data = make_step(make(), None), inputs(shape)
+    for _ in range(1 + WARM_UP):
+        step(*data)
+    return min(_seconds(step, data) for _ in range(GROWTH_RUNS))
+
+
+def _growth(sizes: list[int], seconds: list[float], fitted_from: int) -> Growth:
+    fitted = [pair for pair in zip(sizes, seconds, strict=True) if pair[0] >= fitted_from]
+    return Growth(sizes, seconds, fitted_from, exponent(*zip(*fitted, strict=True)))
