@@ -128,19 +128,19 @@ def sigmoid_losses(
 
 
 def sigmoid_cross_entropies(
-    x: tf.Tensor, t: tf.Tensor, weights: tf.Tensor
+    x: tf.Tensor, p: tf.Tensor, t: tf.Tensor, weights: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Σ_c BCE_c and Σ_c w_c BCE_c of finite logits, targets and weights `[…, C]`."""
+    """Σ_c BCE_c and Σ_c w_c BCE_c of finite logits, p = σ(x), targets and weights `[…, C]`."""
 
     @tf.custom_gradient
     def sums(x):
-        # Term by term: a product of factors cannot carry weights. Not log1p, which XLA's CPU code
-        # does number by number; what is lost is below 1e-7.
-        terms = tf.nn.relu(x) - t * x + tf.math.log(1 + tf.exp(-tf.abs(x)))
+        # Term by term: a product of factors cannot carry weights. log(1 + e^−|x|) without another
+        # exponential, exact to 1e-7.
+        terms = tf.nn.relu(x) - t * x - tf.math.log(tf.maximum(p, 1 - p))
 
         def gradient(upstream, upstream_weighted):
             scale = upstream[..., tf.newaxis] + upstream_weighted[..., tf.newaxis] * weights
-            return scale * (tf.sigmoid(x) - t)
+            return scale * (p - t)
 
         values = labels.sum_over_classes(terms), labels.sum_over_classes(weights * terms)
         return values, gradient

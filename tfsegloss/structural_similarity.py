@@ -117,29 +117,36 @@ def structural_similarity(
     threshold = beta * largest_difference(window_size, sigma, stability)
 
     def maps(x, block):
-        y = labels.one_hot(block, x.shape[-1], x.dtype)
-        e = _differences(x, block, window_size=window_size, sigma=sigma, stability=stability)
+        y, p = _truth_and_probabilities(x, block)
+        e = _differences(y, p, window_size=window_size, sigma=sigma, stability=stability)
         valid = inner_rows(block.valid, margin)
         f = labels.zero_ignored(tf.cast(e > threshold, x.dtype) if mine else tf.ones_like(e), valid)
-        inner = labels.zero_ignored(inner_rows(x, margin), valid)
         total, hard = sigmoid_cross_entropies(
-            inner, inner_rows(y, margin), e * f if reweight else f
+            labels.zero_ignored(inner_rows(x, margin), valid),
+            inner_rows(p, margin),
+            inner_rows(y, margin),
+            e * f if reweight else f,
         )
         return [labels.zero_ignored(total, valid), hard, labels.sum_over_classes(f)]
 
     return tuple(map_rows(maps, logits, targets, margin=margin, spread=0, reflect=True))
 
 
+def _truth_and_probabilities(x: tf.Tensor, block: Targets) -> tuple[tf.Tensor, tf.Tensor]:
+    """y and σ(x), both 0 where ignored, without gradient."""
+    # Masked twice: σ(NaN) is NaN, and σ(0) is not 0.
+    p = labels.zero_ignored(tf.sigmoid(labels.zero_ignored(x, block.valid)), block.valid)
+    return labels.one_hot(block, x.shape[-1], x.dtype), tf.stop_gradient(p)
+
+
 def _differences(
-    x: tf.Tensor, block: Targets, *, window_size: int, sigma: float, stability: float
+    y: tf.Tensor, p: tf.Tensor, *, window_size: int, sigma: float, stability: float
 ) -> tf.Tensor:
-    """e `[H − window_size + 1, W, C]` of a block padded by `window_size // 2` rows."""
+    """e `[H − window_size + 1, W, C]` of maps padded by `window_size // 2` rows."""
     margin = window_size // 2
-    y = labels.one_hot(block, x.shape[-1], x.dtype)
-    p = tf.stop_gradient(tf.sigmoid(labels.zero_ignored(x, block.valid)))
     return structural_difference(
         pad_columns(y, margin),
-        pad_columns(labels.zero_ignored(p, block.valid), margin),
+        pad_columns(p, margin),
         window_size=window_size,
         sigma=sigma,
         stability=stability,
@@ -241,7 +248,8 @@ class SSLLoss(SegmentationLoss):
         margin = self.window_size // 2
 
         def largest(x, block):
-            e = _differences(x, block, window_size=self.window_size, **options)
+            y, p = _truth_and_probabilities(x, block)
+            e = _differences(y, p, window_size=self.window_size, **options)
             return [labels.zero_ignored(tf.reduce_max(e, -1), inner_rows(block.valid, margin))]
 
         (difference,) = map_rows(largest, logits, targets, margin=margin, spread=0, reflect=True)

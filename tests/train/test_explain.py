@@ -1,0 +1,77 @@
+"""`python -m train explain` from the outside."""
+
+import shutil
+
+import pytest
+import tensorflow as tf
+
+import tfsegloss
+from tests.commands import assert_one_line, command
+from train import explain
+from train.datasets import SCENES
+from train.fit import build_model, load_config
+from train.run_folder import CHECKPOINTS
+
+
+@pytest.fixture
+def train(monkeypatch, capfd):
+    return lambda *arguments: command(monkeypatch, capfd, "train", *arguments)
+
+
+@pytest.fixture(scope="module")
+def run(scenes_root, tmp_path_factory):
+    """The folder of a run that has saved its network at the start."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(f"data:\n  name: scenes\n  root: {scenes_root}\n")
+    model = build_model(load_config(folder), SCENES)
+    tf.train.Checkpoint(model=model).save(str(folder / CHECKPOINTS / "ckpt"))
+    return folder
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Two losses instead of all."""
+    names = ["SoftmaxCrossEntropy", "RMILoss"]
+    losses = tfsegloss.explain.losses_by_name(names)
+    monkeypatch.setattr(tfsegloss.explain, "losses_by_name", lambda: losses)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_picture_of_an_image(train, run, tmp_path):
+    path = tmp_path / "picture.png"
+    outcome = train("explain", run, "--index=2", f"--output={path}")
+    assert outcome.status == 0, outcome.err
+    image = SCENES.samples("val", explain.load_trained(run)[0].data.root)[2].image
+    assert str(image) in outcome.out
+    assert tf.io.decode_png(path.read_bytes()).shape[1] == 1200
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--output=p.png", "--index=3"], ["index", "below 3", "got 3"]),
+        (["--output=p.png", "--index=-1"], ["index", "-1"]),
+        (["--output=p.png", "--split=exam"], ["train, val", "exam"]),
+        (["--output=p.unknown"], ["unknown"]),
+        ([], ["output"]),
+    ],
+)
+def test_a_mistake_is_named_and_nothing_is_written(
+    train, run, tmp_path, monkeypatch, options, parts
+):
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(train("explain", run, *options), *parts)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_folder_of_no_run_and_a_broken_image_are_named(train, run, scenes_root, tmp_path):
+    output = f"--output={tmp_path / 'p.png'}"
+    assert_one_line(train("explain", tmp_path, output), tmp_path, "is no run")
+    root = shutil.copytree(scenes_root, tmp_path / "scenes")
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "config.yaml").write_text(f"data:\n  root: {root}\n")
+    _, path = SCENES.samples("val", root)[0]
+    path.write_bytes(path.read_bytes()[:-40])
+    assert_one_line(train("explain", copy, output), path, "cannot be decoded")
