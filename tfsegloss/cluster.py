@@ -30,7 +30,8 @@ def run(function: Callable[..., Any], *arguments: Any) -> Any:
     [9.0]
     """
     arguments = _constant(arguments)
-    return (_compiled(function) if _pays(arguments) else function)(*arguments)
+    # Constant on both sides: a tape outside of the graph would look for a gradient in between.
+    return _constant((_compiled(function) if _pays(arguments) else function)(*arguments))
 
 
 def differentiable(function: Callable[..., Any], variable: tf.Tensor, *constants: Any) -> Any:

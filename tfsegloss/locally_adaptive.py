@@ -1,13 +1,14 @@
 """Locally adaptive loss: cross-entropy of predictions pooled over neighbours of the same class."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfsegloss import labels, windows
 from tfsegloss.checks import check_at_least, check_odd
-from tfsegloss.cross_entropy import softmax_losses
+from tfsegloss.cross_entropy import log_sum_exp
 from tfsegloss.labels import Targets
 from tfsegloss.pixel_loss import PixelLoss
 from tfsegloss.pooling import Minkowski, Pooling
@@ -48,75 +49,81 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
     margin = kernel_size // 2
 
     def losses(x, block):
-        # Padded first: a padded z would be computed again for each of its neighbours.
-        x, valid = _pad_columns(x, margin, 0), _pad_columns(block.valid, margin, False)
-        z = _standardised(labels.zero_ignored(x, valid))
-        pooled = selective_mean(z, _pad_columns(_classes(block), margin, -1), kernel_size)
-        return [softmax_losses(pooled, inner_targets(block, margin))]
+        pooled = _pool(x, block, kernel_size, margin).pooled
+        inner = inner_targets(block, margin)
+        goals = labels.target_planes(inner, x.shape[-1], x.dtype)
+        planes = tf.unstack(pooled, axis=-1)
+        highest, log_sum = log_sum_exp(planes)
+        value = tf.add_n(goals) * (highest + log_sum)
+        value -= tf.add_n([t * plane for t, plane in zip(goals, planes, strict=True)])
+        return [labels.zero_ignored(value, inner.valid)]
 
-    return map_rows(losses, logits, targets, margin=margin, spread=margin, reflect=False)[0]
+    def gradient(x, block, upstream):
+        z, scale, ids, share, pooled = _pool(x, block, kernel_size, 2 * margin)
+        rows, columns = (slice(margin, n - margin) for n in sizes(ids))
+        ids = ids[rows, columns]
+        slope = labels.zero_ignored(_pad_columns(upstream[..., 0], margin, 0), ids >= 0) * share
+        # No maximum is taken off: |f| ≤ 2 √(C − 1).
+        exponentials = tf.exp(pooled)
+        part = slope / labels.sum_over_classes(exponentials)
+        if block.dense is None:
+            goal = tf.where(labels.is_class(ids, x.shape[-1]), slope[..., tf.newaxis], 0)
+        else:
+            dense = _pad_columns(inner_targets(block, margin).dense, margin, 0)
+            goal = tf.cast(dense, x.dtype) * slope[..., tf.newaxis]
+            part *= labels.sum_over_classes(dense)
+        slopes = part[..., tf.newaxis] * exponentials - goal
+        # Which pixels see each other is symmetric: the gradient is the same sum again.
+        slopes = windows.same_class_sum(slopes, ids, kernel_size)
+        rows, columns = (slice(2 * margin, n - 2 * margin) for n in sizes(scale))
+        return _standardised_gradient(z[rows, columns], scale[rows, columns], slopes)
 
-
-def selective_mean(z: tf.Tensor, ids: tf.Tensor, size: int) -> tf.Tensor:
-    """(1/ξ_i) Σ_{j: y_j = y_i} ω(d(i, j)) z_j; its gradient is the same sum, of g/ξ.
-
-    Args:
-        z: `[H, W, C]`, padded by `size // 2` on every side.
-        ids: int32 `[H, W]`, padded alike; negative where ignored and in the padding.
-        size: Odd side of the window.
-
-    Returns:
-        `[H − size + 1, W − size + 1, C]`; 0 where ignored.
-
-    Example:
-
-    >>> z = tf.constant([[[0.0], [8.0], [0.0]], [[0.0], [2.0], [0.0]], [[0.0], [4.0], [0.0]]])
-    >>> ids = tf.constant([[-1, 1, -1], [-1, 0, -1], [-1, 0, -1]])
-    >>> float(selective_mean(z, ids, size=3)[0, 0, 0])
-    4.0
-    """
-    count = tf.cast(tf.maximum(windows.same_class_count(ids, size), 1), z.dtype)
-    share = tf.math.reciprocal(count)[..., tf.newaxis]
-
-    @tf.custom_gradient
-    def mean(z):
-        def gradient(upstream):
-            # Which pixels see each other is symmetric. Without this, a tape keeps size² maps.
-            both = [size - 1, size - 1]
-            padded = tf.pad(upstream * share, [both, both, [0, 0]])
-            margins = [[size // 2, size // 2]] * 2
-            return windows.same_class_sum(padded, tf.pad(ids, margins, constant_values=-1), size)
-
-        return windows.same_class_sum(z, ids, size) * share, gradient
-
-    return mean(z)
+    (pixel_losses,) = map_rows(
+        losses,
+        logits,
+        targets,
+        margin=margin,
+        spread=margin,
+        reflect=False,
+        gradient=gradient,
+    )
+    return pixel_losses
 
 
-def _standardised(x: tf.Tensor) -> tf.Tensor:
-    """Each pixel's logits with mean 0 and, but for the offset, variance 1."""
-    classes = x.shape[-1]
+class _Pooled(NamedTuple):
+    """A block of H rows, padded to W columns, and its selective pooling."""
 
-    @tf.custom_gradient
-    def standardised(x):
-        # By planes, see `labels.planes`.
-        planes = tf.unstack(x, axis=-1)
-        mean = tf.add_n(planes) / classes
-        variance = tf.add_n([tf.square(plane - mean) for plane in planes]) / classes
-        scale = tf.math.rsqrt(variance + VARIANCE_OFFSET)[..., tf.newaxis]
-        z = (x - mean[..., tf.newaxis]) * scale
+    z: tf.Tensor  # [H, W, C]
+    scale: tf.Tensor  # [H, W], 1 / √(var x + 1e-6)
+    ids: tf.Tensor  # int32 [H, W], -1 where ignored and in the padding
+    share: tf.Tensor  # [H - size + 1, W - size + 1], 1 / ξ
+    pooled: tf.Tensor  # [H - size + 1, W - size + 1, C], f
 
-        def gradient(upstream):
-            slopes = tf.unstack(upstream, axis=-1)
-            mean_slope = tf.add_n(slopes) / classes
-            along = [
-                slope * plane for slope, plane in zip(slopes, tf.unstack(z, axis=-1), strict=True)
-            ]
-            along = tf.add_n(along) / classes
-            return scale * (upstream - mean_slope[..., tf.newaxis] - z * along[..., tf.newaxis])
 
-        return z, gradient
+def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
+    # Padded before all else: what is padded later, XLA pads again at each read of a window.
+    ids = _pad_columns(_classes(block), margin, -1)
+    z, scale = _standardised(labels.zero_ignored(_pad_columns(x, margin, 0), ids >= 0))
+    count = tf.maximum(windows.same_class_count(ids, size), 1)
+    share = tf.math.reciprocal(tf.cast(count, x.dtype))
+    pooled = windows.same_class_sum(z, ids, size) * share[..., tf.newaxis]
+    return _Pooled(z, scale, ids, share, pooled)
 
-    return standardised(x)
+
+def _standardised(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """z = (x − mean_c x) · scale and scale = 1 / √(var_c x + 1e-6)."""
+    planes = tf.unstack(x, axis=-1)
+    mean = tf.add_n(planes) / x.shape[-1]
+    variance = tf.add_n([tf.square(plane - mean) for plane in planes]) / x.shape[-1]
+    scale = tf.math.rsqrt(variance + VARIANCE_OFFSET)
+    return (x - mean[..., tf.newaxis]) * scale[..., tf.newaxis], scale
+
+
+def _standardised_gradient(z: tf.Tensor, scale: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """g = scale · (u − mean_c u − z · mean_c(u z))."""
+    mean = labels.sum_over_classes(upstream) / z.shape[-1]
+    along = labels.sum_over_classes(upstream * z) / z.shape[-1]
+    return scale[..., tf.newaxis] * (upstream - mean[..., tf.newaxis] - z * along[..., tf.newaxis])
 
 
 def _classes(targets: Targets) -> tf.Tensor:

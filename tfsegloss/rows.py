@@ -23,6 +23,7 @@ def map_rows(
     margin: int,
     spread: int,
     reflect: bool,
+    gradient: Callable[[tf.Tensor, Targets, tf.Tensor], tf.Tensor] | None = None,
 ) -> list[tf.Tensor]:
     """Maps `[B, H, W]` of a function of blocks of rows, differentiable by the logits.
 
@@ -36,6 +37,10 @@ def map_rows(
             the function takes the neighbours as constants.
         reflect: Whether rows beyond the border are those within, mirrored at the first and the
             last row; otherwise they are not valid.
+
+        gradient: The function's gradient, of a block's logits `[rows + 4·margin, W, C]`, its
+            targets, and the upstream gradient `[rows + 2·margin, W, number of maps]`: that of its
+            inner rows, `[rows, W, C]`. None: TensorFlow's, by a tape.
 
     Returns:
         The maps, `[B, H, W]` each.
@@ -63,10 +68,13 @@ def map_rows(
             reach = margin + spread
             first, count = start - reach, rows + 2 * reach
             x, block, index = _take(logits, targets, image, first, count, reflect)
+            wanted = _windows(upstream, image, start - spread, rows + 2 * spread)
+            if gradient is not None:
+                return gradient(x, block, wanted)
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 values = tf.stack(function(x, block), axis=-1)
-            slope = tape.gradient(values, x, _windows(upstream, image, start - spread, values))
+            slope = tape.gradient(values, x, wanted)
             inner = slope[reach : reach + rows]
             if not (reflect and spread):
                 return inner
@@ -164,12 +172,10 @@ def _take(
     return take(logits), block, index
 
 
-def _windows(
-    upstream: tf.Tensor, image: tf.Tensor, first: tf.Tensor, values: tf.Tensor
-) -> tf.Tensor:
-    """The upstream gradient of a block's values, 0 for windows outside the image."""
+def _windows(upstream: tf.Tensor, image: tf.Tensor, first: tf.Tensor, count: int) -> tf.Tensor:
+    """The upstream gradient of some rows, 0 for rows outside the image."""
     height = sizes(upstream)[1]
-    wanted = tf.range(sizes(values)[0]) + first
+    wanted = tf.range(count) + first
     inside = (wanted >= 0) & (wanted < height)
     flat = tf.reshape(upstream, [-1, *sizes(upstream)[2:]])
     rows = tf.gather(flat, image * height + tf.clip_by_value(wanted, 0, height - 1))

@@ -97,6 +97,15 @@ def test_graph_and_xla_equal_eager(make, compiled):
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
 
 
+def test_a_tape_around_a_graph(make):
+    ids, logits = example()
+    loss = make()
+    loss.build(CLASSES)
+    _, expected = value_and_gradient(make(), ids, logits)
+    _, actual = value_and_gradient(tf.function(loss.__call__), ids, logits)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
 def test_dynamic_shapes(make):
     loss = make()
     signature = [

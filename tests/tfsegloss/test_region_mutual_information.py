@@ -59,6 +59,7 @@ def test_gradient_equals_central_differences(method):
     ids, logits = example((1, 8, 9))
     targets = labels.encode(tf.constant(ids), CLASSES, dtype=tf.float64)
 
+    @tf.function
     def value(logits):
         return region_mutual_information(
             targets, logits, region_size=2, downsample=method, downsample_factor=2
