@@ -127,27 +127,6 @@ def sigmoid_losses(
     return labels.zero_ignored(losses(x), targets.valid)
 
 
-def sigmoid_cross_entropies(
-    x: tf.Tensor, p: tf.Tensor, t: tf.Tensor, weights: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Σ_c BCE_c and Σ_c w_c BCE_c of finite logits, p = σ(x), targets and weights `[…, C]`."""
-
-    @tf.custom_gradient
-    def sums(x):
-        # Term by term: a product of factors cannot carry weights. log(1 + e^−|x|) without another
-        # exponential, exact to 1e-7.
-        terms = tf.nn.relu(x) - t * x - tf.math.log(tf.maximum(p, 1 - p))
-
-        def gradient(upstream, upstream_weighted):
-            scale = upstream[..., tf.newaxis] + upstream_weighted[..., tf.newaxis] * weights
-            return scale * (p - t)
-
-        values = labels.sum_over_classes(terms), labels.sum_over_classes(weights * terms)
-        return values, gradient
-
-    return sums(x)
-
-
 def log_sum_exp(planes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """m = max_c x_c and log Σ_c exp(x_c − m), from the C maps `[B, H, W]` of x."""
     highest = functools.reduce(tf.maximum, planes)

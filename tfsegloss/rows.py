@@ -15,32 +15,68 @@ from tfsegloss.shapes import at_least, sizes
 ROWS = 64  # of a block, or a number near it that divides the height
 
 
+def constant_map(
+    function: Callable[[tf.Tensor, Targets], tf.Tensor],
+    logits: tf.Tensor,
+    targets: Targets,
+    *,
+    margin: int,
+    reflect: bool,
+) -> tf.Tensor:
+    """A map `[B, H, …]` of a function of blocks of rows; no gradient flows through it.
+
+    Args:
+        function: Of a block's logits `[rows + 2·margin, W, C]` and its targets; `[rows, …]`. It may
+            hold operations on neighbours up to `margin` rows away.
+        logits: `[B, H, W, C]`.
+        targets: Of `[B, H, W]`.
+        margin: Rows that a block's function needs on both sides.
+        reflect: Whether rows beyond the border are those within, mirrored at the first and the
+            last row; otherwise they are not valid.
+
+    Returns:
+        What the function returns for all rows, in the logits' type.
+
+    Example:
+
+    >>> from tfsegloss import labels
+    >>> targets = labels.encode(tf.zeros([1, 2, 1]), classes=2)
+    >>> x = tf.constant([[[[1.0, 0.0]], [[5.0, 0.0]]]])
+    >>> around = lambda x, t: x[:-2, :, 0] + x[2:, :, 0]
+    >>> constant_map(around, x, targets, margin=1, reflect=True)[0].numpy().tolist()
+    [[10.0], [2.0]]
+    """
+
+    def forward(logits, targets):
+        def rows_of(image, start, rows):
+            x, block, _ = _take(logits, targets, image, start - margin, rows + 2 * margin, reflect)
+            return function(x, block)
+
+        return _over_blocks(rows_of, logits)
+
+    return cluster.run(forward, logits, targets)
+
+
 def map_rows(
     function: Callable[[tf.Tensor, Targets], list[tf.Tensor]],
     logits: tf.Tensor,
     targets: Targets,
     *,
     margin: int,
-    spread: int,
     reflect: bool,
     gradient: Callable[[tf.Tensor, Targets, tf.Tensor], tf.Tensor] | None = None,
 ) -> list[tf.Tensor]:
     """Maps `[B, H, W]` of a function of blocks of rows, differentiable by the logits.
 
     Args:
-        function: Of a block's logits `[rows + 2·margin, W, C]` and its targets; a list of maps
-            `[rows, W]`. It may hold operations on neighbours up to `margin` rows away.
+        function: As for `constant_map`, but a list of maps `[rows, W]`.
         logits: `[B, H, W, C]`.
         targets: Of `[B, H, W]`.
-        margin: Rows that a block's function needs on both sides.
-        spread: Rows on both sides that the gradient of a row depends on: `margin`, or 0 where
-            the function takes the neighbours as constants.
-        reflect: Whether rows beyond the border are those within, mirrored at the first and the
-            last row; otherwise they are not valid.
-
+        margin: As for `constant_map`.
+        reflect: As for `constant_map`.
         gradient: The function's gradient, of a block's logits `[rows + 4·margin, W, C]`, its
-            targets, and the upstream gradient `[rows + 2·margin, W, number of maps]`: that of its
-            inner rows, `[rows, W, C]`. None: TensorFlow's, by a tape.
+            targets, and the upstream gradient `[rows + 2·margin, W, number of maps]`: that of the
+            block's inner rows, `[rows, W, C]`. None: TensorFlow's, by a tape.
 
     Returns:
         The maps, `[B, H, W]` each.
@@ -49,34 +85,29 @@ def map_rows(
 
     >>> from tfsegloss import labels
     >>> targets = labels.encode(tf.zeros([1, 2, 1]), classes=2)
-    >>> add = lambda x, t: [x[:-2, :, 0] + x[2:, :, 0]]
     >>> x = tf.constant([[[[1.0, 0.0]], [[5.0, 0.0]]]])
-    >>> map_rows(add, x, targets, margin=1, spread=1, reflect=True)[0][0].numpy().tolist()
-    [[10.0], [2.0]]
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(x)
+    ...     double = lambda x, t: [2 * x[..., 0]]
+    ...     (doubled,) = map_rows(double, x, targets, margin=0, reflect=False)
+    >>> tape.gradient(doubled, x)[0, :, 0].numpy().tolist()
+    [[2.0, 0.0], [2.0, 0.0]]
     """
-
-    def forward(logits, targets):
-        def maps(image, start, rows):
-            block = _take(logits, targets, image, start - margin, rows + 2 * margin, reflect)
-            return tf.stack(function(*block[:2]), axis=-1)
-
-        return _over_blocks(maps, logits)
 
     def backward(logits, targets, upstream):
         def slopes(image, start, rows):
-            # All windows whose value depends on a row of the block, and all rows of these windows.
-            reach = margin + spread
-            first, count = start - reach, rows + 2 * reach
+            # All windows that hold a row of the block, and all rows of these windows.
+            first, count = start - 2 * margin, rows + 4 * margin
             x, block, index = _take(logits, targets, image, first, count, reflect)
-            wanted = _windows(upstream, image, start - spread, rows + 2 * spread)
+            wanted = _windows(upstream, image, start - margin, rows + 2 * margin)
             if gradient is not None:
                 return gradient(x, block, wanted)
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 values = tf.stack(function(x, block), axis=-1)
             slope = tape.gradient(values, x, wanted)
-            inner = slope[reach : reach + rows]
-            if not (reflect and spread):
+            inner = inner_rows(slope, 2 * margin)
+            if not (reflect and margin):
                 return inner
             # At the border, a mirrored row is a row of the image too.
             here = tf.where((index >= start) & (index < start + rows), index - start, -1)
@@ -90,7 +121,13 @@ def map_rows(
 
     @tf.custom_gradient
     def maps(logits):
-        stacked = cluster.run(forward, logits, targets)
+        stacked = constant_map(
+            lambda x, block: tf.stack(function(x, block), axis=-1),
+            logits,
+            targets,
+            margin=margin,
+            reflect=reflect,
+        )
         return stacked, lambda upstream: cluster.run(backward, logits, targets, upstream)
 
     return tf.unstack(maps(logits), axis=-1)

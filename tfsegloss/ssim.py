@@ -146,9 +146,7 @@ class SSIMLoss(SegmentationLoss):
             different = labels.zero_ignored(different, inner.valid)
             return [sigmoid_losses(inner_rows(x, margin), inner), different]
 
-        losses, different = map_rows(
-            maps, logits, targets, margin=margin, spread=margin, reflect=True
-        )
+        losses, different = map_rows(maps, logits, targets, margin=margin, reflect=True)
         if pixel_weights is not None:
             losses *= labels.zero_ignored(pixel_weights, targets.valid)
         valid = tf.math.count_nonzero(targets.valid)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfsegloss import labels, replicas, windows
+from tfsegloss import cluster, labels, replicas, windows
 from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_below_one, check_odd, check_positive, check_range
-from tfsegloss.cross_entropy import sigmoid_cross_entropies
 from tfsegloss.labels import Targets
-from tfsegloss.rows import inner_rows, map_rows, pad_columns
+from tfsegloss.rows import constant_map, inner_rows, pad_columns
 
 
 def structural_difference(
@@ -116,27 +115,46 @@ def structural_similarity(
     margin = window_size // 2
     threshold = beta * largest_difference(window_size, sigma, stability)
 
-    def maps(x, block):
+    def forward(x, block):
+        """ℓ, h, m and the weights e f of a block, as 3 + C maps."""
         y, p = _truth_and_probabilities(x, block)
         e = _differences(y, p, window_size=window_size, sigma=sigma, stability=stability)
         valid = inner_rows(block.valid, margin)
         f = labels.zero_ignored(tf.cast(e > threshold, x.dtype) if mine else tf.ones_like(e), valid)
-        total, hard = sigmoid_cross_entropies(
-            labels.zero_ignored(inner_rows(x, margin), valid),
-            inner_rows(p, margin),
-            inner_rows(y, margin),
-            e * f if reweight else f,
-        )
-        return [labels.zero_ignored(total, valid), hard, labels.sum_over_classes(f)]
+        weights = e * f if reweight else f
+        x, y, p = (inner_rows(maps, margin) for maps in (x, y, p))
+        x = labels.zero_ignored(x, valid)
+        # log(1 + e^−|x|) without another exponential, exact to 1e-7.
+        losses = tf.nn.relu(x) - y * x - tf.math.log(tf.maximum(p, 1 - p))
+        maps = [labels.sum_over_classes(m) for m in (losses, weights * losses, f)]
+        maps[0] = labels.zero_ignored(maps[0], valid)
+        return tf.concat([tf.stack(maps, axis=-1), weights], axis=-1)
 
-    return tuple(map_rows(maps, logits, targets, margin=margin, spread=0, reflect=True))
+    def backward(x, targets, maps, upstream):
+        """(∂ℓ + e f ∂h) (σ(x) − y)."""
+        p = tf.sigmoid(labels.zero_ignored(x, targets.valid))
+        scale = labels.zero_ignored(upstream[0], targets.valid)[..., tf.newaxis]
+        scale += upstream[1][..., tf.newaxis] * maps[..., 3:]
+        return scale * (p - labels.one_hot(targets, x.shape[-1], x.dtype))
+
+    # The weights are kept for the gradient: to compute them again takes longer than to write them.
+    @tf.custom_gradient
+    def losses(x):
+        maps = constant_map(forward, x, targets, margin=margin, reflect=True)
+
+        def gradient(*upstream):
+            return cluster.run(backward, x, targets, maps, upstream)
+
+        return tuple(tf.unstack(maps[..., :3], axis=-1)), gradient
+
+    return losses(logits)
 
 
 def _truth_and_probabilities(x: tf.Tensor, block: Targets) -> tuple[tf.Tensor, tf.Tensor]:
-    """y and σ(x), both 0 where ignored, without gradient."""
+    """y and σ(x), both 0 where ignored."""
     # Masked twice: σ(NaN) is NaN, and σ(0) is not 0.
     p = labels.zero_ignored(tf.sigmoid(labels.zero_ignored(x, block.valid)), block.valid)
-    return labels.one_hot(block, x.shape[-1], x.dtype), tf.stop_gradient(p)
+    return labels.one_hot(block, x.shape[-1], x.dtype), p
 
 
 def _differences(
@@ -250,9 +268,9 @@ class SSLLoss(SegmentationLoss):
         def largest(x, block):
             y, p = _truth_and_probabilities(x, block)
             e = _differences(y, p, window_size=self.window_size, **options)
-            return [labels.zero_ignored(tf.reduce_max(e, -1), inner_rows(block.valid, margin))]
+            return labels.zero_ignored(tf.reduce_max(e, -1), inner_rows(block.valid, margin))
 
-        (difference,) = map_rows(largest, logits, targets, margin=margin, spread=0, reflect=True)
+        difference = constant_map(largest, logits, targets, margin=margin, reflect=True)
         total, _, count = self._cross_entropies(targets, logits)
         return {"pixel_loss": total, "hard": tf.cast(count, tf.int32), "difference": difference}
 

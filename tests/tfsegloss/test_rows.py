@@ -52,7 +52,7 @@ def test_blocks_equal_the_whole(height, margin, reflect):
     function, whole = neighbours(margin, reflect)
 
     def blocks(x):
-        return map_rows(function, x, targets, margin=margin, spread=margin, reflect=reflect)
+        return map_rows(function, x, targets, margin=margin, reflect=reflect)
 
     value, slope = gradient(whole, x)
     for call in (blocks, tf.function(blocks)):
