@@ -156,15 +156,15 @@ def planes(maps: tf.Tensor, valid: tf.Tensor) -> list[tf.Tensor]:
     return [zero_ignored(maps[..., c], valid) for c in range(maps.shape[-1])]
 
 
-def sum_over_classes(maps: tf.Tensor) -> tf.Tensor:
-    """Σ_c of maps `[…, C]`, plane by plane; see `planes`.
+def sum_over_classes(maps: tf.Tensor, classes: int | None = None) -> tf.Tensor:
+    """Σ_c of maps `[…, C]`, plane by plane (see `planes`), of all classes or the first ones.
 
     Example:
 
     >>> sum_over_classes(tf.constant([[1.0, 2.0]])).numpy().tolist()
     [3.0]
     """
-    return tf.add_n(tf.unstack(maps, axis=-1))
+    return tf.add_n(tf.unstack(maps, axis=-1)[:classes])
 
 
 def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:

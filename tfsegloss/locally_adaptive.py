@@ -6,16 +6,15 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfsegloss import cluster, labels, windows
+from tfsegloss import labels, windows
 from tfsegloss.checks import check_at_least, check_odd
 from tfsegloss.cross_entropy import log_sum_exp
 from tfsegloss.labels import Targets
 from tfsegloss.pixel_loss import PixelLoss
 from tfsegloss.pooling import Minkowski, Pooling
-from tfsegloss.rows import inner_targets, map_rows
+from tfsegloss.rows import inner_targets, map_rows, pad_lanes
 from tfsegloss.shapes import sizes
 
-LANES = 8  # floats in a vector of most processors
 VARIANCE_OFFSET = 1e-6  # keeps 1/σ finite where all logits of a pixel are equal
 
 
@@ -67,13 +66,13 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
         classes = x.shape[-1]
         # No maximum is taken off: |f| ≤ 2 √(C − 1).
         exponentials = tf.exp(pooled)
-        part = slope / _sum_over(classes, exponentials)
+        part = slope / labels.sum_over_classes(exponentials, classes)
         if block.dense is None:
             lanes = tf.range(pooled.shape[-1])
             goal = tf.where(ids[..., tf.newaxis] == lanes, slope[..., tf.newaxis], 0)
         else:
             dense = _pad_columns(inner_targets(block, margin).dense, margin, 0)
-            goal = _pad_lanes(tf.cast(dense, x.dtype)) * slope[..., tf.newaxis]
+            goal = pad_lanes(tf.cast(dense, x.dtype)) * slope[..., tf.newaxis]
             part *= labels.sum_over_classes(dense)
         slopes = part[..., tf.newaxis] * exponentials - goal
         # Which pixels see each other is symmetric: the gradient is the same sum again.
@@ -81,8 +80,8 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
         rows, columns = (slice(2 * margin, n - 2 * margin) for n in sizes(scale))
         z, scale = z[rows, columns], scale[rows, columns][..., tf.newaxis]
         # The gradient of `_standardised`, g = scale · (u − mean_c u − z · mean_c(u z)).
-        mean = _sum_over(classes, slopes)[..., tf.newaxis] / classes
-        along = _sum_over(classes, slopes * z)[..., tf.newaxis] / classes
+        mean = labels.sum_over_classes(slopes, classes)[..., tf.newaxis] / classes
+        along = labels.sum_over_classes(slopes * z, classes)[..., tf.newaxis] / classes
         return (scale * (slopes - mean - z * along))[..., :classes]
 
     (pixel_losses,) = map_rows(
@@ -99,7 +98,7 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
 class _Pooled(NamedTuple):
     """A block of H rows, padded to W columns, and its selective pooling."""
 
-    z: tf.Tensor  # [H, W, C and more], see `_pad_lanes`
+    z: tf.Tensor  # [H, W, C and more], see `rows.pad_lanes`
     scale: tf.Tensor  # [H, W], 1 / √(var x + 1e-6)
     ids: tf.Tensor  # int32 [H, W], -1 where ignored and in the padding
     share: tf.Tensor  # [H - size + 1, W - size + 1], 1 / ξ
@@ -122,21 +121,7 @@ def _standardised(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     mean = tf.add_n(planes) / x.shape[-1]
     variance = tf.add_n([tf.square(plane - mean) for plane in planes]) / x.shape[-1]
     scale = tf.math.rsqrt(variance + VARIANCE_OFFSET)
-    return (_pad_lanes(x) - mean[..., tf.newaxis]) * scale[..., tf.newaxis], scale
-
-
-def _pad_lanes(maps: tf.Tensor) -> tf.Tensor:
-    """Maps with the classes filled up to whole vectors of the processor, which saves a third.
-
-    What the additional lanes hold is nobody's: they never meet the others, and are cut off.
-    """
-    if not cluster.is_compiling():
-        return maps
-    return tf.pad(maps, [[0, 0], [0, 0], [0, -maps.shape[-1] % LANES]])
-
-
-def _sum_over(classes: int, maps: tf.Tensor) -> tf.Tensor:
-    return tf.add_n(tf.unstack(maps, axis=-1)[:classes])
+    return (pad_lanes(x) - mean[..., tf.newaxis]) * scale[..., tf.newaxis], scale
 
 
 def _classes(targets: Targets) -> tf.Tensor:

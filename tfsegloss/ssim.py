@@ -10,7 +10,14 @@ from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_choice, check_odd, check_positive, check_range
 from tfsegloss.cross_entropy import sigmoid_losses
 from tfsegloss.labels import Targets
-from tfsegloss.rows import inner_rows, inner_targets, map_rows, pad_columns
+from tfsegloss.rows import (
+    inner_rows,
+    inner_targets,
+    map_rows,
+    one_hot_lanes,
+    pad_columns,
+    pad_lanes,
+)
 
 FORMS = ("full", "contrast_structure")
 # (0.01 · range)² and (0.03 · range)² for maps in [0, 1], as in SSIM's own paper.
@@ -132,8 +139,8 @@ class SSIMLoss(SegmentationLoss):
         classes = logits.shape[-1]
 
         def maps(x, block):
-            y = labels.one_hot(block, classes, x.dtype)
-            p = tf.sigmoid(labels.zero_ignored(x, block.valid))
+            y = one_hot_lanes(block, classes, x.dtype)
+            p = tf.sigmoid(labels.zero_ignored(pad_lanes(x), block.valid))
             different = dissimilarity(
                 pad_columns(y, margin),
                 pad_columns(labels.zero_ignored(p, block.valid), margin),
@@ -142,7 +149,7 @@ class SSIMLoss(SegmentationLoss):
                 sigma=self.sigma,
             )
             inner = inner_targets(block, margin)
-            different = labels.sum_over_classes(different) / classes
+            different = labels.sum_over_classes(different, classes) / classes
             different = labels.zero_ignored(different, inner.valid)
             return [sigmoid_losses(inner_rows(x, margin), inner), different]
 

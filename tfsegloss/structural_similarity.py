@@ -10,7 +10,7 @@ from tfsegloss import cluster, labels, replicas, windows
 from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_below_one, check_odd, check_positive, check_range
 from tfsegloss.labels import Targets
-from tfsegloss.rows import constant_map, inner_rows, pad_columns
+from tfsegloss.rows import constant_map, inner_rows, one_hot_lanes, pad_columns, pad_lanes
 
 
 def structural_difference(
@@ -112,6 +112,7 @@ def structural_similarity(
 
     Reference: SSL (Zhao et al., 2019), Eq. 10 to 13. The paper is silent on the border.
     """
+    classes = logits.shape[-1]
     margin = window_size // 2
     threshold = beta * largest_difference(window_size, sigma, stability)
 
@@ -123,12 +124,12 @@ def structural_similarity(
         f = labels.zero_ignored(tf.cast(e > threshold, x.dtype) if mine else tf.ones_like(e), valid)
         weights = e * f if reweight else f
         x, y, p = (inner_rows(maps, margin) for maps in (x, y, p))
-        x = labels.zero_ignored(x, valid)
+        x = pad_lanes(labels.zero_ignored(x, valid))
         # log(1 + e^−|x|) without another exponential, exact to 1e-7.
         losses = tf.nn.relu(x) - y * x - tf.math.log(tf.maximum(p, 1 - p))
-        maps = [labels.sum_over_classes(m) for m in (losses, weights * losses, f)]
+        maps = [labels.sum_over_classes(m, classes) for m in (losses, weights * losses, f)]
         maps[0] = labels.zero_ignored(maps[0], valid)
-        return tf.concat([tf.stack(maps, axis=-1), weights], axis=-1)
+        return tf.concat([tf.stack(maps, axis=-1), weights[..., :classes]], axis=-1)
 
     def backward(x, targets, maps, upstream):
         """(∂ℓ + e f ∂h) (σ(x) − y)."""
@@ -151,10 +152,10 @@ def structural_similarity(
 
 
 def _truth_and_probabilities(x: tf.Tensor, block: Targets) -> tuple[tf.Tensor, tf.Tensor]:
-    """y and σ(x), both 0 where ignored."""
+    """y and σ(x), both 0 where ignored, with their lanes (see `rows.pad_lanes`)."""
     # Masked twice: σ(NaN) is NaN, and σ(0) is not 0.
-    p = labels.zero_ignored(tf.sigmoid(labels.zero_ignored(x, block.valid)), block.valid)
-    return labels.one_hot(block, x.shape[-1], x.dtype), p
+    p = tf.sigmoid(labels.zero_ignored(pad_lanes(x), block.valid))
+    return one_hot_lanes(block, x.shape[-1], x.dtype), labels.zero_ignored(p, block.valid)
 
 
 def _differences(
@@ -268,6 +269,7 @@ class SSLLoss(SegmentationLoss):
         def largest(x, block):
             y, p = _truth_and_probabilities(x, block)
             e = _differences(y, p, window_size=self.window_size, **options)
+            e = e[..., : x.shape[-1]]
             return labels.zero_ignored(tf.reduce_max(e, -1), inner_rows(block.valid, margin))
 
         difference = constant_map(largest, logits, targets, margin=margin, reflect=True)

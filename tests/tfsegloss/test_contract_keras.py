@@ -9,9 +9,14 @@ import tensorflow as tf
 
 import tfsegloss
 
-from .losses import CLASSES, example, value_and_gradient
+from .losses import CLASSES, LOSSES, VARIANTS, example, value_and_gradient
 
 IGNORED = 255
+
+
+@pytest.fixture(params=sorted(set(LOSSES) - VARIANTS))
+def make(request):
+    return LOSSES[request.param]
 
 
 def test_config_round_trip_keeps_values(make):
