@@ -57,7 +57,10 @@ class SegmentationLoss(keras.losses.Loss):
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The loss' named terms, each `[B]`, from finite logits `[B, H, W, C]`."""
+        """The loss' named terms, each `[B]`, from logits `[B, H, W, C]`.
+
+        At ignored pixels the logits may hold anything, NaN too: see `labels.zero_ignored`.
+        """
         raise NotImplementedError
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:

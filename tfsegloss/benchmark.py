@@ -10,7 +10,6 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import keras
 import tensorflow as tf
@@ -21,6 +20,7 @@ from tfsegloss import benchmark_memory as memory
 from tfsegloss import benchmark_report as report
 from tfsegloss import ssim
 from tfsegloss.benchmark_measure import REFERENCE
+from tfsegloss.command_line import Parser, write_whole
 
 PROGRAM = "python -m tfsegloss.benchmark"
 SHAPE = (2, 513, 513, 21)
@@ -72,9 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         numbers = {"setup": setup, "losses": [dataclasses.asdict(row) for row in rows]}
         text = json.dumps(numbers, indent=2, allow_nan=False, ensure_ascii=False)
-        report.write_whole(options.json, text.encode() + b"\n")
+        write_whole(options.json, text.encode() + b"\n")
     if options.plot:
-        report.write_whole(options.plot, report.picture(rows, header.split("\n\n")[0]))
+        write_whole(options.plot, report.picture(rows, header.split("\n\n")[0]))
 
 
 def _measure(makers: measure.Losses, options: argparse.Namespace) -> tuple[list[report.Row], bool]:
@@ -158,13 +158,8 @@ def _progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def _parse(arguments: Sequence[str] | None, makers: measure.Losses) -> argparse.Namespace:
-    parser = _Parser(prog=PROGRAM, description=__doc__.split(":")[0] + ".")
+    parser = Parser(prog=PROGRAM, description=__doc__.split(":")[0] + ".")
     add = parser.add_argument
     add("--shape", type=int, nargs=4, metavar=("B", "H", "W", "C"), default=SHAPE, help="of logits")
     add("--losses", nargs="+", metavar="NAME", help=f"some of: {', '.join(makers)}")

@@ -1,11 +1,8 @@
 """What the benchmark shows: a table, numbers and a picture, from what was measured."""
 
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tfsegloss.benchmark_measure import Growth, Timing
 
@@ -78,24 +75,6 @@ def table(lines: Sequence[Sequence[str]]) -> str:
         return "  ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in others)]).rstrip()
 
     return "\n".join(map(text, lines))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under another name first, so that nobody meets half of it.
-
-    Args:
-        path: In a folder that is there.
-        content: All of it.
-    """
-    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(unfinished, 0o644)  # a temporary file is its owner's alone
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
 
 
 def picture(rows: Sequence[Row], title: str) -> bytes:

@@ -11,13 +11,14 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 import tfsegloss
 from tfsegloss.base import PROBABILITY_MARGIN, SegmentationLoss
+from tfsegloss.command_line import Parser, write_whole
 from tfsegloss.cross_entropy import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from tfsegloss.drawing import draw_optimal_weights, draw_rows, draw_weight_space
 from tfsegloss.pixel_loss import PixelLoss
@@ -191,7 +192,7 @@ def save(figure: "Figure", path: str | os.PathLike) -> None:
         ValueError: matplotlib does not know the format.
         OSError: The file cannot be written.
     """
-    _write(Path(path), _encoded(figure, Path(path)))
+    write_whole(Path(path), _encoded(figure, Path(path)))
 
 
 def _one_image(y_true, y_pred) -> tuple[tf.Tensor, tf.Tensor]:
@@ -274,25 +275,8 @@ def _encoded(figure: "Figure", path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, contents: bytes) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        unfinished.write_bytes(contents)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with status 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m tfsegloss.explain",
         description="Pictures of what losses look at in an image, or the figures of LMP's paper.",
     )
@@ -331,7 +315,7 @@ def _write_figures(folder: Path) -> None:
     encoded = {name: _encoded(make(), Path(name)) for name, make in LMP_FIGURES.items()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, contents in encoded.items():
-        _write(folder / name, contents)
+        write_whole(folder / name, contents)
 
 
 def _write_picture(values: argparse.Namespace) -> None:

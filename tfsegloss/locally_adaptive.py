@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfsegloss import labels, windows
 from tfsegloss.checks import check_at_least, check_odd
-from tfsegloss.cross_entropy import log_sum_exp
+from tfsegloss.cross_entropy import softmax_losses
 from tfsegloss.labels import Targets
 from tfsegloss.pixel_loss import PixelLoss
 from tfsegloss.pooling import Minkowski, Pooling
@@ -49,14 +49,8 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
     margin = kernel_size // 2
 
     def losses(x, block):
-        pooled = _pool(x, block, kernel_size, margin).pooled
-        inner = inner_targets(block, margin)
-        goals = labels.target_planes(inner, x.shape[-1], x.dtype)
-        planes = tf.unstack(pooled, axis=-1)[: x.shape[-1]]
-        highest, log_sum = log_sum_exp(planes)
-        value = tf.add_n(goals) * (highest + log_sum)
-        value -= tf.add_n([t * plane for t, plane in zip(goals, planes, strict=True)])
-        return [labels.zero_ignored(value, inner.valid)]
+        pooled = _pool(x, block, kernel_size, margin).pooled[..., : x.shape[-1]]
+        return [softmax_losses(pooled, inner_targets(block, margin))]
 
     def gradient(x, block, upstream):
         z, scale, ids, share, pooled = _pool(x, block, kernel_size, 2 * margin)

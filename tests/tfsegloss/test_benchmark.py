@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.commands import Outcome, assert_one_line
-from tfsegloss import benchmark, benchmark_measure, benchmark_memory, benchmark_report
+from tfsegloss import benchmark, benchmark_measure, benchmark_memory, benchmark_report, command_line
 
 SHAPE = ("--shape", "1", "17", "17", "3")
 CHOSEN = ("Keras", "SoftmaxCrossEntropy")
@@ -156,5 +156,5 @@ def test_what_cannot_be_finished_leaves_nothing(tmp_path):
     path = tmp_path / "numbers.json"
     path.write_bytes(b"old")
     with pytest.raises(TypeError):
-        benchmark_report.write_whole(path, "text, not bytes")
+        command_line.write_whole(path, "text, not bytes")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("numbers.json", b"old")]
