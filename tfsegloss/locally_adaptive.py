@@ -12,7 +12,7 @@ from tfsegloss.cross_entropy import softmax_losses
 from tfsegloss.labels import Targets
 from tfsegloss.pixel_loss import PixelLoss
 from tfsegloss.pooling import Minkowski, Pooling
-from tfsegloss.rows import inner_targets, map_rows, pad_lanes
+from tfsegloss.rows import inner_rows, inner_targets, map_rows, pad_lanes
 from tfsegloss.shapes import sizes
 
 VARIANCE_OFFSET = 1e-6  # keeps 1/σ finite where all logits of a pixel are equal
@@ -50,13 +50,14 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
 
     def losses(x, block):
         pooled = _pool(x, block, kernel_size, margin).pooled[..., : x.shape[-1]]
-        return [softmax_losses(pooled, inner_targets(block, margin))]
+        return softmax_losses(pooled, inner_targets(block, margin))
 
     def gradient(x, block, upstream):
-        z, scale, ids, share, pooled = _pool(x, block, kernel_size, 2 * margin)
+        z, deviation, ids, count, pooled = _pool(x, block, kernel_size, 2 * margin)
         rows, columns = (slice(margin, n - margin) for n in sizes(ids))
         ids = ids[rows, columns]
-        slope = labels.zero_ignored(_pad_columns(upstream[..., 0], margin, 0), ids >= 0) * share
+        upstream = _pad_columns(inner_rows(upstream, margin), margin, 0)
+        slope = labels.zero_ignored(upstream, ids >= 0) / count
         classes = x.shape[-1]
         # No maximum is taken off: |f| ≤ 2 √(C − 1).
         exponentials = tf.exp(pooled)
@@ -71,51 +72,54 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
         slopes = part[..., tf.newaxis] * exponentials - goal
         # Which pixels see each other is symmetric: the gradient is the same sum again.
         slopes = windows.same_class_sum(slopes, ids, kernel_size)
-        rows, columns = (slice(2 * margin, n - 2 * margin) for n in sizes(scale))
-        z, scale = z[rows, columns], scale[rows, columns][..., tf.newaxis]
-        # The gradient of `_standardised`, g = scale · (u − mean_c u − z · mean_c(u z)).
+        rows, columns = (slice(2 * margin, n - 2 * margin) for n in sizes(deviation))
+        # The gradient of `_standardised`, v − mean_c v − z · mean_c(v z) with v = u / deviation.
+        # As a quotient, the sum is computed once; a product XLA computes again for each use.
+        slopes /= deviation[rows, columns][..., tf.newaxis]
+        z = z[rows, columns]
         mean = labels.sum_over_classes(slopes, classes)[..., tf.newaxis] / classes
         along = labels.sum_over_classes(slopes * z, classes)[..., tf.newaxis] / classes
-        return (scale * (slopes - mean - z * along))[..., :classes]
+        return (slopes - mean - z * along)[..., :classes]
 
-    (pixel_losses,) = map_rows(
-        losses,
-        logits,
-        targets,
-        margin=margin,
-        reflect=False,
-        gradient=gradient,
-    )
-    return pixel_losses
+    @tf.custom_gradient
+    def pixel_losses(x):
+        value = map_rows(losses, x, targets, margin=margin, reflect=False)
+
+        def backward(upstream):
+            return map_rows(gradient, x, targets, upstream, margin=2 * margin, reflect=False)
+
+        return value, backward
+
+    return pixel_losses(logits)
 
 
 class _Pooled(NamedTuple):
     """A block of H rows, padded to W columns, and its selective pooling."""
 
     z: tf.Tensor  # [H, W, C and more], see `rows.pad_lanes`
-    scale: tf.Tensor  # [H, W], 1 / √(var x + 1e-6)
+    deviation: tf.Tensor  # [H, W], √(var x + 1e-6)
     ids: tf.Tensor  # int32 [H, W], -1 where ignored and in the padding
-    share: tf.Tensor  # [H - size + 1, W - size + 1], 1 / ξ
+    count: tf.Tensor  # [H - size + 1, W - size + 1], ξ, at least 1
     pooled: tf.Tensor  # [H - size + 1, W - size + 1, C and more], f
 
 
 def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
     # Padded before all else: what is padded later, XLA pads again at each read of a window.
     ids = _pad_columns(_classes(block), margin, -1)
-    z, scale = _standardised(labels.zero_ignored(_pad_columns(x, margin, 0), ids >= 0))
+    z, deviation = _standardised(labels.zero_ignored(_pad_columns(x, margin, 0), ids >= 0))
     count = tf.maximum(windows.same_class_count(ids, size), 1)
-    share = tf.math.reciprocal(tf.cast(count, x.dtype))
-    pooled = windows.same_class_sum(z, ids, size) * share[..., tf.newaxis]
-    return _Pooled(z, scale, ids, share, pooled)
+    count = tf.cast(count, x.dtype)
+    pooled = windows.same_class_sum(z, ids, size) * tf.math.reciprocal(count)[..., tf.newaxis]
+    return _Pooled(z, deviation, ids, count, pooled)
 
 
 def _standardised(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """z = (x − mean_c x) · scale, with its lanes, and scale = 1 / √(var_c x + 1e-6)."""
+    """z = (x − mean_c x) / deviation, with its lanes, and deviation = √(var_c x + 1e-6)."""
     planes = tf.unstack(x, axis=-1)
     mean = tf.add_n(planes) / x.shape[-1]
     variance = tf.add_n([tf.square(plane - mean) for plane in planes]) / x.shape[-1]
-    scale = tf.math.rsqrt(variance + VARIANCE_OFFSET)
-    return (pad_lanes(x) - mean[..., tf.newaxis]) * scale[..., tf.newaxis], scale
+    deviation = tf.sqrt(variance + VARIANCE_OFFSET)
+    return (pad_lanes(x) - mean[..., tf.newaxis]) / deviation[..., tf.newaxis], deviation
 
 
 def _classes(targets: Targets) -> tf.Tensor:

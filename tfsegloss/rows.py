@@ -16,24 +16,29 @@ LANES = 8  # floats in a vector of most processors
 ROWS = 64  # of a block, or a number near it that divides the height
 
 
-def constant_map(
-    function: Callable[[tf.Tensor, Targets], tf.Tensor],
+def map_rows(
+    function: Callable[..., tf.Tensor],
     logits: tf.Tensor,
     targets: Targets,
-    *,
+    *others: tf.Tensor,
     margin: int,
     reflect: bool,
+    write_later: bool = False,
 ) -> tf.Tensor:
     """A map `[B, H, …]` of a function of blocks of rows; no gradient flows through it.
 
     Args:
-        function: Of a block's logits `[rows + 2·margin, W, C]` and its targets; `[rows, …]`. It may
-            hold operations on neighbours up to `margin` rows away.
+        function: Of a block's logits `[rows + 2·margin, W, C]`, its targets and its others;
+            `[rows, …]`. It may hold operations on neighbours up to `margin` rows away.
         logits: `[B, H, W, C]`.
         targets: Of `[B, H, W]`.
+        others: Further maps `[B, H, …]`.
         margin: Rows that a block's function needs on both sides.
         reflect: Whether rows beyond the border are those within, mirrored at the first and the
             last row; otherwise they are not valid.
+        write_later: Whether a block is written while the next one is computed. XLA fuses a
+            function's last operations into the write, which one core does; where they are many,
+            it is faster to copy the block and let all cores compute them.
 
     Returns:
         What the function returns for all rows, in the logits' type.
@@ -44,94 +49,18 @@ def constant_map(
     >>> targets = labels.encode(tf.zeros([1, 2, 1]), classes=2)
     >>> x = tf.constant([[[[1.0, 0.0]], [[5.0, 0.0]]]])
     >>> around = lambda x, t: x[:-2, :, 0] + x[2:, :, 0]
-    >>> constant_map(around, x, targets, margin=1, reflect=True)[0].numpy().tolist()
+    >>> map_rows(around, x, targets, margin=1, reflect=True)[0].numpy().tolist()
     [[10.0], [2.0]]
     """
 
-    def forward(logits, targets):
+    def forward(logits, targets, *others):
         def rows_of(image, start, rows):
-            x, block, _ = _take(logits, targets, image, start - margin, rows + 2 * margin, reflect)
-            return function(x, block)
+            wanted = tf.range(rows + 2 * margin) + start - margin
+            return function(*_take((logits, targets, *others), image, wanted, reflect))
 
-        return _over_blocks(rows_of, logits)
+        return _over_blocks(rows_of, logits, write_later)
 
-    return cluster.run(forward, logits, targets)
-
-
-def map_rows(
-    function: Callable[[tf.Tensor, Targets], list[tf.Tensor]],
-    logits: tf.Tensor,
-    targets: Targets,
-    *,
-    margin: int,
-    reflect: bool,
-    gradient: Callable[[tf.Tensor, Targets, tf.Tensor], tf.Tensor] | None = None,
-) -> list[tf.Tensor]:
-    """Maps `[B, H, W]` of a function of blocks of rows, differentiable by the logits.
-
-    Args:
-        function: As for `constant_map`, but a list of maps `[rows, W]`.
-        logits: `[B, H, W, C]`.
-        targets: Of `[B, H, W]`.
-        margin: As for `constant_map`.
-        reflect: As for `constant_map`.
-        gradient: The function's gradient, of a block's logits `[rows + 4·margin, W, C]`, its
-            targets, and the upstream gradient `[rows + 2·margin, W, number of maps]`: that of the
-            block's inner rows, `[rows, W, C]`. None: TensorFlow's, by a tape.
-
-    Returns:
-        The maps, `[B, H, W]` each.
-
-    Example:
-
-    >>> from tfsegloss import labels
-    >>> targets = labels.encode(tf.zeros([1, 2, 1]), classes=2)
-    >>> x = tf.constant([[[[1.0, 0.0]], [[5.0, 0.0]]]])
-    >>> with tf.GradientTape() as tape:
-    ...     tape.watch(x)
-    ...     double = lambda x, t: [2 * x[..., 0]]
-    ...     (doubled,) = map_rows(double, x, targets, margin=0, reflect=False)
-    >>> tape.gradient(doubled, x)[0, :, 0].numpy().tolist()
-    [[2.0, 0.0], [2.0, 0.0]]
-    """
-
-    def backward(logits, targets, upstream):
-        def slopes(image, start, rows):
-            # All windows that hold a row of the block, and all rows of these windows.
-            first, count = start - 2 * margin, rows + 4 * margin
-            x, block, index = _take(logits, targets, image, first, count, reflect)
-            wanted = _windows(upstream, image, start - margin, rows + 2 * margin)
-            if gradient is not None:
-                return gradient(x, block, wanted)
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                values = tf.stack(function(x, block), axis=-1)
-            slope = tape.gradient(values, x, wanted)
-            inner = inner_rows(slope, 2 * margin)
-            if not (reflect and margin):
-                return inner
-            # At the border, a mirrored row is a row of the image too.
-            here = tf.where((index >= start) & (index < start + rows), index - start, -1)
-            return tf.cond(
-                (first < 0) | (first + count > sizes(logits)[1]),
-                lambda: tf.math.unsorted_segment_sum(slope, here, rows),
-                lambda: inner,
-            )
-
-        return _over_blocks(slopes, logits)
-
-    @tf.custom_gradient
-    def maps(logits):
-        stacked = constant_map(
-            lambda x, block: tf.stack(function(x, block), axis=-1),
-            logits,
-            targets,
-            margin=margin,
-            reflect=reflect,
-        )
-        return stacked, lambda upstream: cluster.run(backward, logits, targets, upstream)
-
-    return tf.unstack(maps(logits), axis=-1)
+    return cluster.run(forward, logits, targets, *others)
 
 
 def inner_rows(maps: tf.Tensor, margin: int) -> tf.Tensor:
@@ -153,6 +82,22 @@ def pad_columns(maps: tf.Tensor, margin: int) -> tf.Tensor:
     mirrored = [_mirrored(column, width) for column in columns]
     strips = [maps[:, column : column + 1] for column in mirrored]
     return tf.concat([*strips[:margin], maps, *strips[margin:]], axis=1)
+
+
+def edge_counts(valid: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """e `[B, H, W]`: 1, at the first and last rows and columns 2, at the corners 4.
+
+    With it the adjoint of a mean m over mirrored symmetric windows is a mean again: m(e·u) / e.
+    A window of pixel i holds pixel j once for each of its mirror images, of which one on the
+    border has half as many.
+    """
+    edges = tf.ones_like(valid, dtype)
+    for axis in (1, 2):
+        size = sizes(valid)[axis]
+        index = tf.range(size)
+        count = tf.where((index == 0) | (index == size - 1), 2, 1)
+        edges *= tf.cast(tf.reshape(count, [-1, 1] if axis == 1 else [-1]), dtype)
+    return edges
 
 
 def pad_lanes(maps: tf.Tensor) -> tf.Tensor:
@@ -179,17 +124,37 @@ def _mirrored(index: int | tf.Tensor, size: int | tf.Tensor) -> int | tf.Tensor:
     return size - 1 - abs(index % period - (size - 1))
 
 
-def _over_blocks(function: Callable, logits: tf.Tensor) -> tf.Tensor:
+def _over_blocks(function: Callable, logits: tf.Tensor, write_later: bool) -> tf.Tensor:
     """`[B, H, …]` from a function of (image, first row, number of rows)."""
     images, height, *_ = sizes(logits)
     rows = _rows(height)
     blocks = -(-height // rows)
-    stacked = tf.map_fn(
+    map_blocks = _map_later if write_later and cluster.is_compiling() else tf.map_fn
+    stacked = map_blocks(
         lambda i: function(i // blocks, i % blocks * rows, rows),
         tf.range(images * blocks),
         fn_output_signature=logits.dtype,
     )  # [B · blocks, rows, …]
     return tf.reshape(stacked, [images, blocks * rows, *sizes(stacked)[2:]])[:, :height]
+
+
+def _map_later(
+    function: Callable[[tf.Tensor], tf.Tensor], indices: tf.Tensor, fn_output_signature: tf.DType
+) -> tf.Tensor:
+    """`tf.map_fn` over 0, 1, …, which writes each result in the step after."""
+    before = tf.zeros_like(function(indices[0]))  # for its shape; nothing of it is computed
+    count = sizes(indices)[0]
+    results = tf.TensorArray(fn_output_signature, count, element_shape=before.shape)
+    _, last, results = tf.while_loop(
+        lambda i, *_: i < count,
+        lambda i, before, results: (
+            i + 1,
+            function(i),
+            results.write(tf.maximum(i - 1, 0), before),
+        ),
+        (0, before, results),
+    )
+    return results.write(count - 1, last).stack()
 
 
 def _rows(height: int | tf.Tensor) -> int | tf.Tensor:
@@ -201,17 +166,10 @@ def _rows(height: int | tf.Tensor) -> int | tf.Tensor:
     return min(even, key=lambda rows: abs(rows - ROWS), default=ROWS)
 
 
-def _take(
-    logits: tf.Tensor,
-    targets: Targets,
-    image: tf.Tensor,
-    first: tf.Tensor,
-    count: int,
-    reflect: bool,
-) -> tuple[tf.Tensor, Targets, tf.Tensor]:
-    """The block of rows from `first` on, and the index of each of them in the image."""
+def _take(maps: tuple, image: tf.Tensor, wanted: tf.Tensor, reflect: bool) -> list:
+    """Some rows of an image's logits, its targets, and other maps."""
+    logits, targets, *others = maps
     height = sizes(logits)[1]
-    wanted = tf.range(count) + first
     index = _mirrored(wanted, height) if reflect else tf.clip_by_value(wanted, 0, height - 1)
 
     def take(maps):
@@ -220,19 +178,8 @@ def _take(
         flat = tf.reshape(maps, [-1, *sizes(maps)[2:]])  # [B · H, …]
         return tf.gather(flat, image * height + index)
 
-    inside = (wanted >= 0) & (wanted < height)
     valid = take(targets.valid)
     if not reflect:
-        valid &= inside[:, tf.newaxis]
+        valid &= ((wanted >= 0) & (wanted < height))[:, tf.newaxis]
     block = Targets(take(targets.ids), take(targets.dense), valid, targets.in_range)
-    return take(logits), block, index
-
-
-def _windows(upstream: tf.Tensor, image: tf.Tensor, first: tf.Tensor, count: int) -> tf.Tensor:
-    """The upstream gradient of some rows, 0 for rows outside the image."""
-    height = sizes(upstream)[1]
-    wanted = tf.range(count) + first
-    inside = (wanted >= 0) & (wanted < height)
-    flat = tf.reshape(upstream, [-1, *sizes(upstream)[2:]])
-    rows = tf.gather(flat, image * height + tf.clip_by_value(wanted, 0, height - 1))
-    return tf.where(inside[:, tf.newaxis, tf.newaxis], rows, 0)
+    return [take(logits), block, *map(take, others)]

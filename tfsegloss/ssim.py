@@ -1,28 +1,32 @@
 """Structural similarity index as a loss."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tfsegloss import labels, replicas, windows
+from tfsegloss import cluster, labels, replicas, sigmoid_maps, windows
 from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_choice, check_odd, check_positive, check_range
-from tfsegloss.cross_entropy import sigmoid_losses
 from tfsegloss.labels import Targets
-from tfsegloss.rows import (
-    inner_rows,
-    inner_targets,
-    map_rows,
-    one_hot_lanes,
-    pad_columns,
-    pad_lanes,
-)
+from tfsegloss.rows import edge_counts, inner_rows, map_rows, pad_columns
+from tfsegloss.shapes import sizes
+from tfsegloss.sigmoid_maps import cross_entropies, truth_and_probabilities
 
 FORMS = ("full", "contrast_structure")
 # (0.01 · range)² and (0.03 · range)² for maps in [0, 1], as in SSIM's own paper.
 C1 = 1e-4
 C2 = 9e-4
+
+
+class _Statistics(NamedTuple):
+    """Gaussian-weighted local means `[H, W, C]`."""
+
+    y: tf.Tensor
+    p: tf.Tensor
+    squares: tf.Tensor  # of y² + p²
+    product: tf.Tensor  # of y p
 
 
 def dissimilarity(
@@ -56,17 +60,97 @@ def dissimilarity(
     and with those of the population: its N − 1 belongs to an unweighted window. The constants are
     not in that paper.
     """
+    return 1 - _similarity(_statistics(y, p, window_size, sigma), form, 1.0)[0]
+
+
+def _statistics(y: tf.Tensor, p: tf.Tensor, size: int, sigma: float) -> _Statistics:
+    maps = (y, p, y * y + p * p, y * p)
+    return _Statistics(*(windows.gaussian_mean(m, size, sigma) for m in maps))
+
+
+def _similarity(
+    of: _Statistics, form: str, weights: tf.Tensor | float
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """SSIM or its contrast-structure factor, and its slopes by μ_p, E[y² + p²] and E[y p].
+
+    The slopes are times the weights, and quotients as far as can be: XLA computes a quotient once,
+    a product again for each window that holds it.
+    """
+    spread = of.squares - of.y**2 - of.p**2 + C2
+    structure = (2 * (of.product - of.y * of.p) + C2) / spread
+    share = weights / spread
+    if form == "contrast_structure":
+        by_p = 2 * weights * (structure * of.p - of.y) / spread
+        return structure, [by_p, -structure * share, 2 * share]
+    level = of.y**2 + of.p**2 + C1
+    likeness = 2 * of.y * of.p + C1
+    luminance = likeness / level
+    by_p = weights * structure * (of.y - luminance * of.p)
+    by_p += share * likeness * (structure * of.p - of.y)
+    by_squares = -structure * share * likeness
+    by_product = 2 * share * likeness
+    return luminance * structure, [2 * by_p / level, by_squares / level, by_product / level]
+
+
+def cross_entropy_and_dissimilarity(
+    targets: Targets, logits: tf.Tensor, *, form: str, window_size: int, sigma: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cross-entropy of the sigmoids at each pixel, and the dissimilarity summed over each image.
+
+    ℓ = Σ_c BCE_c,  d = Σ_V Σ_c dissimilarity(y_c, σ(x_c)) / C
+
+    Truth and prediction are 0 at ignored pixels and mirrored at the border.
+
+    Args:
+        targets: From `labels.encode`.
+        logits: x, `[B, H, W, C]`, float32 or float64.
+        form: As for `dissimilarity`.
+        window_size: As for `dissimilarity`.
+        sigma: As for `dissimilarity`.
+
+    Returns:
+        ℓ `[B, H, W]`, 0 where ignored, and d `[B]`.
+    """
+    margin = window_size // 2
+    classes = logits.shape[-1]
 
     def mean(maps):
         return windows.gaussian_mean(maps, window_size, sigma)
 
-    mean_y, mean_p = mean(y), mean(p)
-    variances = mean(y * y + p * p) - mean_y**2 - mean_p**2
-    covariance = mean(y * p) - mean_y * mean_p
-    similarity = (2 * covariance + C2) / (variances + C2)
-    if form == "full":
-        similarity *= (2 * mean_y * mean_p + C1) / (mean_y**2 + mean_p**2 + C1)
-    return 1 - similarity
+    def forward(x, block, edges):
+        """ℓ, the dissimilarity, and the slopes of its sum, as 2 + C maps."""
+        y, p = truth_and_probabilities(x, block)
+        statistics = _statistics(*(pad_columns(m, 2 * margin) for m in (y, p)), window_size, sigma)
+        edges = labels.zero_ignored(edges, block.valid)
+        weights = pad_columns(inner_rows(edges, margin), margin)[..., tf.newaxis]
+        similarity, by = _similarity(statistics, form, weights)
+        # Of all windows that hold an inner pixel: the adjoint of their means, see `edge_counts`.
+        by_p, by_squares, by_product = map(mean, by)
+        similarity = inner_rows(similarity, margin)[:, margin : margin + sizes(x)[1]]
+        x, y, p, edges, valid = (inner_rows(m, 2 * margin) for m in (x, y, p, edges, block.valid))
+        # ∂p/∂x = p (1 − p), 0 where ignored.
+        slope = (by_p + 2 * p * by_squares + y * by_product) * p * (p - 1)
+        slope = (slope / (tf.maximum(edges, 1) * classes)[..., tf.newaxis])[..., :classes]
+        losses = labels.sum_over_classes(cross_entropies(x, y, p, valid), classes)
+        different = 1 - labels.sum_over_classes(similarity, classes) / classes
+        maps = [labels.zero_ignored(m, valid) for m in (losses, different)]
+        return tf.concat([tf.stack(maps, axis=-1), slope], axis=-1)
+
+    def backward(x, targets, maps, of_losses, of_different):
+        slopes = sigmoid_maps.slopes(x, targets, of_losses[..., tf.newaxis])
+        return slopes + of_different[:, tf.newaxis, tf.newaxis, tf.newaxis] * maps[..., 2:]
+
+    # The slopes are computed with the value, while the statistics are in the cache.
+    @tf.custom_gradient
+    def losses(x):
+        edges = edge_counts(targets.valid, x.dtype)
+        maps = map_rows(
+            forward, x, targets, edges, margin=2 * margin, reflect=True, write_later=True
+        )
+        values = maps[..., 0], tf.reduce_sum(maps[..., 1], axis=[1, 2])
+        return values, lambda *upstream: cluster.run(backward, x, targets, maps, *upstream)
+
+    return losses(logits)
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -135,31 +219,19 @@ class SSIMLoss(SegmentationLoss):
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """The cross-entropy and the dissimilarity."""
-        margin = self.window_size // 2
-        classes = logits.shape[-1]
-
-        def maps(x, block):
-            y = one_hot_lanes(block, classes, x.dtype)
-            p = tf.sigmoid(labels.zero_ignored(pad_lanes(x), block.valid))
-            different = dissimilarity(
-                pad_columns(y, margin),
-                pad_columns(labels.zero_ignored(p, block.valid), margin),
-                form=self.form,
-                window_size=self.window_size,
-                sigma=self.sigma,
-            )
-            inner = inner_targets(block, margin)
-            different = labels.sum_over_classes(different, classes) / classes
-            different = labels.zero_ignored(different, inner.valid)
-            return [sigmoid_losses(inner_rows(x, margin), inner), different]
-
-        losses, different = map_rows(maps, logits, targets, margin=margin, reflect=True)
+        losses, different = cross_entropy_and_dissimilarity(
+            targets,
+            logits,
+            form=self.form,
+            window_size=self.window_size,
+            sigma=self.sigma,
+        )
         if pixel_weights is not None:
             losses *= labels.zero_ignored(pixel_weights, targets.valid)
         valid = tf.math.count_nonzero(targets.valid)
         return {
             "cross_entropy": replicas.share_of_batch(tf.reduce_sum(losses, axis=[1, 2]), valid),
-            "dissimilarity": replicas.share_of_batch(tf.reduce_sum(different, axis=[1, 2]), valid),
+            "dissimilarity": replicas.share_of_batch(different, valid),
         }
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:

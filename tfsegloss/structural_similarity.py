@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfsegloss import cluster, labels, replicas, windows
+from tfsegloss import cluster, labels, replicas, sigmoid_maps, windows
 from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_below_one, check_odd, check_positive, check_range
 from tfsegloss.labels import Targets
-from tfsegloss.rows import constant_map, inner_rows, one_hot_lanes, pad_columns, pad_lanes
+from tfsegloss.rows import inner_rows, map_rows, pad_columns
+from tfsegloss.sigmoid_maps import cross_entropies, truth_and_probabilities
 
 
 def structural_difference(
@@ -118,30 +119,26 @@ def structural_similarity(
 
     def forward(x, block):
         """ℓ, h, m and the weights e f of a block, as 3 + C maps."""
-        y, p = _truth_and_probabilities(x, block)
+        y, p = truth_and_probabilities(x, block)
         e = _differences(y, p, window_size=window_size, sigma=sigma, stability=stability)
         valid = inner_rows(block.valid, margin)
         f = labels.zero_ignored(tf.cast(e > threshold, x.dtype) if mine else tf.ones_like(e), valid)
         weights = e * f if reweight else f
         x, y, p = (inner_rows(maps, margin) for maps in (x, y, p))
-        x = pad_lanes(labels.zero_ignored(x, valid))
-        # log(1 + e^−|x|) without another exponential, exact to 1e-7.
-        losses = tf.nn.relu(x) - y * x - tf.math.log(tf.maximum(p, 1 - p))
+        losses = cross_entropies(x, y, p, valid)
         maps = [labels.sum_over_classes(m, classes) for m in (losses, weights * losses, f)]
         maps[0] = labels.zero_ignored(maps[0], valid)
         return tf.concat([tf.stack(maps, axis=-1), weights[..., :classes]], axis=-1)
 
     def backward(x, targets, maps, upstream):
         """(∂ℓ + e f ∂h) (σ(x) − y)."""
-        p = tf.sigmoid(labels.zero_ignored(x, targets.valid))
-        scale = labels.zero_ignored(upstream[0], targets.valid)[..., tf.newaxis]
-        scale += upstream[1][..., tf.newaxis] * maps[..., 3:]
-        return scale * (p - labels.one_hot(targets, x.shape[-1], x.dtype))
+        scale = upstream[0][..., tf.newaxis] + upstream[1][..., tf.newaxis] * maps[..., 3:]
+        return sigmoid_maps.slopes(x, targets, scale)
 
     # The weights are kept for the gradient: to compute them again takes longer than to write them.
     @tf.custom_gradient
     def losses(x):
-        maps = constant_map(forward, x, targets, margin=margin, reflect=True)
+        maps = map_rows(forward, x, targets, margin=margin, reflect=True)
 
         def gradient(*upstream):
             return cluster.run(backward, x, targets, maps, upstream)
@@ -149,13 +146,6 @@ def structural_similarity(
         return tuple(tf.unstack(maps[..., :3], axis=-1)), gradient
 
     return losses(logits)
-
-
-def _truth_and_probabilities(x: tf.Tensor, block: Targets) -> tuple[tf.Tensor, tf.Tensor]:
-    """y and σ(x), both 0 where ignored, with their lanes (see `rows.pad_lanes`)."""
-    # Masked twice: σ(NaN) is NaN, and σ(0) is not 0.
-    p = tf.sigmoid(labels.zero_ignored(pad_lanes(x), block.valid))
-    return one_hot_lanes(block, x.shape[-1], x.dtype), labels.zero_ignored(p, block.valid)
 
 
 def _differences(
@@ -267,12 +257,12 @@ class SSLLoss(SegmentationLoss):
         margin = self.window_size // 2
 
         def largest(x, block):
-            y, p = _truth_and_probabilities(x, block)
+            y, p = truth_and_probabilities(x, block)
             e = _differences(y, p, window_size=self.window_size, **options)
             e = e[..., : x.shape[-1]]
             return labels.zero_ignored(tf.reduce_max(e, -1), inner_rows(block.valid, margin))
 
-        difference = constant_map(largest, logits, targets, margin=margin, reflect=True)
+        difference = map_rows(largest, logits, targets, margin=margin, reflect=True)
         total, _, count = self._cross_entropies(targets, logits)
         return {"pixel_loss": total, "hard": tf.cast(count, tf.int32), "difference": difference}
 
