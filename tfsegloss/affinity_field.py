@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfsegloss import cluster, labels, replicas
-from tfsegloss.checks import check_at_least, check_not_negative
-from tfsegloss.cross_entropy import softmax_losses
+from tfsegloss import cluster, downsampling, labels, replicas
+from tfsegloss.checks import check_at_least, check_integer
 from tfsegloss.labels import Targets
-from tfsegloss.shapes import at_least, sizes
+from tfsegloss.pixel_cross_entropy import softmax_losses
+from tfsegloss.shapes import sizes
 from tfsegloss.state import StatefulLoss, in_backward_pass
 
 # The authors' code keeps probabilities in [LOW, 1], and adds it to 1 − p.
@@ -69,13 +69,11 @@ def affinity_field(
     logits of ignored pixels are 0 before they are resized; a mean over no pair is 0, not NaN.
     """
     small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, downsample)
-    values = cluster.differentiable(
-        lambda x, valid, small: _pair_sums(_resized(x, valid, downsample), *small, size, margin),
-        logits,
-        targets.valid,
-        small,
-    )
-    return _means(values)
+
+    def pair_sums(x, valid, small):
+        return _pair_sums(downsampling.bilinear(x, valid, downsample), *small, size, margin)
+
+    return _means(cluster.differentiable(pair_sums, logits, targets.valid, small))
 
 
 def _means(values: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
@@ -133,80 +131,12 @@ def _downsampled_truth(
     """The nearest one-hot truth `[B, H', W', C]` and whether it counts `[B, H', W']`."""
 
     small = {
-        name: None if maps is None else _nearest(maps, factor)
+        name: None if maps is None else downsampling.nearest(maps, factor)
         for name, maps in targets._asdict().items()
         if name != "in_range"
     }
     small = targets._replace(**small)
     return labels.one_hot(small, classes, dtype), small.valid
-
-
-def _nearest(maps: tf.Tensor, factor: int) -> tf.Tensor:
-    """Rows ⌊i · H / H'⌋ and columns likewise, H' = max(1, H // factor)."""
-    for axis in (1, 2):
-        size = sizes(maps)[axis]
-        small = at_least(size // factor, 1)
-        maps = tf.gather(maps, tf.range(small) * size // small, axis=axis)
-    return maps
-
-
-def _resized(x: tf.Tensor, valid: tf.Tensor, factor: int) -> tf.Tensor:
-    """Logits, 0 where ignored, in `[B, max(1, H // factor), max(1, W // factor), C]`."""
-    small = [at_least(size // factor, 1) for size in sizes(x)[1:3]]
-
-    @tf.custom_gradient
-    def resized(x):
-        # Masked after the rows are gathered: only what an output needs is read.
-        low, high, share = _neighbours(sizes(x)[1], small[0], x.dtype)
-        low, high = (
-            labels.zero_ignored(tf.gather(x, i, axis=1), tf.gather(valid, i, axis=1))
-            for i in (low, high)
-        )
-        share = share[:, tf.newaxis, tf.newaxis]
-        rows = low * (1 - share) + high * share  # [B, H', W, C]
-        low, high, share = _neighbours(sizes(x)[2], small[1], x.dtype)
-        share = share[:, tf.newaxis]
-        value = tf.gather(rows, low, axis=2) * (1 - share) + tf.gather(rows, high, axis=2) * share
-
-        def gradient(upstream):
-            slopes = _spread(upstream, sizes(x)[2], axis=2)  # [B, H', W, C]
-            return labels.zero_ignored(_spread(slopes, sizes(x)[1], axis=1), valid)
-
-        return value, gradient
-
-    return resized(x)
-
-
-def _neighbours(
-    size: int | tf.Tensor, small: int | tf.Tensor, dtype: tf.DType
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """For each of `small` outputs, corners aligned: two inputs, and the share of the second."""
-    position = tf.range(small) * (size - 1)  # in units of 1 / steps
-    steps = at_least(small - 1, 1)
-    low = position // steps
-    share = tf.cast(position % steps, dtype) / tf.cast(steps, dtype)
-    return low, tf.minimum(low + 1, size - 1), share
-
-
-def _spread(maps: tf.Tensor, size: int | tf.Tensor, axis: int) -> tf.Tensor:
-    """The adjoint of the interpolation along an axis: `size` places from the small maps.
-
-    Outputs are at least one input apart: place k is the first neighbour of at most one output, and
-    the second of at most one. So each place reads two outputs, and nothing is scattered.
-    """
-    small = sizes(maps)[axis]
-    steps = at_least(small - 1, 1)
-    low, _, share = _neighbours(size, small, maps.dtype)
-    place = tf.range(size)
-
-    def read(first, weights):
-        """The maps of the output whose first neighbour is `first`, weighted; else 0."""
-        output = tf.clip_by_value(-(-first * steps // at_least(size - 1, 1)), 0, small - 1)
-        weights = tf.where(tf.gather(low, output) == first, tf.gather(weights, output), 0)
-        shape = [-1] + [1] * (len(maps.shape) - 1 - axis)
-        return tf.gather(maps, output, axis=axis) * tf.reshape(weights, shape)
-
-    return read(place, 1 - share) + read(place - 1, share)
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -249,7 +179,8 @@ class AffinityFieldLoss(StatefulLoss):
     True
 
     Reference: Ke et al., *Adaptive affinity fields for semantic segmentation*, 2018, as the
-    authors of RMI (Zhao et al., 2019) ran it; the deviations are named in `affinity_field`.
+    authors of RMI (Zhao et al., 2019) ran it; the deviations are named in `affinity_field`. A step
+    that a loss-scaling optimizer skips is a backward pass all the same.
     """
 
     activation = "softmax"
@@ -271,13 +202,13 @@ class AffinityFieldLoss(StatefulLoss):
         super().__init__(
             from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
         )
-        self.size = check_at_least("size", size, 1)
-        self.margin = check_not_negative("margin", margin)
-        self.edge_weight = check_not_negative("edge_weight", edge_weight)
-        self.non_edge_weight = check_not_negative("non_edge_weight", non_edge_weight)
-        self.downsample = check_at_least("downsample", downsample, 1)
+        self.size = check_integer("size", size, 1)
+        self.margin = check_at_least("margin", margin, 0)
+        self.edge_weight = check_at_least("edge_weight", edge_weight, 0)
+        self.non_edge_weight = check_at_least("non_edge_weight", non_edge_weight, 0)
+        self.downsample = check_integer("downsample", downsample, 1)
         if decay_steps is not None:
-            decay_steps = check_at_least("decay_steps", decay_steps, 1)
+            decay_steps = check_integer("decay_steps", decay_steps, 1)
         self.decay_steps = decay_steps
 
     def initial_state(self, classes: int) -> tf.Tensor:
@@ -303,26 +234,19 @@ class AffinityFieldLoss(StatefulLoss):
             decay = DECAY_BASE ** (-tf.cast(passes, logits.dtype) / self.decay_steps)
             logits = in_backward_pass(logits, lambda: self._state.assign(passes + 1))
         small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, self.downsample)
+
+        def losses_and_sums(x, targets, small):
+            resized = downsampling.bilinear(x, targets.valid, self.downsample)
+            sums = _pair_sums(resized, *small, self.size, self.margin)
+            return softmax_losses(x, targets), *sums
+
         # In one cluster, for one pass over the gradient of the logits.
-        losses, *sums = cluster.differentiable(
-            lambda x, targets, small: (
-                softmax_losses(x, targets),
-                *_pair_sums(
-                    _resized(x, targets.valid, self.downsample), *small, self.size, self.margin
-                ),
-            ),
-            logits,
-            targets,
-            small,
-        )
-        if pixel_weights is not None:
-            losses *= pixel_weights
-        total = tf.reduce_sum(losses, axis=[1, 2])
+        losses, *sums = cluster.differentiable(losses_and_sums, logits, targets, small)
         fields = _means(sums)
         if decay is not None:
             fields = {name: decay * term for name, term in fields.items()}
-        valid = tf.math.count_nonzero(targets.valid)
-        return {"cross_entropy": replicas.share_of_batch(total, valid), **fields}
+        mean = replicas.mean_over_pixels(losses, targets.valid, pixel_weights)
+        return {"cross_entropy": mean, **fields}
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
         """Cross-entropy + λ_e · edge + λ_n · non_edge."""

@@ -4,7 +4,6 @@ Letters used throughout: B images, H×W pixels, C classes, V the valid (not igno
 """
 
 import inspect
-import warnings
 from collections.abc import Sequence
 
 import keras
@@ -12,6 +11,12 @@ import tensorflow as tf
 
 from tfsegloss import labels
 from tfsegloss.labels import Targets
+from tfsegloss.predictions import (
+    check_prediction,
+    checked_size,
+    warn_of_probabilities,
+    weights_of_pixels,
+)
 
 # Probabilities are clipped to [PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN], as Keras' losses do.
 PROBABILITY_MARGIN = 1e-7
@@ -27,7 +32,8 @@ class SegmentationLoss(keras.losses.Loss):
         from_logits: Whether `y_pred` holds logits; otherwise the probabilities of the loss'
             activation, clipped to [1e-7, 1 - 1e-7].
         ignore_class: Id (or ids) of the pixels that change neither value nor gradient; None: none.
-        reduction: As in Keras.
+        reduction: As in Keras. The value of an image is its share of a mean over the global batch:
+            only the mean of the values is the formula, "sum" gives it times the batch.
         name: As in Keras.
     """
 
@@ -82,6 +88,10 @@ class SegmentationLoss(keras.losses.Loss):
             sample_weight: `[B]` weighs images; `[B, H, W]` or `[B, H, W, 1]` multiplies the pixel
                 losses (terms of regions do not see it). Counts stay counts of valid pixels.
         """
+        # Keras takes a list for a structure of tensors.
+        y_true, y_pred = (
+            tf.convert_to_tensor(y) if isinstance(y, list) else y for y in (y_true, y_pred)
+        )
         if sample_weight is not None:
             sample_weight = tf.convert_to_tensor(sample_weight)
             rank = sample_weight.shape.rank
@@ -103,6 +113,8 @@ class SegmentationLoss(keras.losses.Loss):
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
         """The named terms of the loss, each a mean over the batch, before they are weighted.
+
+        On several replicas, the mean of what they return is the formula.
 
         Args:
             y_true: As in a call.
@@ -166,11 +178,11 @@ class SegmentationLoss(keras.losses.Loss):
     def _prepare(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
     ) -> tuple[Targets, tf.Tensor, tf.Tensor | None]:
-        """Targets, logits that are finite at ignored pixels, and weights of pixels."""
+        """Targets, logits (anything at ignored pixels), and weights of pixels, 0 where ignored."""
         y_true, pixel_weights = y_true if isinstance(y_true, tuple) else (y_true, None)
-        _check_prediction(y_true, y_pred)
+        check_prediction(y_true, y_pred)
         if self.from_logits:
-            _warn_of_probabilities(y_pred, type(self).__name__)
+            warn_of_probabilities(y_pred, type(self).__name__)
         if self.activation == "softmax" and y_pred.shape[-1] == 1:
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 classes (batch, height, width, classes); "
@@ -184,10 +196,10 @@ class SegmentationLoss(keras.losses.Loss):
             empty_is_ignored=self.activation == "softmax",
             dtype=dtype,
         )
-        y_pred = _checked_size(y_pred, targets.valid)
+        y_pred = checked_size(y_pred, targets.valid)
         logits = self._logits(tf.cast(y_pred, dtype), targets.valid)
         if pixel_weights is not None:
-            pixel_weights = _pixel_weights(pixel_weights, targets.valid, dtype)
+            pixel_weights = weights_of_pixels(pixel_weights, targets.valid, dtype)
         return targets, logits, pixel_weights
 
     def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
@@ -200,65 +212,7 @@ class SegmentationLoss(keras.losses.Loss):
 
 
 class _Reduction(keras.losses.Loss):
-    """Keras' reduction of values that are there already."""
+    """Keras' reduction, of values already computed."""
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return y_pred
-
-
-def _check_prediction(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
-    shape = y_pred.shape
-    if shape.rank != 4 or shape[-1] is None:
-        hint = " Volumes (3-D) are not supported." if shape.rank == 5 else ""
-        raise ValueError(
-            "`y_pred` must be (batch, height, width, classes) with a known number of classes."
-            f"{hint} Received: y_pred.shape={shape}"
-        )
-    size = y_true.shape[1:3]
-    if size.is_fully_defined() and shape[2:4] == size and shape[1:3] != size:
-        raise ValueError(
-            "`y_pred` must be channels_last (batch, height, width, classes); it looks like "
-            f"channels_first. Received: y_pred.shape={shape}, y_true.shape={y_true.shape}"
-        )
-
-
-def _checked_size(y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """`y_pred`, or an error that names both sizes where they differ from the labels'."""
-    rule = (
-        "`y_true` and `y_pred` must have the same batch, height and width; resize the logits to "
-        "the labels' size, for instance with keras.layers.UpSampling2D(interpolation='bilinear')."
-    )
-    size = y_pred.shape[:3]
-    if not valid.shape.is_compatible_with(size):
-        raise ValueError(f"{rule} Received: y_true {valid.shape}, y_pred {y_pred.shape}")
-    if valid.shape.is_fully_defined() and size.is_fully_defined():
-        return y_pred
-    same = tf.debugging.assert_equal(tf.shape(valid), tf.shape(y_pred)[:3], message=rule)
-    with tf.control_dependencies([same] if same is not None else []):
-        return tf.identity(y_pred)
-
-
-def _pixel_weights(weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    if weights.shape.rank == 4 and weights.shape[-1] == 1:
-        weights = tf.squeeze(weights, axis=-1)
-    if weights.shape.rank != 3 or not weights.shape.is_compatible_with(valid.shape):
-        raise ValueError(
-            "`sample_weight` of pixels must be (batch, height, width) or (batch, height, width, 1) "
-            f"as the labels {valid.shape}. Received: sample_weight.shape={weights.shape}"
-        )
-    return tf.cast(weights, dtype)
-
-
-def _warn_of_probabilities(y_pred: tf.Tensor, loss: str) -> None:
-    """Warns, once, where a graph shows that `y_pred` comes straight out of an activation."""
-    if not hasattr(y_pred, "graph") or tf.executing_eagerly():
-        return
-    operation = y_pred.op
-    while operation.type in ("Cast", "Identity") and operation.inputs:
-        operation = operation.inputs[0].op
-    if operation.type in ("Softmax", "Sigmoid"):
-        warnings.warn(
-            f"{loss} got the output of a {operation.type.lower()} while from_logits=True: "
-            "remove the activation, or pass from_logits=False.",
-            stacklevel=2,
-        )

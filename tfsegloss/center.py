@@ -6,9 +6,9 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import cluster, labels, replicas
-from tfsegloss.checks import check_not_negative, check_range
-from tfsegloss.cross_entropy import softmax_losses
+from tfsegloss.checks import check_at_least, check_range
 from tfsegloss.labels import Targets
+from tfsegloss.pixel_cross_entropy import softmax_losses
 from tfsegloss.state import StatefulLoss, in_backward_pass
 
 
@@ -67,7 +67,7 @@ def moved_centers(
     """
     local = cluster.run(_class_sums, targets, logits)
     sums, counts = (replicas.global_sum(value) for value in local)
-    counts = counts[:, tf.newaxis]
+    counts = tf.cast(counts, sums.dtype)[:, tf.newaxis]
     return tf.stop_gradient(centers - alpha * (counts * centers - sums) / (1 + counts))
 
 
@@ -107,7 +107,7 @@ def _class_sums(targets: Targets, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
     ids = tf.reshape(tf.where(targets.valid, targets.ids, -1), [-1])  # −1 is dropped
     return (
         tf.math.unsorted_segment_sum(features, ids, classes),
-        tf.math.unsorted_segment_sum(tf.ones_like(ids, logits.dtype), ids, classes),
+        tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, classes),
     )
 
 
@@ -119,8 +119,9 @@ class CenterLoss(StatefulLoss):
 
     V are the valid pixels of the global batch, λ = `weight`, c the centres, which start at 0: see
     `center_distance`. In the backward pass they move (see `moved_centers`), so what only
-    evaluates leaves them alone. A loss that two outputs share follows the last of them. `parts`
-    returns the terms as "cross_entropy" and "center".
+    evaluates leaves them alone; they stay where a batch would make them infinite. If one instance
+    serves two outputs, only the last backward pass of a step moves them: give each output its own.
+    `parts` returns the terms as "cross_entropy" and "center".
 
     With `from_logits=False`, the features are the logarithms of the probabilities.
 
@@ -147,9 +148,9 @@ class CenterLoss(StatefulLoss):
     {'cross_entropy': 0.1269, 'center': 17.0}
 
     Reference: Wen et al., *A discriminative feature learning approach for deep face recognition*,
-    2016, Eq. 5, with the mean over the pixels instead of their sum. Its features come from the
-    layer before the logits; LAD (Guo et al., 2018), which compares with it, does not say from
-    where: a loss of Keras sees the logits alone.
+    2016, Eq. 5, with the mean over the pixels instead of their sum. Its features are those of the
+    layer before the logits, and LAD (Guo et al., 2018), which compares with it, does not say which
+    it took; a Keras loss sees the logits alone, so they are the features here.
     """
 
     activation = "softmax"
@@ -168,7 +169,7 @@ class CenterLoss(StatefulLoss):
             from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
         )
         self.alpha = check_range("alpha", alpha, 0, 1)
-        self.weight = check_not_negative("weight", weight)
+        self.weight = check_at_least("weight", weight, 0)
 
     def initial_state(self, classes: int) -> tf.Tensor:
         """The centres, 0."""
@@ -195,6 +196,9 @@ class CenterLoss(StatefulLoss):
 
         def move():
             moved = moved_centers(targets, logits, centers, alpha=self.alpha)
+            # One bad batch, which the optimizer may skip, must not spoil all that follow.
+            sound = targets.in_range & tf.reduce_all(tf.math.is_finite(moved))
+            moved = tf.where(sound, moved, centers)
             self._state.assign(tf.cast(moved, self._state.dtype))
 
         # In one cluster, for one pass over the logits and one over their gradient.
@@ -207,13 +211,9 @@ class CenterLoss(StatefulLoss):
             targets,
             centers,
         )
-        if pixel_weights is not None:
-            maps = [losses * pixel_weights for losses in maps]
-        valid = tf.math.count_nonzero(targets.valid)
-        names = ("cross_entropy", "center")
         return {
-            name: replicas.share_of_batch(tf.reduce_sum(losses, axis=[1, 2]), valid)
-            for name, losses in zip(names, maps, strict=True)
+            name: replicas.mean_over_pixels(losses, targets.valid, pixel_weights)
+            for name, losses in zip(("cross_entropy", "center"), maps, strict=True)
         }
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:

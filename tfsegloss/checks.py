@@ -1,41 +1,38 @@
 """Checks of options, with the wording of their errors."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 
 def check_range(name: str, value: float, low: float, high: float) -> float:
-    """`value` if it lies in [low, high]; otherwise an error that names it."""
-    if not low <= value <= high:
-        raise ValueError(f"`{name}` must be in [{low}, {high}]. Received: {name}={value}")
-    return value
+    """`value` as a float if it lies in [low, high]; otherwise an error that names it."""
+    return _checked(name, value, f"in [{low}, {high}]", lambda number: low <= number <= high)
+
+
+def check_at_least(name: str, value: float, low: float) -> float:
+    """`value` as a float if it is finite and at least `low`; otherwise an error that names it."""
+    rule = f"finite and ≥ {low}"
+    return _checked(name, value, rule, lambda number: low <= number < math.inf)
 
 
 def check_positive(name: str, value: float) -> float:
-    """`value` if it is finite and above 0; otherwise an error that names it."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"`{name}` must be above 0 and finite. Received: {name}={value}")
-    return value
-
-
-def check_not_negative(name: str, value: float) -> float:
-    """`value` if it is finite and at least 0; otherwise an error that names it."""
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"`{name}` must be finite and ≥ 0. Received: {name}={value}")
-    return value
+    """`value` as a float if it is finite and above 0; otherwise an error that names it."""
+    return _checked(name, value, "above 0 and finite", lambda number: 0 < number < math.inf)
 
 
 def check_fraction(name: str, value: float) -> float:
-    """`value` if it lies in (0, 1]; otherwise an error that names it."""
-    if not 0 < value <= 1:
-        raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={value}")
-    return value
+    """`value` as a float if it lies in (0, 1]; otherwise an error that names it."""
+    return _checked(name, value, "in (0, 1]", lambda number: 0 < number <= 1)
+
+
+def check_between(name: str, value: float, low: float, high: float) -> float:
+    """`value` as a float if it lies in (low, high); otherwise an error that names it."""
+    return _checked(name, value, f"in ({low}, {high})", lambda number: low < number < high)
 
 
 def check_below_one(name: str, value: float) -> float:
-    """`value` if it lies in [0, 1); otherwise an error that names it."""
-    if not 0 <= value < 1:
-        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value}")
-    return value
+    """`value` as a float if it lies in [0, 1); otherwise an error that names it."""
+    return _checked(name, value, "in [0, 1)", lambda number: 0 <= number < 1)
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> object:
@@ -45,27 +42,38 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> object:
     return value
 
 
-def check_at_least(name: str, value: int, low: int) -> int:
-    """`value` if it is an integer of at least `low`; otherwise an error that names it."""
-    if isinstance(value, bool) or int(value) != value or value < low:
-        raise ValueError(f"`{name}` must be an integer of at least {low}. Received: {name}={value}")
-    return int(value)
+def check_integer(name: str, value: int, low: int) -> int:
+    """`value` as an int if it is one of at least `low`; otherwise an error that names it."""
+    rule = f"an integer of at least {low}"
+    return int(_checked(name, value, rule, lambda number: number >= low and number.is_integer()))
 
 
 def check_odd(name: str, value: int) -> int:
-    """`value` if it is an odd number above 0; otherwise an error that names it."""
-    if isinstance(value, bool) or int(value) != value or value < 1 or value % 2 == 0:
-        raise ValueError(f"`{name}` must be odd and at least 1. Received: {name}={value}")
-    return int(value)
+    """`value` as an int if it is odd and above 0; otherwise an error that names it."""
+    return int(_checked(name, value, "odd and at least 1", lambda n: n >= 1 and n % 2 == 1))
 
 
 def check_class_weights(class_weights: Sequence[float] | None) -> list[float] | None:
     """The weights as a list of finite floats ≥ 0, or None; otherwise an error that names them."""
     if class_weights is None:
         return None
-    weights = [float(w) for w in class_weights]
-    if not all(0 <= w < float("inf") for w in weights):
+    try:
+        weights = [float(w) for w in class_weights]
+    except (TypeError, ValueError):
+        weights = [math.nan]
+    if not all(0 <= w < math.inf for w in weights):
         raise ValueError(
-            f"`class_weights` must be finite and ≥ 0. Received: class_weights={weights}"
+            "`class_weights` must be finite and ≥ 0, one number per class, or None. "
+            f"Received: class_weights={class_weights!r}"
         )
     return weights
+
+
+def _checked(name: str, value: object, rule: str, holds: Callable[[float], bool]) -> float:
+    try:
+        number = math.nan if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not holds(number):  # nothing holds for NaN
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+    return number

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsegloss import labels
-from tfsegloss.checks import check_at_least
+from tfsegloss.checks import check_integer
 
 
 def class_counts(
@@ -17,7 +17,8 @@ def class_counts(
     Counts of several batches are added; their sums are what the two weightings take.
 
     Args:
-        ids: Ids `[H, W]` of one image, or `[B, H, W]`, in [0, classes) or ignored.
+        ids: Ids in [0, classes) or ignored: `[H, W]` or `[H, W, 1]` of one image, or `[B, H, W]` or
+            `[B, H, W, 1]` of several. Three axes, the last of 1, are one image.
         classes: Number of classes C, at least 2.
         ignore_class: Id or ids without label; None: every pixel counts.
 
@@ -35,15 +36,15 @@ def class_counts(
     >>> [counts.tolist() for counts in class_counts(batch, classes=2)]
     [[6, 1], [7, 3]]
     """
-    classes = check_at_least("classes", classes, 2)
+    classes = check_integer("classes", classes, 2)
     ids = tf.convert_to_tensor(ids)
-    if ids.shape.rank == 2:
+    if ids.shape.rank == 2 or (ids.shape.rank == 3 and ids.shape[-1] == 1):
         ids = ids[tf.newaxis]
-    targets = labels.encode(ids, classes, ignore_class=ignore_class)
+    targets = labels.encode(ids, classes, ignore_class=ignore_class, name="ids")
     if targets.ids is None:
         raise ValueError(
-            "`ids` must be (height, width) or (batch, height, width). "
-            f"Received: ids.shape={ids.shape}"
+            "`ids` must be (height, width) or (batch, height, width), either with a last axis of 1 "
+            f"or without. Received: ids.shape={ids.shape}"
         )
     ids, valid = targets.ids.numpy(), targets.valid.numpy()
     pixels = np.zeros([len(ids), classes], np.int64)
@@ -74,7 +75,7 @@ def class_frequencies(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarra
     [0.5, 0.25, 0.0]
 
     Reference: Eigen and Fergus, *Predicting depth, surface normals and semantic labels with a
-    common multi-scale convolutional architecture*, 2015, section 4.3.2.
+    common multi-scale convolutional architecture*, 2015.
     """
     pixels, image_pixels = (np.asarray(counts, np.float64) for counts in (pixels, image_pixels))
     if pixels.ndim != 1 or pixels.shape != image_pixels.shape:
@@ -114,7 +115,7 @@ def median_frequency(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarray
     [0.5, 1.0, 4.0, 0.0]
 
     Reference: Eigen and Fergus, *Predicting depth, surface normals and semantic labels with a
-    common multi-scale convolutional architecture*, 2015, section 4.3.2. N_c counts valid pixels;
+    common multi-scale convolutional architecture*, 2015. N_c counts valid pixels;
     what becomes of a class that never occurs is not in the paper.
     """
     frequencies = class_frequencies(pixels, image_pixels)
@@ -143,7 +144,7 @@ def inverse_frequency(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarra
     >>> inverse_frequency([4, 4, 1, 0], [16, 16, 16, 0]).tolist()
     [0.5, 0.5, 2.0, 0.0]
 
-    Reference: f as in Eigen and Fergus, 2015, section 4.3.2; the scale keeps the loss in the range
+    Reference: f as in Eigen and Fergus, 2015; the scale keeps the loss in the range
     of the unweighted one.
     """
     inverse = _over(1.0, class_frequencies(pixels, image_pixels))

@@ -6,9 +6,9 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import cluster, labels
-from tfsegloss.checks import check_choice, check_not_negative, check_range
-from tfsegloss.cross_entropy import softmax_losses
+from tfsegloss.checks import check_at_least, check_choice, check_range
 from tfsegloss.labels import Targets
+from tfsegloss.pixel_cross_entropy import softmax_losses
 from tfsegloss.pixel_loss import PixelLoss
 from tfsegloss.pooling import Pooling
 
@@ -27,7 +27,7 @@ def softmax_focal(
         targets: From `labels.encode`.
         logits: x, `[B, H, W, C]`, float32 or float64.
         alpha: α in [0, 1], one factor for all classes.
-        gamma: γ ≥ 0; the larger, the less a pixel counts that is nearly right.
+        gamma: γ ≥ 0; the larger, the less pixels count that are nearly right.
 
     Returns:
         ℓ ≥ 0, `[B, H, W]`, in the logits' type.
@@ -67,7 +67,7 @@ def sigmoid_focal(
         targets: From `labels.encode`.
         logits: x, `[B, H, W, C]`, float32 or float64; C = 1 with ids {0, 1} is binary.
         alpha: α in [0, 1], the weight of t = 1; that of t = 0 is 1 − α.
-        gamma: γ ≥ 0; the larger, the less a class counts that is nearly right.
+        gamma: γ ≥ 0; the larger, the less classes count that are nearly right.
 
     Returns:
         ℓ ≥ 0, `[B, H, W]`, in the logits' type.
@@ -163,7 +163,7 @@ def _binary(x: tf.Tensor, gamma: float) -> tuple[tf.Tensor, tf.Tensor]:
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
 class FocalLoss(PixelLoss):
-    """Cross-entropy weighted down where the prediction is nearly right, pooled.
+    """Cross-entropy, weighted down where the prediction is nearly right, then pooled.
 
     L = pool_V(w_y ℓ), V the valid pixels, w_y the weight of a pixel's class, ℓ from
     `softmax_focal` or `sigmoid_focal`.
@@ -175,7 +175,8 @@ class FocalLoss(PixelLoss):
         activation: "softmax" or "sigmoid".
         from_logits: Whether `y_pred` holds logits (otherwise the activation's probabilities).
         ignore_class: Id or ids without label; None: every pixel counts.
-        class_weights: C weights ≥ 0; the divisor stays |V|. None: all 1.
+        class_weights: C weights ≥ 0, for one class those of the ids 0 and 1; pixels without class
+            weigh 1, those of several classes the mean of theirs; the divisor stays |V|.
         pooling: See `tfsegloss.pooling`; None: `Mean()`.
         reduction: As in Keras.
         name: As in Keras.
@@ -217,7 +218,7 @@ class FocalLoss(PixelLoss):
             name=name,
         )
         self.alpha = check_range("alpha", alpha, 0, 1)
-        self.gamma = check_not_negative("gamma", gamma)
+        self.gamma = check_at_least("gamma", gamma, 0)
         self.activation = check_choice("activation", activation, ACTIVATIONS)
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:

@@ -46,6 +46,7 @@ def encode(
     ignore_class: int | Sequence[int] | None = 255,
     empty_is_ignored: bool = True,
     dtype: tf.DType = tf.float32,
+    name: str = "y_true",
 ) -> Targets:
     """Labels as targets, with the mask of the pixels that count.
 
@@ -61,12 +62,14 @@ def encode(
         empty_is_ignored: Whether dense targets without any class are ignored; only if
             `ignore_class` is not None.
         dtype: Type of the dense targets.
+        name: What errors call the labels.
 
     Returns:
         The targets.
 
     Raises:
-        ValueError: The shape fits neither ids nor dense targets; or, in eager mode, a target out
+        ValueError: The shape fits neither ids nor dense targets; an ignored id lies in
+            [0, classes) where the targets are dense; or, in eager mode, a target out
             of range, with the ids found. In a graph that is a `tf.errors.InvalidArgumentError`,
             and under XLA, which drops assertions, `in_range` is False.
 
@@ -83,16 +86,20 @@ def encode(
         y_true = tf.squeeze(y_true, axis=-1)
     if y_true.shape.rank != 3:
         raise ValueError(
-            "`y_true` must be ids (batch, height, width) or (batch, height, width, 1), or dense "
-            f"targets (batch, height, width, {classes}). Received: y_true.shape={y_true.shape}"
+            f"`{name}` must be ids (batch, height, width) or (batch, height, width, 1), or dense "
+            f"targets (batch, height, width, {classes}). Received: {name}.shape={y_true.shape}"
         )
-    return _encode_ids(y_true, classes, ignored)
+    return _encode_ids(y_true, classes, ignored, name)
+
+
+def class_ids(classes: int) -> range:
+    """The id of each class' map: 0 … C − 1, or 1 for one class, whose background is 0."""
+    return range(1, 2) if classes == 1 else range(classes)
 
 
 def is_class(ids: tf.Tensor, classes: int) -> tf.Tensor:
-    """Where a pixel's id is each class' `[B, H, W, C]`; one class: where it is 1."""
-    first = 1 if classes == 1 else 0
-    return ids[..., tf.newaxis] == tf.range(first, first + classes)
+    """Where a pixel's id is each class' `[B, H, W, C]`."""
+    return ids[..., tf.newaxis] == tf.constant([*class_ids(classes)])
 
 
 def one_hot(targets: Targets, classes: int, dtype: tf.DType) -> tf.Tensor:
@@ -106,10 +113,7 @@ def target_planes(targets: Targets, classes: int, dtype: tf.DType) -> list[tf.Te
     """The C maps `[B, H, W]` of `one_hot`, 0 where ignored."""
     if targets.dense is not None:
         return [tf.cast(targets.dense[..., c], dtype) for c in range(classes)]
-    first = 1 if classes == 1 else 0
-    return [
-        tf.cast((targets.ids == c) & targets.valid, dtype) for c in range(first, first + classes)
-    ]
+    return [tf.cast((targets.ids == c) & targets.valid, dtype) for c in class_ids(classes)]
 
 
 def zero_ignored(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
@@ -174,16 +178,18 @@ def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:
     return [ignore_class] if isinstance(ignore_class, int) else ignore_class
 
 
-def _encode_ids(y_true: tf.Tensor, classes: int, ignored: list[int]) -> Targets:
+def _encode_ids(y_true: tf.Tensor, classes: int, ignored: list[int], name: str) -> Targets:
     ids = tf.cast(y_true, tf.int32)  # [B, H, W]
     valid = tf.ones_like(ids, tf.bool)
     for i in ignored:
         valid &= ids != i
     limit = max(classes, 2)
-    wrong = valid & ((ids < 0) | (ids >= limit))
-    if y_true.dtype.is_floating:  # Keras hands ids over as floats; a fraction or NaN is no id
-        wrong |= tf.cast(ids, y_true.dtype) != y_true
-    rule = f"`y_true` must hold ids in [0, {limit}) or an ignored id ({ignored}). Received ids:"
+    # Keras hands ids over as floats: a fraction or NaN is no id, nor is what int32 cannot hold.
+    whole = tf.cast(ids, y_true.dtype) == y_true
+    valid |= ~whole
+    wrong = valid & ~(whole & (ids >= 0) & (ids < limit))
+    or_ignored = f" or an ignored id ({ignored})" if ignored else ""
+    rule = f"`{name}` must hold ids in [0, {limit}){or_ignored}. Received ids:"
     in_range = _check_range(wrong, y_true, rule)
     return Targets(tf.where(valid & ~wrong, ids, 0), None, valid, in_range)
 
@@ -217,7 +223,8 @@ def _check_range(wrong: tf.Tensor, values: tf.Tensor, rule: str) -> tf.Tensor:
 
     if tf.executing_eagerly():
         if not in_range:
-            names = ", ".join(f"{v:g}" for v in sorted(found().numpy().tolist())[:16])
+            first = sorted(found().numpy().tolist())[:16]
+            names = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in first)
             raise ValueError(f"{rule} {names}")
         return in_range
 

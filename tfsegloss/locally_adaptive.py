@@ -1,5 +1,6 @@
 """Locally adaptive loss: cross-entropy of predictions pooled over neighbours of the same class."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import labels, windows
-from tfsegloss.checks import check_at_least, check_odd
-from tfsegloss.cross_entropy import softmax_losses
+from tfsegloss.checks import check_integer, check_odd
 from tfsegloss.labels import Targets
+from tfsegloss.pixel_cross_entropy import softmax_losses
 from tfsegloss.pixel_loss import PixelLoss
 from tfsegloss.pooling import Minkowski, Pooling
 from tfsegloss.rows import inner_rows, inner_targets, map_rows, pad_lanes
@@ -56,17 +57,18 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
         z, deviation, ids, count, pooled = _pool(x, block, kernel_size, 2 * margin)
         rows, columns = (slice(margin, n - margin) for n in sizes(ids))
         ids = ids[rows, columns]
-        upstream = _pad_columns(inner_rows(upstream, margin), margin, 0)
+        upstream = _fill_columns(inner_rows(upstream, margin), margin, 0)
         slope = labels.zero_ignored(upstream, ids >= 0) / count
         classes = x.shape[-1]
-        # No maximum is taken off: |f| ≤ 2 √(C − 1).
-        exponentials = tf.exp(pooled)
+        # Instead of the highest f, which lies in [0, 2 √(C − 1)], the middle of that is taken off:
+        # float32 holds the exponentials of up to 6000 classes.
+        exponentials = tf.exp(pooled - math.sqrt(classes - 1))
         part = slope / labels.sum_over_classes(exponentials, classes)
         if block.dense is None:
             lanes = tf.range(pooled.shape[-1])
             goal = tf.where(ids[..., tf.newaxis] == lanes, slope[..., tf.newaxis], 0)
         else:
-            dense = _pad_columns(inner_targets(block, margin).dense, margin, 0)
+            dense = _fill_columns(inner_targets(block, margin).dense, margin, 0)
             goal = pad_lanes(tf.cast(dense, x.dtype)) * slope[..., tf.newaxis]
             part *= labels.sum_over_classes(dense)
         slopes = part[..., tf.newaxis] * exponentials - goal
@@ -96,17 +98,17 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
 class _Pooled(NamedTuple):
     """A block of H rows, padded to W columns, and its selective pooling."""
 
-    z: tf.Tensor  # [H, W, C and more], see `rows.pad_lanes`
+    z: tf.Tensor  # [H, W, C and lanes], see `rows.pad_lanes`
     deviation: tf.Tensor  # [H, W], √(var x + 1e-6)
     ids: tf.Tensor  # int32 [H, W], -1 where ignored and in the padding
     count: tf.Tensor  # [H - size + 1, W - size + 1], ξ, at least 1
-    pooled: tf.Tensor  # [H - size + 1, W - size + 1, C and more], f
+    pooled: tf.Tensor  # [H - size + 1, W - size + 1, C and lanes], f
 
 
 def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
     # Padded before all else: what is padded later, XLA pads again at each read of a window.
-    ids = _pad_columns(_classes(block), margin, -1)
-    z, deviation = _standardised(labels.zero_ignored(_pad_columns(x, margin, 0), ids >= 0))
+    ids = _fill_columns(_classes(block), margin, -1)
+    z, deviation = _standardised(labels.zero_ignored(_fill_columns(x, margin, 0), ids >= 0))
     count = tf.maximum(windows.same_class_count(ids, size), 1)
     count = tf.cast(count, x.dtype)
     pooled = windows.same_class_sum(z, ids, size) * tf.math.reciprocal(count)[..., tf.newaxis]
@@ -130,7 +132,7 @@ def _classes(targets: Targets) -> tf.Tensor:
     return tf.where(targets.valid, ids, -1)
 
 
-def _pad_columns(maps: tf.Tensor, margin: int, value: float | bool) -> tf.Tensor:
+def _fill_columns(maps: tf.Tensor, margin: int, value: float | bool) -> tf.Tensor:
     margins = [[0, 0]] * maps.shape.rank
     margins[1] = [margin, margin]
     return tf.pad(maps, margins, constant_values=value)
@@ -195,7 +197,7 @@ class LADLoss(PixelLoss):
             name=name,
         )
         self.kernel_size = check_odd("kernel_size", kernel_size)
-        self.stride = check_at_least("stride", stride, 1)
+        self.stride = check_integer("stride", stride, 1)
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
         """`locally_adaptive` with this loss' kernel."""

@@ -27,7 +27,7 @@ def optimal_weights(
 
     q = p / (p − 1), m = max(1, fraction · n) for n pixels, γ = n^(−1/q) (the norm of uniform
     weights), τ = γ m^(−1/p), α the largest root of Σ min(1, ℓ / α)^q = m. The closer p is to 1,
-    the more the weights favour the highest losses; m is the least number of pixels they support.
+    the more the weights favour the highest losses; at least m pixels get weight.
 
     p = 1 weighs the ⌊m⌋ highest losses by 1/m, and the rest of 1 goes to the next one, or in equal
     parts to the ones that are equal. p = ∞ and m = n give uniform weights. Where fewer than m
@@ -156,8 +156,11 @@ class MaxPooling(Pooling):
 
     Args:
         p: ≥ 1; the closer to 1, the more the highest losses weigh.
-        fraction: In (0, 1]: of an image's valid pixels, the least that are supported.
+        fraction: In (0, 1]: the smallest share of an image's valid pixels that gets weight.
         solver: "fixed_point" or "sort".
+
+    Raises:
+        ValueError: An option is not as above.
 
     Example:
 
@@ -187,8 +190,8 @@ class LMPLoss(SoftmaxCrossEntropy):
     `FocalLoss(pooling=MaxPooling())`.
 
     Args:
-        p: ≥ 1; ∞ gives the plain mean.
-        fraction: In (0, 1]; 1 gives the plain mean.
+        p: ≥ 1; ∞ gives the mean of each image, averaged over the images.
+        fraction: In (0, 1]; 1 gives what p = ∞ gives.
         from_logits: Whether `y_pred` holds logits (otherwise the probabilities of a softmax).
         ignore_class: Id or ids without label; None: every pixel counts.
         class_weights: C weights ≥ 0 that multiply ℓ before the pooling. None: all 1.

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import labels
-from tfsegloss.checks import check_at_least
+from tfsegloss.checks import check_integer
 
 
 def confusion_matrix(
@@ -27,10 +27,10 @@ def confusion_matrix(
 
     Returns:
         float64 `[C, C]`, `[2, 2]` for one class; exact up to 2⁵³ pixels. NaN under XLA, which
-        drops assertions, where a true id is out of range.
+        drops assertions, where an id is out of range.
 
     Raises:
-        ValueError: A true id is out of range (see `labels.encode`).
+        ValueError: An id is out of range (see `labels.encode`), or the sizes differ.
 
     Example:
 
@@ -38,16 +38,23 @@ def confusion_matrix(
     [[1.0, 0.0], [1.0, 0.0]]
     """
     targets = labels.encode(tf.convert_to_tensor(y_true), classes, ignore_class=ignore_class)
+    predicted = tf.convert_to_tensor(predicted)
+    if not predicted.shape.is_compatible_with(targets.valid.shape):
+        raise ValueError(
+            "`predicted` must have the true labels' batch, height and width. "
+            f"Received: y_true {targets.valid.shape}, predicted {predicted.shape}"
+        )
+    found = labels.encode(predicted, classes, ignore_class=None, name="predicted")
     ids = targets.ids
     if ids is None:
         ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
     side = max(classes, 2)
-    cells = ids * side + tf.cast(predicted, tf.int32)
-    cells = tf.where(targets.valid, cells, -1)  # which a segment sum leaves out
+    cells = tf.where(targets.valid, ids * side + found.ids, -1)  # −1: a segment sum leaves it out
     ones = tf.ones_like(cells, tf.float64)
     # Not tf.math.bincount, which XLA compiles for constants only.
     counts = tf.math.unsorted_segment_sum(ones, cells, side**2)
-    counts = tf.where(targets.in_range, counts, tf.constant(float("nan"), tf.float64))
+    in_range = targets.in_range & found.in_range
+    counts = tf.where(in_range, counts, tf.constant(float("nan"), tf.float64))
     return tf.reshape(counts, [side, side])
 
 
@@ -73,7 +80,16 @@ def iou_per_class(matrix: tf.Tensor) -> tf.Tensor:
 def mean_iou(matrix: tf.Tensor) -> tf.Tensor:
     """Mean of `iou_per_class` over the classes that occur in truth or prediction.
 
-    Classes absent from both are left out; NaN if all are.
+    Args:
+        matrix: Confusion matrix `[C, C]`, rows the truth.
+
+    Returns:
+        float64 scalar in [0, 1]; NaN if no class occurs.
+
+    Example:
+
+    >>> float(mean_iou([[2, 0, 0], [2, 0, 0], [0, 0, 0]]))
+    0.25
     """
     iou = iou_per_class(matrix)
     present = ~tf.math.is_nan(iou)
@@ -82,7 +98,19 @@ def mean_iou(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def pixel_accuracy(matrix: tf.Tensor) -> tf.Tensor:
-    """Share of the counted pixels that are right; NaN if there are none."""
+    """Share of the counted pixels that are right, Σ_c TP_c / pixels.
+
+    Args:
+        matrix: Confusion matrix `[C, C]`, rows the truth.
+
+    Returns:
+        float64 scalar in [0, 1]; NaN if no pixel is counted.
+
+    Example:
+
+    >>> float(pixel_accuracy([[2, 0], [1, 1]]))
+    0.75
+    """
     matrix = tf.cast(matrix, tf.float64)
     return tf.linalg.trace(matrix) / tf.reduce_sum(matrix)
 
@@ -103,6 +131,9 @@ class MeanIoU(keras.metrics.Metric):
         name: As in Keras.
         dtype: As in Keras.
 
+    Raises:
+        ValueError: An option, a shape or an id is not as above.
+
     Example:
 
     >>> metric = MeanIoU(classes=3)
@@ -121,7 +152,7 @@ class MeanIoU(keras.metrics.Metric):
         dtype: str | None = None,
     ):
         super().__init__(name=name, dtype=dtype)
-        self.classes = check_at_least("classes", classes, 1)
+        self.classes = check_integer("classes", classes, 1)
         self.ignore_class = labels.normalize_ignore_class(ignore_class)
         self.from_logits = from_logits
         side = max(self.classes, 2)
@@ -139,6 +170,9 @@ class MeanIoU(keras.metrics.Metric):
             y_true: Ids `[B, H, W]` or `[B, H, W, 1]`, or one-hot targets `[B, H, W, C]`.
             y_pred: Logits or probabilities `[B, H, W, C]`.
             sample_weight: Refused: pixels are counted.
+
+        Raises:
+            ValueError: A shape is not as above, or a true id is out of range.
         """
         if sample_weight is not None:
             raise ValueError("`sample_weight` must be None: MeanIoU counts pixels.")

@@ -18,8 +18,9 @@ class PixelLoss(SegmentationLoss):
     Args:
         from_logits: See `SegmentationLoss`.
         ignore_class: See `SegmentationLoss`.
-        class_weights: C weights ≥ 0 that multiply the pixel losses by the pixel's class; the
-            divisor stays the number of valid pixels. None: all 1.
+        class_weights: C weights ≥ 0, for one class those of the ids 0 and 1; a pixel's loss is
+            multiplied by that of its class (several: their mean; none: 1). The divisor stays the
+            number of valid pixels. None: all 1.
         pooling: How the map becomes one number per image; None: `Mean()`.
         reduction: See `SegmentationLoss`.
         name: See `SegmentationLoss`.
@@ -39,6 +40,11 @@ class PixelLoss(SegmentationLoss):
             from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
         )
         self.class_weights = check_class_weights(class_weights)
+        if not isinstance(pooling, Pooling | None):
+            raise ValueError(
+                "`pooling` must be a tfsegloss.Pooling, such as TopK(), or None. "
+                f"Received: pooling={pooling!r}"
+            )
         self.pooling = Mean() if pooling is None else pooling
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
@@ -98,18 +104,16 @@ class PixelLoss(SegmentationLoss):
 
 
 def _weights_by_class(weights: list[float], targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-    """Weight of each pixel `[B, H, W]`: of its class; without any class 1; soft ones mixed."""
-    classes = logits.shape[-1]
+    """Weight of each pixel `[B, H, W]`: that of its class, or the mean of its soft classes."""
+    classes = max(logits.shape[-1], 2)
     if len(weights) != classes:
         raise ValueError(
             f"`class_weights` must hold {classes} numbers, one per class of `y_pred`. "
             f"Received: {len(weights)}"
         )
     if targets.ids is not None:
-        # One class: ids 0 are the background, which has no weight of its own.
-        return tf.gather(
-            tf.constant([1.0, *weights] if classes == 1 else weights, logits.dtype), targets.ids
-        )
+        return tf.gather(tf.constant(weights, logits.dtype), targets.ids)
     shares = tf.cast(targets.dense, logits.dtype)
-    none = tf.nn.relu(1 - tf.reduce_sum(shares, axis=-1))
-    return tf.linalg.matvec(shares, tf.constant(weights, logits.dtype)) + none
+    total = tf.reduce_sum(shares, axis=-1)
+    weighted = tf.linalg.matvec(shares, tf.constant(weights, logits.dtype))
+    return (weighted + tf.nn.relu(1 - total)) / tf.maximum(total, 1)

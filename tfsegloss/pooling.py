@@ -7,7 +7,9 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import cluster, replicas
-from tfsegloss.checks import check_at_least, check_fraction, check_positive, check_range
+from tfsegloss.checks import check_at_least, check_between, check_fraction, check_integer
+
+ROUNDING = 1e-12  # relative, far above that of a product in float64 and far below 1 / pixels
 
 
 class Pooling:
@@ -56,8 +58,7 @@ class Mean(Pooling):
 
     def __call__(self, losses: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         """Pools `[B, H, W]` to `[B]`."""
-        total = tf.reduce_sum(losses, axis=[1, 2])  # [B]
-        return replicas.share_of_batch(total, tf.math.count_nonzero(valid))
+        return replicas.mean_over_pixels(losses, valid)
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -84,7 +85,7 @@ class Minkowski(Pooling):
     """
 
     def __init__(self, k: float = 3.0):
-        self.k = check_positive("k", check_range("k", k, 1, math.inf))
+        self.k = check_at_least("k", k, 1)
 
     def __call__(self, losses: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         """Pools `[B, H, W]` to `[B]`."""
@@ -129,16 +130,16 @@ class TopK(Pooling):
     5.0
 
     Reference: Wu et al., *Bridging category-level and instance-level semantic image segmentation*,
-    2016, section 3 (online bootstrapping by threshold, with a least number kept); the mean of a
+    2016 (online bootstrapping by threshold, with a least number kept); the mean of a
     fixed share of the pixels is the form in common use.
     """
 
     def __init__(self, fraction: float = 0.25, threshold: float | None = None, min_kept: int = 0):
         self.fraction = check_fraction("fraction", fraction)
-        if threshold is not None and not 0 < threshold < 1:
-            raise ValueError(f"`threshold` must be in (0, 1). Received: threshold={threshold}")
+        if threshold is not None:
+            threshold = check_between("threshold", threshold, 0, 1)
         self.threshold = threshold
-        self.min_kept = check_at_least("min_kept", min_kept, 0)
+        self.min_kept = check_integer("min_kept", min_kept, 0)
         if threshold is None and min_kept:
             raise ValueError(f"`min_kept` needs a `threshold`. Received: min_kept={min_kept}")
 
@@ -154,8 +155,9 @@ class TopK(Pooling):
         counts = tf.reshape(valid, flat)
         n = tf.math.count_nonzero(counts, axis=1, keepdims=True, dtype=tf.int32)
         if self.threshold is None:
-            k = tf.cast(tf.math.ceil(self.fraction * tf.cast(n, tf.float64)), tf.int32)
-            k = tf.maximum(k, 1)
+            # A little less, for 0.07 · 100 is 7.000000000000001.
+            k = tf.math.ceil((1 - ROUNDING) * self.fraction * tf.cast(n, tf.float64))
+            k = tf.maximum(tf.cast(k, tf.int32), 1)
         else:
             hard = counts & (values > -math.log(self.threshold))
             k = tf.math.count_nonzero(hard, axis=1, keepdims=True, dtype=tf.int32)
@@ -167,8 +169,8 @@ class TopK(Pooling):
 def weights_of_highest(values: tf.Tensor, valid: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
     """Weights of the mean of the m highest values of each row, in float64.
 
-    The ⌊m⌋ highest weigh 1/m each; the rest of 1 goes to the next one. Values equal to the last of
-    these share what is left for them.
+    The ⌊m⌋ highest weigh 1/m each; the rest of 1 goes to the next one. Values that are equal there
+    share the weight that is left.
 
     Args:
         values: ≥ 0, `[B, N]`.
@@ -177,6 +179,12 @@ def weights_of_highest(values: tf.Tensor, valid: tf.Tensor, m: tf.Tensor) -> tf.
 
     Returns:
         `[B, N]`.
+
+    Example:
+
+    >>> values, m = tf.constant([[5.0, 1.0, 3.0, 3.0]]), tf.constant([[2.0]], tf.float64)
+    >>> weights_of_highest(values, values > 0, m).numpy().tolist()
+    [[0.5, 0.0, 0.25, 0.25]]
     """
     threshold = _kth_largest(values, valid, tf.math.ceil(m))
     above = valid & ~(values <= threshold)  # with NaN, which is above all

@@ -1,16 +1,16 @@
 """Region mutual information: how much a region of the prediction tells of a region of the truth."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from tfsegloss import cluster, labels, replicas
+from tfsegloss import cluster, downsampling, labels, replicas
 from tfsegloss.base import SegmentationLoss
-from tfsegloss.checks import check_at_least, check_choice, check_positive, check_range
-from tfsegloss.cross_entropy import sigmoid_losses
+from tfsegloss.checks import check_choice, check_integer, check_positive, check_range
 from tfsegloss.labels import Targets
+from tfsegloss.pixel_cross_entropy import sigmoid_losses
 from tfsegloss.shapes import at_least, sizes
 
 DOWNSAMPLE_METHODS = ("avg", "max", "bilinear", None)
@@ -40,15 +40,16 @@ def region_mutual_information(
     and both downsampled; Σ are sums, not means, of products of centred points, in float64.
 
     The value can be negative, its size depends on the image and on every option, and it moves
-    little while the segmentation improves: compare it within one setting only. Fewer points than
-    one (the downsampled image is smaller than the region): the constant C · ½ log ε, no gradient.
+    little while the segmentation improves: compare it within one setting only. Where the
+    downsampled image holds no whole region, it is the constant C · ½ log ε, without gradient.
 
     Args:
         targets: From `labels.encode`.
-        logits: x, `[B, H, W, C]`, finite, float32 or float64.
+        logits: x, `[B, H, W, C]`, finite at valid pixels, float32 or float64.
         region_size: Side of a region, ≥ 1.
         downsample: "avg" or "max" (kernel = stride = factor, factor // 2 zeros padded on each
-            side), "bilinear" (probabilities with aligned corners, truth nearest), or None.
+            side), "bilinear" (probabilities with aligned corners, truth nearest, to max(1, H //
+            factor) rows), or None.
         downsample_factor: ≥ 1.
         epsilon: ε > 0.
 
@@ -83,12 +84,13 @@ def _downsampled(
     truth = labels.one_hot(targets, logits.shape[-1], logits.dtype)
     # Masked twice: before, for the gradient of NaN is NaN; after, for σ(0) is not 0.
     p = tf.sigmoid(labels.zero_ignored(logits, targets.valid))
-    probabilities = labels.zero_ignored(p, targets.valid) + PROBABILITY_OFFSET
-    if method is None or factor == 1:
-        return truth, probabilities
     if method == "bilinear":
-        return _resize_nearest(truth, factor), _resize_aligned(probabilities, factor)
-    return _pool(truth, factor, method), _pool(probabilities, factor, method)
+        small = downsampling.bilinear(p, targets.valid, factor)
+        return downsampling.nearest(truth, factor), small + PROBABILITY_OFFSET
+    probabilities = labels.zero_ignored(p, targets.valid) + PROBABILITY_OFFSET
+    if method is None:
+        return truth, probabilities
+    return tuple(downsampling.pooled(maps, factor, method) for maps in (truth, probabilities))
 
 
 def _region_term(
@@ -168,67 +170,6 @@ def _points(maps: tf.Tensor, region_size: int) -> tf.Tensor:
     return points - tf.reduce_sum(points, axis=-1, keepdims=True) / count
 
 
-def _pool(maps: tf.Tensor, factor: int, method: str) -> tf.Tensor:
-    """Pools with kernel = stride = factor; padded zeros count in the average."""
-    reduce = tf.reduce_sum if method == "avg" else tf.reduce_max
-    for axis in (1, 2):
-        maps = _pool_axis(maps, axis, factor, reduce)
-    return maps / factor**2 if method == "avg" else maps
-
-
-def _pool_axis(maps: tf.Tensor, axis: int, factor: int, reduce: Callable) -> tf.Tensor:
-    """Reduces blocks of `factor` along one axis, factor // 2 zeros padded on both sides.
-
-    The blocks that reach into the padding are reduced apart, since padding the maps would write
-    all of them again. Zeros add nothing to a sum, nor to a maximum of what is not negative.
-    """
-    shape = sizes(maps)
-    margin = factor // 2
-    first = factor - margin  # what the first block holds beside its padding
-    inner = at_least(shape[axis] - first, 0) // factor
-    last = (shape[axis] + 2 * margin) // factor - 1 - inner  # 0 or 1
-
-    def cut(start, stop, x=maps):
-        index = [slice(None)] * 4
-        index[axis] = slice(start, stop)
-        return x[tuple(index)]
-
-    blocks = cut(first, first + inner * factor)
-    blocks = tf.reshape(blocks, [*shape[:axis], inner, factor, *shape[axis + 1 :]])
-    end = reduce(cut(first + inner * factor, None), axis=axis, keepdims=True)
-    begin = reduce(cut(None, first), axis=axis, keepdims=True)
-    return tf.concat([begin, reduce(blocks, axis=axis + 1), cut(None, last, end)], axis)
-
-
-def _resize_nearest(maps: tf.Tensor, factor: int) -> tf.Tensor:
-    """`[B, H // factor, W // factor, C]`: row i is row ⌊i·H / H'⌋."""
-    for axis in (1, 2):
-        size = sizes(maps)[axis]
-        small = size // factor
-        maps = tf.gather(maps, tf.range(small) * size // at_least(small, 1), axis=axis)
-    return maps
-
-
-def _resize_aligned(maps: tf.Tensor, factor: int) -> tf.Tensor:
-    """`[B, H // factor, W // factor, C]`: bilinear, the corners' centres aligned."""
-    _, height, width, _ = sizes(maps)
-    rows = _interpolation(height, factor, maps.dtype)
-    columns = _interpolation(width, factor, maps.dtype)
-    return tf.einsum("jw,biwc->bijc", columns, tf.einsum("ih,bhwc->biwc", rows, maps))
-
-
-def _interpolation(size: int | tf.Tensor, factor: int, dtype: tf.DType) -> tf.Tensor:
-    """Matrix `[size // factor, size]` whose rows hold the shares of the two nearest pixels."""
-    small = size // factor
-    last = tf.cast(at_least(small - 1, 1), dtype)
-    position = tf.cast(tf.range(small) * (size - 1), dtype) / last
-    low = tf.cast(tf.floor(position), tf.int32)
-    share = (position - tf.floor(position))[:, tf.newaxis]
-    return tf.one_hot(low, size, dtype=dtype) * (1 - share) + (
-        tf.one_hot(low + 1, size, dtype=dtype) * share
-    )
-
-
 @keras.saving.register_keras_serializable(package="tfsegloss")
 class RMILoss(SegmentationLoss):
     """Region mutual information beside the cross-entropy of sigmoids.
@@ -288,9 +229,9 @@ class RMILoss(SegmentationLoss):
         super().__init__(
             from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
         )
-        self.region_size = check_at_least("region_size", region_size, 1)
+        self.region_size = check_integer("region_size", region_size, 1)
         self.downsample = check_choice("downsample", downsample, DOWNSAMPLE_METHODS)
-        self.downsample_factor = check_at_least("downsample_factor", downsample_factor, 1)
+        self.downsample_factor = check_integer("downsample_factor", downsample_factor, 1)
         self.weight = check_range("weight", weight, 0, 1)
         self.epsilon = check_positive("epsilon", epsilon)
 
@@ -307,14 +248,12 @@ class RMILoss(SegmentationLoss):
             logits,
             targets,
         )
-        if pixel_weights is not None:
-            losses *= pixel_weights
-        total = tf.reduce_sum(losses, axis=[1, 2])
-        # The authors divide by |V| + 1: the one is shared by the replicas.
-        count = tf.cast(tf.math.count_nonzero(targets.valid), losses.dtype)
         region = _region_term(truth, probabilities, self.region_size, self.epsilon)
         return {
-            "cross_entropy": replicas.share_of_batch(total, count + 1 / replicas.replica_count()),
+            # The authors divide by |V| + 1.
+            "cross_entropy": replicas.mean_over_pixels(
+                losses, targets.valid, pixel_weights, additional=1
+            ),
             "region": replicas.image_share(region),
         }
 

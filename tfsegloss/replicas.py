@@ -31,11 +31,48 @@ def share_of_batch(numerators: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
     Returns:
         `[B]`; 0 where the global count is 0.
+
+    Example:
+
+    >>> share_of_batch(tf.constant([1.0, 5.0]), tf.constant(3)).numpy().round(2).tolist()
+    [0.67, 3.33]
     """
     dtype = numerators.dtype
     images = tf.cast(tf.shape(numerators)[0] * replica_count(), dtype)
     total = tf.cast(global_sum(count), dtype)
     return tf.math.divide_no_nan(numerators * images, total)
+
+
+def mean_over_pixels(
+    losses: tf.Tensor,
+    valid: tf.Tensor,
+    pixel_weights: tf.Tensor | None = None,
+    *,
+    additional: float = 0,
+) -> tf.Tensor:
+    """Per-image values whose Keras mean is Σ_V w ℓ / |V|, V the valid pixels of the global batch.
+
+    Args:
+        losses: ℓ `[B, H, W]`, 0 where not valid.
+        valid: bool `[B, H, W]`.
+        pixel_weights: w `[B, H, W]`; None: 1. The divisor stays |V|.
+        additional: Added to |V|.
+
+    Returns:
+        `[B]`; 0 where |V| = 0.
+
+    Example:
+
+    >>> losses, valid = tf.constant([[[1.0, 3.0]], [[5.0, 0.0]]]), tf.constant([[[1, 1]], [[1, 0]]])
+    >>> float(tf.reduce_mean(mean_over_pixels(losses, valid == 1)))
+    3.0
+    """
+    if pixel_weights is not None:
+        losses *= pixel_weights
+    count = tf.math.count_nonzero(valid)
+    if additional:  # shared by the replicas
+        count = tf.cast(count, losses.dtype) + additional / replica_count()
+    return share_of_batch(tf.reduce_sum(losses, axis=[1, 2]), count)
 
 
 def image_share(values: tf.Tensor) -> tf.Tensor:

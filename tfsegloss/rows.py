@@ -75,7 +75,7 @@ def inner_targets(targets: Targets, margin: int) -> Targets:
     return Targets(*inner, targets.in_range)
 
 
-def pad_columns(maps: tf.Tensor, margin: int) -> tf.Tensor:
+def mirror_columns(maps: tf.Tensor, margin: int) -> tf.Tensor:
     """A block mirrored at its first and its last column."""
     width = sizes(maps)[1]
     columns = [*range(-margin, 0), *(width + i for i in range(margin))]
@@ -103,8 +103,8 @@ def edge_counts(valid: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 def pad_lanes(maps: tf.Tensor) -> tf.Tensor:
     """Maps `[…, C]` with the classes filled up to whole vectors of the processor.
 
-    Saves XLA's code a quarter of its time. What the additional lanes hold is nobody's: they never
-    meet the others, and are cut off at the end.
+    Saves XLA's code a quarter of its time. What the additional lanes hold means nothing: no
+    operation may mix them with the classes, and they are cut off at the end.
     """
     if not cluster.is_compiling():
         return maps

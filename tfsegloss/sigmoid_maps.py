@@ -1,6 +1,6 @@
 """Truth and probabilities of a block of rows as maps, for the losses that compare their structure.
 
-Lanes beyond the classes (see `rows.pad_lanes`) hold numbers that are nobody's.
+What lanes beyond the classes hold means nothing, see `rows.pad_lanes`.
 """
 
 import tensorflow as tf

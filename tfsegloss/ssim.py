@@ -10,7 +10,7 @@ from tfsegloss import cluster, labels, replicas, sigmoid_maps, windows
 from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_choice, check_odd, check_positive, check_range
 from tfsegloss.labels import Targets
-from tfsegloss.rows import edge_counts, inner_rows, map_rows, pad_columns
+from tfsegloss.rows import edge_counts, inner_rows, map_rows, mirror_columns
 from tfsegloss.shapes import sizes
 from tfsegloss.sigmoid_maps import cross_entropies, truth_and_probabilities
 
@@ -120,9 +120,10 @@ def cross_entropy_and_dissimilarity(
     def forward(x, block, edges):
         """ℓ, the dissimilarity, and the slopes of its sum, as 2 + C maps."""
         y, p = truth_and_probabilities(x, block)
-        statistics = _statistics(*(pad_columns(m, 2 * margin) for m in (y, p)), window_size, sigma)
+        padded = (mirror_columns(maps, 2 * margin) for maps in (y, p))
+        statistics = _statistics(*padded, window_size, sigma)
         edges = labels.zero_ignored(edges, block.valid)
-        weights = pad_columns(inner_rows(edges, margin), margin)[..., tf.newaxis]
+        weights = mirror_columns(inner_rows(edges, margin), margin)[..., tf.newaxis]
         similarity, by = _similarity(statistics, form, weights)
         # Of all windows that hold an inner pixel: the adjoint of their means, see `edge_counts`.
         by_p, by_squares, by_product = map(mean, by)
@@ -226,11 +227,9 @@ class SSIMLoss(SegmentationLoss):
             window_size=self.window_size,
             sigma=self.sigma,
         )
-        if pixel_weights is not None:
-            losses *= labels.zero_ignored(pixel_weights, targets.valid)
         valid = tf.math.count_nonzero(targets.valid)
         return {
-            "cross_entropy": replicas.share_of_batch(tf.reduce_sum(losses, axis=[1, 2]), valid),
+            "cross_entropy": replicas.mean_over_pixels(losses, targets.valid, pixel_weights),
             "dissimilarity": replicas.share_of_batch(different, valid),
         }
 

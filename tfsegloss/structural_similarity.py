@@ -1,76 +1,17 @@
 """Structural similarity loss: cross-entropy weighed by how much the local structures differ."""
 
-import math
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from tfsegloss import cluster, labels, replicas, sigmoid_maps, windows
+from tfsegloss import cluster, labels, replicas, sigmoid_maps
 from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_below_one, check_odd, check_positive, check_range
 from tfsegloss.labels import Targets
-from tfsegloss.rows import inner_rows, map_rows, pad_columns
+from tfsegloss.local_structure import differences_of_rows, largest_difference
+from tfsegloss.rows import inner_rows, map_rows
 from tfsegloss.sigmoid_maps import cross_entropies, truth_and_probabilities
-
-
-def structural_difference(
-    y: tf.Tensor, p: tf.Tensor, *, window_size: int, sigma: float, stability: float
-) -> tf.Tensor:
-    """Difference between two maps, each standardised within a window around every pixel.
-
-    e = |(y − μ_y + C4) / (σ_y + C4) − (p − μ_p + C4) / (σ_p + C4)|
-
-    μ and σ are the mean and the standard deviation under a Gaussian window of sum 1.
-
-    Args:
-        y: `[H, W, C]`, padded by `window_size // 2` on every side.
-        p: As `y`.
-        window_size: Odd side; 1: e = |y − p|, where the formula would give 0.
-        sigma: σ of the window > 0, in pixels.
-        stability: C4 > 0.
-
-    Returns:
-        e ≥ 0, `[H − window_size + 1, W − window_size + 1, C]`.
-
-    Example:
-
-    >>> y = tf.constant([[0.0, 0, 0], [1, 0, 1], [1, 1, 1]])[..., tf.newaxis]
-    >>> e = structural_difference(y, 1 - y, window_size=3, sigma=1.5, stability=0.01)
-    >>> round(float(e[0, 0, 0]), 2)  # the centre, of opposite structure
-    2.14
-
-    Reference: SSL (Zhao et al., 2019), Eq. 10, 14 and 15. The denominator is that of Eq. 10, not of
-    Eq. 16, √(μ − μ² + C4). A window of 1 is ours.
-    """
-    if window_size == 1:
-        return tf.abs(y - p)
-    centre = slice(window_size // 2, -(window_size // 2))
-
-    def standardised(maps):
-        mean = windows.gaussian_mean(maps, window_size, sigma)
-        square = windows.gaussian_mean(maps * maps, window_size, sigma)
-        deviation = tf.sqrt(tf.maximum(square - mean * mean, 0))
-        return (maps[centre, centre] - mean + stability) / (deviation + stability)
-
-    return tf.abs(standardised(y) - standardised(p))
-
-
-def largest_difference(window_size: int, sigma: float, stability: float) -> float:
-    """e_max: the difference of a standardised 1 among zeros and a standardised 0 among ones.
-
-    Example:
-
-    >>> round(largest_difference(3, sigma=1.5, stability=0.01), 3)
-    4.672
-
-    Reference: SSL (Zhao et al., 2019), below Eq. 16, with the denominator of Eq. 10.
-    """
-    if window_size == 1:
-        return 1.0
-    centre = windows.gaussian(window_size, sigma)[window_size // 2] ** 2
-    deviation = math.sqrt(centre - centre**2)
-    return 2 * (1 - centre) / (deviation + stability)
 
 
 def structural_similarity(
@@ -84,7 +25,7 @@ def structural_similarity(
     reweight: bool = True,
     mine: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Cross-entropies, those of the hard classes weighed by their structural difference, and M.
+    """Pixel cross-entropies, the same over hard classes weighed by difference, and their number.
 
     ℓ = Σ_c BCE_c,  h = Σ_c e_c f_c BCE_c,  m = Σ_c f_c,  f = 1[e > β e_max]
 
@@ -96,7 +37,8 @@ def structural_similarity(
         logits: x, `[B, H, W, C]`, float32 or float64.
         window_size: Odd side of the window, ≥ 1.
         sigma: σ of the Gaussian window > 0, in pixels.
-        beta: β in [0, 1), from which share of the largest difference a class is hard.
+        beta: β in [0, 1). A class is hard at a pixel where its difference exceeds this share of the
+            largest possible one.
         stability: C4 > 0.
         reweight: Whether e weighs; otherwise 1.
         mine: Whether f selects; otherwise every class of every pixel counts.
@@ -120,7 +62,7 @@ def structural_similarity(
     def forward(x, block):
         """ℓ, h, m and the weights e f of a block, as 3 + C maps."""
         y, p = truth_and_probabilities(x, block)
-        e = _differences(y, p, window_size=window_size, sigma=sigma, stability=stability)
+        e = differences_of_rows(y, p, window_size=window_size, sigma=sigma, stability=stability)
         valid = inner_rows(block.valid, margin)
         f = labels.zero_ignored(tf.cast(e > threshold, x.dtype) if mine else tf.ones_like(e), valid)
         weights = e * f if reweight else f
@@ -146,20 +88,6 @@ def structural_similarity(
         return tuple(tf.unstack(maps[..., :3], axis=-1)), gradient
 
     return losses(logits)
-
-
-def _differences(
-    y: tf.Tensor, p: tf.Tensor, *, window_size: int, sigma: float, stability: float
-) -> tf.Tensor:
-    """e `[H − window_size + 1, W, C]` of maps padded by `window_size // 2` rows."""
-    margin = window_size // 2
-    return structural_difference(
-        pad_columns(y, margin),
-        pad_columns(p, margin),
-        window_size=window_size,
-        sigma=sigma,
-        stability=stability,
-    )
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -241,13 +169,11 @@ class SSLLoss(SegmentationLoss):
         """The cross-entropy and the structure term."""
         total, hard, count = self._cross_entropies(targets, logits)
         if pixel_weights is not None:
-            pixel_weights = labels.zero_ignored(pixel_weights, targets.valid)
-            total, hard = total * pixel_weights, hard * pixel_weights
-        valid = tf.math.count_nonzero(targets.valid)
+            hard *= pixel_weights
         # In float64: there may be more than 2^24 hard pairs.
         count = tf.reduce_sum(tf.cast(count, tf.float64))
         return {
-            "cross_entropy": replicas.share_of_batch(tf.reduce_sum(total, axis=[1, 2]), valid),
+            "cross_entropy": replicas.mean_over_pixels(total, targets.valid, pixel_weights),
             "structure": replicas.share_of_batch(tf.reduce_sum(hard, axis=[1, 2]), count),
         }
 
@@ -258,7 +184,7 @@ class SSLLoss(SegmentationLoss):
 
         def largest(x, block):
             y, p = truth_and_probabilities(x, block)
-            e = _differences(y, p, window_size=self.window_size, **options)
+            e = differences_of_rows(y, p, window_size=self.window_size, **options)
             e = e[..., : x.shape[-1]]
             return labels.zero_ignored(tf.reduce_max(e, -1), inner_rows(block.valid, margin))
 

@@ -9,6 +9,8 @@ import tensorflow as tf
 from tfsegloss import replicas
 from tfsegloss.base import SegmentationLoss
 
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
 class WeightedLosses(SegmentationLoss):
@@ -20,12 +22,12 @@ class WeightedLosses(SegmentationLoss):
     these as "name/part".
 
     Besides losses of this library any `keras.losses.Loss` will do that takes these labels and
-    predictions. One whose `call` returns a single number for the whole batch is not divided by the
-    number of replicas by Keras, and so weighs as many times more there.
+    predictions. Keras does not divide a `call` that returns a single number for the whole batch by
+    the number of replicas R: such a loss weighs R times more on R replicas.
 
     Args:
         losses: (w_i, L_i) by name, w_i finite. All with the same `reduction`, which becomes that of
-            the sum, and those that have `from_logits` with the same.
+            the sum ("none": one value per image), and those that have `from_logits` with the same.
         name: As in Keras.
 
     Call:
@@ -67,12 +69,14 @@ class WeightedLosses(SegmentationLoss):
     ) -> tf.Tensor:
         """The weighted sum of what each loss gives for these arguments."""
         pairs = self.losses.values()
-        return tf.add_n([weight * loss(y_true, y_pred, sample_weight) for weight, loss in pairs])
+        return tf.add_n(
+            [weight * _by_image(loss(y_true, y_pred, sample_weight)) for weight, loss in pairs]
+        )
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """One value per image `[B]`, where each of the losses has one."""
         pairs = self.losses.values()
-        return tf.add_n([weight * loss.call(y_true, y_pred) for weight, loss in pairs])
+        return tf.add_n([weight * _by_image(loss.call(y_true, y_pred)) for weight, loss in pairs])
 
     def value_and_parts(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
@@ -94,13 +98,30 @@ class WeightedLosses(SegmentationLoss):
                 value, inner = loss.value_and_parts(y_true, y_pred, sample_weight)
             else:
                 value = loss(y_true, y_pred, sample_weight)
+                value = _by_image(value)
             values.append(weight * value)
-            # Keras has divided by the number of replicas; parts are means over them.
-            reduced = value.shape.rank == 0
-            parts[name] = value * replicas.replica_count() if reduced else tf.reduce_mean(value)
+            parts[name] = _part(value, loss.reduction)
             if len(inner) > 1:
                 parts |= {f"{name}/{part}": number for part, number in inner.items()}
         return tf.add_n(values), parts
+
+    def maps(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The maps of the losses of this library, and "valid", where one of them counts the pixel.
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+
+        Returns:
+            Maps `[B, H, W]`, by "name/map"; "valid" is bool.
+        """
+        found, valid = {}, []
+        for name, (_, loss) in self.losses.items():
+            if isinstance(loss, SegmentationLoss):
+                inner = loss.maps(y_true, y_pred)
+                valid.append(inner.pop("valid"))
+                found |= {f"{name}/{of}": values for of, values in inner.items()}
+        return {"valid": tf.reduce_any(tf.stack(valid), axis=0), **found} if valid else {}
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -146,9 +167,28 @@ class WeightedLosses(SegmentationLoss):
         return next(iter(found.values()), default)
 
 
+def _by_image(values: tf.Tensor) -> tf.Tensor:
+    """Values `[B, …]` as their means `[B]`, as another library's loss returns them by pixel."""
+    rank = values.shape.rank
+    return tf.reduce_mean(values, axis=[*range(1, rank)]) if rank > 1 else values
+
+
+def _part(value: tf.Tensor, reduction: str | None) -> tf.Tensor:
+    """A loss' value as the replica's share of a mean over replicas."""
+    if value.shape.rank > 0:
+        return tf.reduce_mean(value)
+    # Keras divides a mean by the number of replicas, and nothing else.
+    return value * replicas.replica_count() if reduction in MEANS else value
+
+
 def _check_losses(
     losses: Mapping[str, tuple[float, keras.losses.Loss]],
 ) -> dict[str, tuple[float, keras.losses.Loss]]:
+    if not isinstance(losses, Mapping):
+        raise ValueError(
+            "`losses` must be a dict of (finite weight, keras.losses.Loss) by name. "
+            f"Received: losses={losses!r}"
+        )
     checked = {}
     for name, pair in losses.items():
         try:

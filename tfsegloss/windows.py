@@ -1,8 +1,10 @@
 """Windows around each pixel: Gaussian means, and sums over the neighbours of the same class.
 
-Both come in two forms that agree: as `tf.nn.depthwise_conv2d`, the fastest in a plain graph, and as
-shifted maps added up, which XLA turns into one pass and is ten times slower at a convolution. All
-are "valid": rows and columns that a window would miss are for the caller to pad.
+Both come in two forms that agree: as `tf.nn.depthwise_conv2d`, and as shifted maps added up, which
+XLA turns into one pass where it is ten times slower at a convolution. `gaussian_mean` takes the
+form that is faster where it runs; `same_class_sum` always shifts, since it would take a convolution
+for each class. All are "valid": rows and columns that a window would miss are for the caller to
+pad.
 """
 
 import itertools
@@ -51,7 +53,7 @@ def chessboard(size: int) -> list[list[float]]:
     >>> chessboard(3)
     [[1.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 1.0]]
 
-    Reference: LAD (Guo et al., 2018), section 4 on implementation: 2 for the centre, 1 for D8 = 1,
+    Reference: LAD (Guo et al., 2018), section 3.2: 2 for the centre, 1 for D8 = 1,
     ½ for D8 = 2, and so on.
     """
     reach = range(-(size // 2), size // 2 + 1)
@@ -134,7 +136,26 @@ def same_class_sum(maps: tf.Tensor, ids: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def same_class_sum_depthwise(maps: tf.Tensor, ids: tf.Tensor, size: int, classes: int) -> tf.Tensor:
-    """`same_class_sum` of ids below `classes`, as one depthwise convolution for each class."""
+    """`same_class_sum` of ids below `classes`, as one depthwise convolution for each class.
+
+    Faster than `same_class_sum` for large windows and few classes only.
+
+    Args:
+        maps: As for `same_class_sum`.
+        ids: As for `same_class_sum`.
+        size: As for `same_class_sum`.
+        classes: Above all ids.
+
+    Returns:
+        As `same_class_sum`.
+
+    Example:
+
+    >>> ids = tf.constant([[-1, -1, -1, -1], [-1, 0, 0, -1], [-1, -1, -1, -1]])
+    >>> sums = same_class_sum_depthwise(tf.ones([3, 4, 1]), ids, size=3, classes=1)
+    >>> sums[..., 0].numpy().tolist()
+    [[3.0, 3.0]]
+    """
     weights = tf.tile(
         tf.constant(chessboard(size), maps.dtype)[..., tf.newaxis, tf.newaxis],
         [1, 1, maps.shape[-1], 1],

@@ -59,7 +59,15 @@ def test_class_weights_of_independent_targets():
     dense = np.array([[[[1, 1, 0], [0, 0, 0]]]], np.float32)  # two classes, none
     logits = np.zeros(dense.shape, np.float32)
     value = SigmoidCrossEntropy(class_weights=[2.0, 3.0, 5.0])(dense, logits)
-    np.testing.assert_allclose(value, 3 * np.log(2) * (2 + 3 + 1) / 2, rtol=1e-6)
+    np.testing.assert_allclose(value, 3 * np.log(2) * ((2 + 3) / 2 + 1) / 2, rtol=1e-6)
+    uniform = SigmoidCrossEntropy(class_weights=[1.0, 1.0, 1.0])(dense, logits)
+    np.testing.assert_allclose(uniform, SigmoidCrossEntropy()(dense, logits), rtol=1e-6)
+
+
+def test_class_weights_of_one_class_are_those_of_background_and_foreground():
+    ids, logits = np.array([[[0, 1, 255]]]), np.zeros([1, 1, 3, 1], np.float32)
+    value = SigmoidCrossEntropy(class_weights=[2.0, 5.0])(ids, logits)
+    np.testing.assert_allclose(value, np.log(2) * (2 + 5) / 2, rtol=1e-6)
 
 
 def test_binary_segmentation():

@@ -188,8 +188,8 @@ def test_serialization(pooling):
 @pytest.mark.parametrize(
     ("pooling", "options", "message"),
     [
-        (Minkowski, {"k": 0.5}, r"`k` must be in \[1, inf\]. Received: k=0.5"),
-        (Minkowski, {"k": np.inf}, "`k` must be above 0 and finite. Received: k=inf"),
+        (Minkowski, {"k": 0.5}, r"`k` must be finite and ≥ 1. Received: k=0.5"),
+        (Minkowski, {"k": np.inf}, "`k` must be finite and ≥ 1. Received: k=inf"),
         (TopK, {"fraction": 1.5}, r"`fraction` must be in \(0, 1\]. Received: fraction=1.5"),
         (TopK, {"threshold": 1}, r"`threshold` must be in \(0, 1\). Received: threshold=1"),
         (TopK, {"threshold": 0.5, "min_kept": 0.5}, "`min_kept` must be an integer.*0.5"),

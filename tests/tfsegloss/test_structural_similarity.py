@@ -5,12 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tfsegloss import SigmoidCrossEntropy, SSIMLoss, SSLLoss, labels
+from tfsegloss.local_structure import largest_difference, structural_difference
 from tfsegloss.ssim import dissimilarity
-from tfsegloss.structural_similarity import (
-    largest_difference,
-    structural_difference,
-    structural_similarity,
-)
+from tfsegloss.structural_similarity import structural_similarity
 
 from . import oracles
 from .losses import CLASSES, example, value_and_gradient
