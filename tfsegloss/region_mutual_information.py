@@ -11,15 +11,15 @@ from tfsegloss.base import SegmentationLoss
 from tfsegloss.checks import check_choice, check_integer, check_positive, check_range
 from tfsegloss.labels import Targets
 from tfsegloss.pixel_cross_entropy import sigmoid_losses
-from tfsegloss.shapes import at_least, sizes
+from tfsegloss.shapes import at_least, at_most, sizes
 
 DOWNSAMPLE_METHODS = ("avg", "max", "bilinear", None)
 # The authors' code adds these to the probabilities and to the Cholesky diagonal in the logarithm.
 PROBABILITY_OFFSET = 1e-6
 DIAGONAL_OFFSET = 1e-8
-# The points of 4 maps of a 513×513 crop are 10 MB. One at a time is as fast on a CPU; a GPU wants
-# more.
-MAPS_AT_ONCE = 4
+# The points of so many pixels of downsampled maps, 2·d numbers each, are 10 MB: 3 maps of a 513×513
+# crop. One at a time is as fast on a CPU; a GPU wants more.
+PIXELS_AT_ONCE = 2**16
 
 
 def region_mutual_information(
@@ -113,12 +113,14 @@ def _region_term(
     def values_and_slopes(truth, probabilities):
         shape = sizes(probabilities)  # [B, H', W', C]
         count = shape[0] * shape[3]
-        steps = -(-count // MAPS_AT_ONCE)
+        at_once = at_least(PIXELS_AT_ONCE // at_least(shape[1] * shape[2], 1), 1)
+        at_once = at_most(at_once, count)
+        steps = -(-count // at_least(at_once, 1))
 
         def maps(x):
             x = tf.reshape(tf.transpose(x, [0, 3, 1, 2]), [count, shape[1], shape[2]])
-            x = tf.pad(x, [[0, steps * MAPS_AT_ONCE - count], [0, 0], [0, 0]])
-            return tf.reshape(x, [steps, MAPS_AT_ONCE, shape[1], shape[2]])
+            x = tf.pad(x, [[0, steps * at_once - count], [0, 0], [0, 0]])
+            return tf.reshape(x, [steps, at_once, shape[1], shape[2]])
 
         values, slopes = tf.map_fn(
             lambda pair: value_and_slope(*pair),

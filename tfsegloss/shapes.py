@@ -15,6 +15,18 @@ def sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:
     return [dynamic[i] if size is None else size for i, size in enumerate(tensor.shape)]
 
 
+def at_most(size: int | tf.Tensor, high: int | tf.Tensor) -> int | tf.Tensor:
+    """The smaller of two sizes.
+
+    Example:
+
+    >>> at_most(2, 3)
+    2
+    """
+    both = isinstance(size, int) and isinstance(high, int)
+    return min(size, high) if both else tf.minimum(size, high)
+
+
 def at_least(size: int | tf.Tensor, low: int) -> int | tf.Tensor:
     """The larger of a size and a number.
 

@@ -111,14 +111,34 @@ def cross_entropy_and_dissimilarity(
     Returns:
         ℓ `[B, H, W]`, 0 where ignored, and d `[B]`.
     """
+
+    def backward(x, targets, maps, of_losses, of_different):
+        slopes = sigmoid_maps.slopes(x, targets, of_losses[..., tf.newaxis])
+        return slopes + of_different[:, tf.newaxis, tf.newaxis, tf.newaxis] * maps[..., 2:]
+
+    @tf.custom_gradient
+    def losses(x):
+        maps = _maps(targets, x, form=form, window_size=window_size, sigma=sigma)
+        values = maps[..., 0], tf.reduce_sum(maps[..., 1], axis=[1, 2])
+        return values, lambda *upstream: cluster.run(backward, x, targets, maps, *upstream)
+
+    return losses(logits)
+
+
+def _maps(
+    targets: Targets, logits: tf.Tensor, *, form: str, window_size: int, sigma: float
+) -> tf.Tensor:
+    """ℓ, the dissimilarity, and the slopes of its sum over the image, as maps `[B, H, W, 2 + C]`.
+
+    The slopes are computed with the value, while the statistics are in the cache.
+    """
     margin = window_size // 2
     classes = logits.shape[-1]
 
     def mean(maps):
         return windows.gaussian_mean(maps, window_size, sigma)
 
-    def forward(x, block, edges):
-        """ℓ, the dissimilarity, and the slopes of its sum, as 2 + C maps."""
+    def of_block(x, block, edges):
         y, p = truth_and_probabilities(x, block)
         padded = (mirror_columns(maps, 2 * margin) for maps in (y, p))
         statistics = _statistics(*padded, window_size, sigma)
@@ -137,21 +157,10 @@ def cross_entropy_and_dissimilarity(
         maps = [labels.zero_ignored(m, valid) for m in (losses, different)]
         return tf.concat([tf.stack(maps, axis=-1), slope], axis=-1)
 
-    def backward(x, targets, maps, of_losses, of_different):
-        slopes = sigmoid_maps.slopes(x, targets, of_losses[..., tf.newaxis])
-        return slopes + of_different[:, tf.newaxis, tf.newaxis, tf.newaxis] * maps[..., 2:]
-
-    # The slopes are computed with the value, while the statistics are in the cache.
-    @tf.custom_gradient
-    def losses(x):
-        edges = edge_counts(targets.valid, x.dtype)
-        maps = map_rows(
-            forward, x, targets, edges, margin=2 * margin, reflect=True, write_later=True
-        )
-        values = maps[..., 0], tf.reduce_sum(maps[..., 1], axis=[1, 2])
-        return values, lambda *upstream: cluster.run(backward, x, targets, maps, *upstream)
-
-    return losses(logits)
+    edges = edge_counts(targets.valid, logits.dtype)
+    return map_rows(
+        of_block, logits, targets, edges, margin=2 * margin, reflect=True, write_later=True
+    )
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -220,18 +229,20 @@ class SSIMLoss(SegmentationLoss):
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """The cross-entropy and the dissimilarity."""
-        losses, different = cross_entropy_and_dissimilarity(
-            targets,
-            logits,
-            form=self.form,
-            window_size=self.window_size,
-            sigma=self.sigma,
-        )
+        losses, different = cross_entropy_and_dissimilarity(targets, logits, **self._options())
         valid = tf.math.count_nonzero(targets.valid)
         return {
             "cross_entropy": replicas.mean_over_pixels(losses, targets.valid, pixel_weights),
             "dissimilarity": replicas.share_of_batch(different, valid),
         }
+
+    def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Σ_c BCE_c, and the dissimilarity, averaged over the classes."""
+        maps = _maps(targets, logits, **self._options())
+        return {"pixel_loss": maps[..., 0], "dissimilarity": maps[..., 1]}
+
+    def _options(self) -> dict:
+        return {"form": self.form, "window_size": self.window_size, "sigma": self.sigma}
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
         """λ · cross-entropy + (1 − λ) · dissimilarity."""
