@@ -2,7 +2,9 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
+import re
 
 import keras
 import pytest
@@ -31,6 +33,34 @@ def test_examples_run(name):
     assert failed == 0
 
 
-@pytest.mark.parametrize("name", sorted(set(tfsegloss.__all__) - ABSTRACT))
+def public(*, abstract: bool):
+    names = set(tfsegloss.__all__)
+    return pytest.mark.parametrize("name", sorted(names if abstract else names - ABSTRACT))
+
+
+@public(abstract=False)
 def test_public_names_have_an_example(name):
     assert doctest.DocTestParser().get_examples(getattr(tfsegloss, name).__doc__)
+
+
+@public(abstract=True)
+def test_public_names_explain_every_argument(name):
+    thing = getattr(tfsegloss, name)
+    arguments = inspect.signature(thing).parameters.keys() - {"self", "args", "kwargs"}
+    section = re.search(r"^ *Args:\n(.*?)(\n\n|\Z)", thing.__doc__, re.DOTALL | re.MULTILINE)
+    explained = re.findall(r"^ *(\w+):", section[1], re.MULTILINE) if section else []
+    assert arguments == set(explained)
+
+
+@public(abstract=False)
+def test_public_names_say_where_they_come_from(name):
+    """A source, or who has one."""
+    assert re.search(r"Reference:|[Ss]ee (also )?`", getattr(tfsegloss, name).__doc__)
+
+
+@public(abstract=False)
+def test_losses_name_their_errors(name):
+    thing = getattr(tfsegloss, name)
+    if not (isinstance(thing, type) and issubclass(thing, tfsegloss.SegmentationLoss)):
+        pytest.skip("no loss")
+    assert "Raises:" in thing.__doc__

@@ -39,7 +39,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_library_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     code = {name for name in names if ".dist-info/" not in name}
-    assert code == {f"tfsegloss/{path.name}" for path in (ROOT / "tfsegloss").glob("*.py")}
+    assert code == {str(path.relative_to(ROOT)) for path in (ROOT / "tfsegloss").rglob("*.py")}
     assert any(name.endswith("LICENSE") for name in names)
 
 

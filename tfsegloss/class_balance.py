@@ -14,7 +14,8 @@ def class_counts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of each class, and valid pixels of the images in which it occurs.
 
-    Counts of several batches are added; their sums are what the two weightings take.
+    Those of several batches are added; for what takes the sums see `median_frequency` and
+    `inverse_frequency`.
 
     Args:
         ids: Ids in [0, classes) or ignored: `[H, W]` or `[H, W, 1]` of one image, or `[B, H, W]` or

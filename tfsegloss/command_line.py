@@ -1,8 +1,9 @@
-"""What the library's two command lines share: errors in one line, files written whole."""
+"""What command lines share: errors in one line, outputs checked before the work, whole files."""
 
 import argparse
+import importlib.util
 import os
-import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,20 +15,75 @@ class Parser(argparse.ArgumentParser):
         """Ends the program."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
+    def run(self, work: Callable[[], None]) -> None:
+        """Does the work; the user's mistakes and an interrupt end the program with one line.
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under another name first, so that nobody meets half of it.
+        Args:
+            work: What the program does, its options parsed.
+        """
+        try:
+            work()
+        except (ValueError, OSError, ModuleNotFoundError) as error:
+            self.error(str(error))
+        except KeyboardInterrupt:
+            self.exit(130, "interrupted\n")
+
+
+def require_matplotlib() -> None:
+    """Says what to install where matplotlib is missing.
+
+    Raises:
+        ModuleNotFoundError: It is.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("pictures need matplotlib: pip install tfsegloss[plot]")
+
+
+def check_writable(
+    path: Path, suffixes: Sequence[str] = (), *, others: Sequence[Path | None] = ()
+) -> None:
+    """Refuses, before the work, a file that could not be written after it.
+
+    Args:
+        path: The file.
+        suffixes: What its name may end in; none: anything.
+        others: Files of the same command that it must not overwrite; None stands for no file.
+
+    Raises:
+        ValueError: What is wrong with the path.
+
+    Example:
+
+    >>> check_writable(Path("picture.bmp"), [".png", ".jpg"])
+    Traceback (most recent call last):
+    ...
+    ValueError: picture.bmp: expected a name that ends in .png, .jpg
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file, it is a folder")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(suffixes)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path}: the folder {path.parent} cannot be written to")
+    if path.resolve() in [other.resolve() for other in others if other is not None]:
+        raise ValueError(f"{path}: would be overwritten; choose another name for the output")
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file: the old one or the new one is there, never a part.
 
     Args:
         path: In a folder that is there.
-        content: All of it.
+        content: All of it; text in UTF-8.
     """
-    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    if isinstance(content, str):
+        content = content.encode()
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(unfinished, 0o644)  # a temporary file is its owner's alone
+        unfinished.write_bytes(content)
         os.replace(unfinished, path)
     except BaseException:
-        os.unlink(unfinished)
+        unfinished.unlink(missing_ok=True)
         raise

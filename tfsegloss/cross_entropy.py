@@ -31,6 +31,7 @@ def softmax_cross_entropy(
 
     Example:
 
+    >>> from tfsegloss import labels
     >>> targets = labels.encode(tf.constant([[[1]]]), classes=2)
     >>> round(float(softmax_cross_entropy(targets, tf.constant([[[[0.0, 0.0]]]]))[0, 0, 0]), 4)
     0.6931
@@ -61,6 +62,7 @@ def sigmoid_cross_entropy(
 
     Example:
 
+    >>> from tfsegloss import labels
     >>> targets = labels.encode(tf.constant([[[1]]]), classes=2)
     >>> round(float(sigmoid_cross_entropy(targets, tf.constant([[[[0.0, 0.0]]]]))[0, 0, 0]), 4)
     1.3863

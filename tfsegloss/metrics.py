@@ -140,6 +140,9 @@ class MeanIoU(keras.metrics.Metric):
     >>> metric.update_state(tf.constant([[[0, 1, 255]]]), tf.one_hot([[[0, 0, 2]]], 3))
     >>> round(float(metric.result()), 4), metric.iou_per_class().numpy().tolist()
     (0.25, [0.5, 0.0, nan])
+
+    Reference: Everingham et al., *The PASCAL visual object classes (VOC) challenge*, 2010: counts
+    over all images, not a mean over images.
     """
 
     def __init__(

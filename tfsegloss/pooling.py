@@ -54,6 +54,9 @@ class Mean(Pooling):
     >>> valid = tf.constant([[[True, True]], [[True, False]]])
     >>> float(tf.reduce_mean(Mean()(losses, valid)))
     3.0
+
+    Reference: The mean of all four papers' cross-entropies. Keras' own divides by the valid pixels
+    of each replica.
     """
 
     def __call__(self, losses: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

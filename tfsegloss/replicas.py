@@ -34,8 +34,8 @@ def share_of_batch(numerators: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
     Example:
 
-    >>> share_of_batch(tf.constant([1.0, 5.0]), tf.constant(3)).numpy().round(2).tolist()
-    [0.67, 3.33]
+    >>> share_of_batch(tf.constant([1.0, 5.0]), tf.constant(4)).numpy().tolist()
+    [0.5, 2.5]
     """
     dtype = numerators.dtype
     images = tf.cast(tf.shape(numerators)[0] * replica_count(), dtype)

@@ -239,7 +239,7 @@ class SSIMLoss(SegmentationLoss):
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         """Σ_c BCE_c, and the dissimilarity, averaged over the classes."""
         maps = _maps(targets, logits, **self._options())
-        return {"pixel_loss": maps[..., 0], "dissimilarity": maps[..., 1]}
+        return {"cross_entropy": maps[..., 0], "dissimilarity": maps[..., 1]}
 
     def _options(self) -> dict:
         return {"form": self.form, "window_size": self.window_size, "sigma": self.sigma}

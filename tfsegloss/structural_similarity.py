@@ -190,7 +190,7 @@ class SSLLoss(SegmentationLoss):
 
         difference = map_rows(largest, logits, targets, margin=margin, reflect=True)
         total, _, count = self._cross_entropies(targets, logits)
-        return {"pixel_loss": total, "hard": tf.cast(count, tf.int32), "difference": difference}
+        return {"cross_entropy": total, "hard": tf.cast(count, tf.int32), "difference": difference}
 
     def _cross_entropies(
         self, targets: Targets, logits: tf.Tensor

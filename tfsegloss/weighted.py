@@ -48,6 +48,9 @@ class WeightedLosses(SegmentationLoss):
     ['ce', 'rmi', 'rmi/cross_entropy', 'rmi/region']
     >>> bool(abs(parts["ce"] + 0.5 * parts["rmi"] - value) < 1e-6)
     True
+
+    Reference: The sums that the papers train on, such as RMI's (Zhao et al., 2019) Eq. 16 with a
+    weight for each term.
     """
 
     def __init__(

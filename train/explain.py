@@ -7,6 +7,8 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
 import tfsegloss.explain
+from tfsegloss import SegmentationLoss
+from tfsegloss.command_line import check_writable, require_matplotlib
 from train.command_line import make_parser
 from train.errors import UserError
 from train.fit import load_trained
@@ -17,12 +19,21 @@ from train.reading import name_fault, read_all
 def explain_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(
-        description="Draw what each loss looks at in one prediction of a run's last checkpoint."
+        description="Draw what each loss, with its default options, and the run's own look at in "
+        "one prediction of the run's last checkpoint."
     )
     parser.add_argument("run", type=Path, help="Folder of the run.")
-    parser.add_argument("--split", type=str, default="val", help="Which split.")
-    parser.add_argument("--index", type=NonNegativeInt, default=0, help="Which image of it.")
-    parser.add_argument("--output", type=Path, required=True, help="The picture: .png, .jpg, ….")
+    parser.add_argument(
+        "--split",
+        type=str,
+        default="val",
+        help="Split of the dataset, such as train or val.",
+    )
+    parser.add_argument(
+        "--index", type=NonNegativeInt, default=0, help="Which image of the split, from 0."
+    )
+    suffixes = ", ".join(tfsegloss.explain.SUFFIXES)
+    parser.add_argument("--output", type=Path, required=True, help=f"The picture: {suffixes}.")
     return parser
 
 
@@ -30,8 +41,9 @@ def explain(values: Namespace) -> None:
     """Writes the picture.
 
     Raises:
-        UserError: There is no such image, the picture's format is unknown, or matplotlib missing.
+        UserError: The picture cannot be written or drawn, or there is no such image.
     """
+    _check_output(values.output)
     config, dataset, model = load_trained(values.run)
     samples = dataset.samples(values.split, config.data.root)
     if values.index >= len(samples):
@@ -40,6 +52,7 @@ def explain(values: Namespace) -> None:
             f"got {values.index}"
         )
     sample = samples[values.index : values.index + 1]
+    _check_output(values.output, *sample[0])
     try:
         image, ids = next(iter(read_all(sample, dataset)))
     except tf.errors.OpError:
@@ -48,7 +61,7 @@ def explain(values: Namespace) -> None:
     logits = whole_image_logits(model, image[tf.newaxis], config.input.resolution)
     try:
         figure = tfsegloss.explain.draw(
-            tfsegloss.explain.losses_by_name(),
+            _losses(config.loss),
             ids,
             logits,
             image=image.numpy(),
@@ -56,6 +69,28 @@ def explain(values: Namespace) -> None:
             colours=dataset.colours,
         )
         tfsegloss.explain.save(figure, values.output)
-    except (ValueError, ModuleNotFoundError) as error:
+    except ValueError as error:
         raise UserError(str(error)) from None
     print(f"{sample[0].image}: {values.output}")
+
+
+def _check_output(path: Path, *inputs: Path) -> None:
+    """Refuses a picture that could not be written, before anything is computed."""
+    try:
+        check_writable(path, tfsegloss.explain.SUFFIXES, others=inputs)
+        require_matplotlib()
+    except (ValueError, ModuleNotFoundError) as error:
+        raise UserError(f"output: {error}") from None
+
+
+def _losses(own: SegmentationLoss) -> dict[str, SegmentationLoss]:
+    """The library's losses, and the run's own if it is none of them, in its state of the start."""
+    losses = tfsegloss.explain.losses_by_name()
+    if all(_options(own) != _options(loss) for loss in losses.values()):
+        losses[f"{type(own).__name__} of the run"] = own
+    return losses
+
+
+def _options(loss: SegmentationLoss) -> tuple[type, dict]:
+    """What makes two losses the same; Keras numbers their names."""
+    return type(loss), {**loss.get_config(), "name": None}

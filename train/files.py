@@ -1,17 +1,13 @@
 """Files and folders that are never seen half-written."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tfsegloss.command_line import write_whole
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file: the old one or the new one is there, never a part."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+__all__ = ["whole_folder", "write_whole"]
 
 
 @contextmanager

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfsegloss.png import GREY, PALETTE, RGB, png_header
 from train.datasets import Dataset, Sample
 from train.errors import UserError
 from train.palette import IGNORED
-
-# Bytes of a PNG's header: bits per channel, and what the channels are.
-PNG_DEPTH, PNG_COLOUR_TYPE = 24, 25
-GREY, RGB, PALETTE = 0, 2, 3
 
 
 class DataError(Exception):
@@ -48,12 +45,10 @@ def read_sample(
 
 def decode_labels(contents: tf.Tensor, dataset: Dataset) -> tf.Tensor:
     """Ids uint8 `[H, W]` of a PNG: grey levels are ids, colours are looked up."""
-    header = tf.io.decode_raw(tf.strings.substr(contents, 0, 26), tf.uint8)
-    signature = tf.strings.substr(contents, 0, 8) == b"\x89PNG\r\n\x1a\n"
-    _require(signature & (tf.size(header) == 26), "the label map is no PNG")
-    depth, colour_type = header[PNG_DEPTH], header[PNG_COLOUR_TYPE]
+    is_png, depth, colour_type = png_header(contents)
+    _require(is_png, "the label map is no PNG")
     is_grey = colour_type == GREY
-    # TensorFlow reads a palette as grey levels, and stretches 1 to 4 bits of grey, silently.
+    # Of grey TensorFlow stretches 1 to 4 bits silently.
     _require(
         (is_grey & (depth == 8)) | (colour_type == RGB) | (colour_type == PALETTE),
         "a label map must be 8-bit grey, palette or RGB; PNG colour type {}, {} bits",

@@ -45,7 +45,9 @@ def weights_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(description="Class weights from the labels of a split, for a recipe.")
     parser.add_class_arguments(DataConfig, "data")
-    parser.add_argument("--split", type=str, default="train", help="Which split.")
+    parser.add_argument(
+        "--split", type=str, default="train", help="Split of the dataset, such as train or val."
+    )
     parser.add_argument(
         "--method",
         type=Literal[tuple(METHODS)],

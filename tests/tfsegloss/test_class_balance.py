@@ -65,6 +65,12 @@ def test_a_batch_counts_as_its_images(maps):
     np.testing.assert_array_equal(class_counts(batch[:0], CLASSES), np.zeros([2, CLASSES]))
 
 
+def test_a_last_axis_of_one_is_no_image(maps):
+    expected = class_counts(maps[0], CLASSES)
+    np.testing.assert_array_equal(class_counts(maps[0][..., None], CLASSES), expected)
+    np.testing.assert_array_equal(class_counts(maps[0][None, ..., None], CLASSES), expected)
+
+
 @pytest.mark.parametrize("ignored", [7, -1, [7, -1]])
 def test_any_ids_can_be_the_ignored_ones(maps, ignored):
     expected = summed(maps)
@@ -97,7 +103,10 @@ def test_losses_take_the_weights(maps):
     [
         ([[0, 5]], 5, r"\[0, 5\).* 5$"),
         ([[0, -1]], 5, r"\[0, 5\).* -1$"),
-        ([0, 1], 5, r"Received: y_true.shape=\(2,\)"),
+        ([[0, 2**32 + 1]], 5, r"\[0, 5\).* 4294967297$"),
+        ([[0, 2**32 + 255]], 5, r"\[0, 5\).* 4294967551$"),
+        (np.array([[2**64 - 1]], np.uint64), 5, r"\[0, 5\)"),
+        ([0, 1], 5, r"Received: ids.shape=\(2,\)"),
         (np.zeros([1, 2, 2, 5]), 5, r"ids.shape=\(1, 2, 2, 5\)"),
         ([[0]], 1, "`classes` must be an integer of at least 2. Received: classes=1"),
     ],

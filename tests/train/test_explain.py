@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 import tfsegloss
 from tests.commands import assert_one_line, command
@@ -32,9 +33,9 @@ def run(scenes_root, tmp_path_factory):
 @pytest.fixture
 def few(monkeypatch):
     """Two losses instead of all."""
+    losses_by_name = tfsegloss.explain.losses_by_name
     names = ["SoftmaxCrossEntropy", "RMILoss"]
-    losses = tfsegloss.explain.losses_by_name(names)
-    monkeypatch.setattr(tfsegloss.explain, "losses_by_name", lambda: losses)
+    monkeypatch.setattr(tfsegloss.explain, "losses_by_name", lambda: losses_by_name(names))
 
 
 @pytest.mark.usefixtures("few")
@@ -48,13 +49,45 @@ def test_a_picture_of_an_image(train, run, tmp_path):
 
 
 @pytest.mark.usefixtures("few")
+def test_the_loss_of_the_run_is_drawn_once(train, run, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        tfsegloss.explain, "draw", lambda losses, *_, **__: drawn.append([*losses]) or Figure()
+    )
+    copy = shutil.copytree(run, tmp_path / "run")
+    config = copy / "config.yaml"
+    for options in ("{}", "{region_size: 2}"):
+        loss = f"loss: {{class_path: tfsegloss.RMILoss, init_args: {options}}}\n"
+        config.write_text((run / "config.yaml").read_text() + loss)
+        assert train("explain", copy, f"--output={tmp_path / 'p.png'}").status == 0
+    assert drawn[0] == ["SoftmaxCrossEntropy", "RMILoss"]
+    assert drawn[1] == ["SoftmaxCrossEntropy", "RMILoss", "RMILoss of the run"]
+
+
+@pytest.mark.parametrize(
+    ("output", "part"),
+    [("p.unknown", "ends in .png"), ("no/p.png", "no folder no"), (".", "it is a folder")],
+)
+def test_an_output_that_cannot_be_is_refused_before_the_work(train, tmp_path, output, part):
+    # The run is not even looked at.
+    assert_one_line(train("explain", tmp_path, f"--output={output}"), "output", output, part)
+
+
+def test_the_labels_are_not_overwritten(train, run):
+    root = explain.load_trained(run)[0].data.root
+    labels = SCENES.samples("val", root)[0].labels
+    before = labels.read_bytes()
+    assert_one_line(train("explain", run, f"--output={labels}"), labels, "choose another name")
+    assert labels.read_bytes() == before
+
+
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
         (["--output=p.png", "--index=3"], ["index", "below 3", "got 3"]),
         (["--output=p.png", "--index=-1"], ["index", "-1"]),
         (["--output=p.png", "--split=exam"], ["train, val", "exam"]),
-        (["--output=p.unknown"], ["unknown"]),
         ([], ["output"]),
     ],
 )

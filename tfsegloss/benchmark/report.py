@@ -1,10 +1,11 @@
 """What the benchmark shows: a table, numbers and a picture, from what was measured."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tfsegloss.benchmark_measure import Growth, Timing
+from tfsegloss.benchmark.measure import CLASSES, CLASSES_SIDE, FITTED_SIDE, SIDES, Growth, Timing
+from tfsegloss.benchmark.memory import Memory
 
 COLUMNS = (
     "loss",
@@ -13,40 +14,73 @@ COLUMNS = (
     "plain ms",
     "compiled ms",
     "memory ×",
-    "exp. pixels",
-    "exp. classes",
+    "+compiling ×",
+    "pixels^",
+    "classes^",
     "first plain s",
     "first compiled s",
 )
-SKIPPED = "-"
+LEGEND = f"""\
+A step is a loss and its gradient by the logits; its time is the median of the rounds.
+  plain          in a tf.function, as Keras' `fit` runs it on a CPU and under tf.distribute
+  compiled       in a tf.function(jit_compile=True), as `fit` runs it on one GPU
+  plain ×, compiled ×   time ÷ that of Keras' sparse cross-entropy, plain
+  memory ×       peak memory of plain steps over the inputs and the gradient ÷ size of the logits
+  +compiling ×   the same with the first step in it: over what a process holds after steps of Keras'
+                 cross-entropy; compiling takes 100 to 300 MB more, whatever the shape
+  pixels^        plain time ~ pixels^this (one image, {FITTED_SIDE}² to {SIDES[-1]}²); 1: linear
+  classes^       plain time ~ classes^this ({CLASSES[0]} to {CLASSES[-1]}, {CLASSES_SIDE}² pixels)
+  first          seconds of the first step, with tracing and compiling
+-: not measured; failed: no peak was seen, as of logits that are small beside a process"""
+SKIPPED, FAILED = "-", "failed"
 
 
 @dataclass(frozen=True)
 class Row:
-    """All that was measured of one loss; None where it was skipped."""
+    """All that was measured of one loss; None where it was skipped, or is not measured yet."""
 
     loss: str
     plain: Timing
     compiled: Timing
-    memory: float | str | None = None  # multiple of the logits' size, or that it failed
+    memory: Memory | None = None
     pixels: Growth | None = None
     classes: Growth | None = None
 
 
+def title(setup: Mapping) -> str:
+    """What ran where, in two lines.
+
+    Args:
+        setup: Of `machine.describe`, and "shape" and "rounds".
+
+    Returns:
+        The lines.
+    """
+    versions = ", ".join(
+        f"{name} {setup[key]}"
+        for name, key in (("TensorFlow", "tensorflow"), ("Keras", "keras"), ("Python", "python"))
+    )
+    shape = "×".join(map(str, setup["shape"]))
+    return (
+        f"{versions}; {setup['device']}, {setup['cores']} cores\n"
+        f"logits {shape} (batch, height, width, classes), {setup['rounds']} rounds"
+    )
+
+
 def cells(row: Row) -> list[str]:
     """A row of the table as text, one entry for each of `COLUMNS`."""
+    memory = [SKIPPED] * 2
+    if row.memory is not None:
+        peaks = (row.memory.steps, row.memory.with_compiling)
+        memory = [FAILED if peak is None else f"{peak:.2f}" for peak in peaks]
     growths = [SKIPPED if g is None else f"{g.exponent:.2f}" for g in (row.pixels, row.classes)]
-    if row.memory is None:
-        memory = SKIPPED
-    else:
-        memory = row.memory if isinstance(row.memory, str) else f"{row.memory:.2f}"
     return [
         row.loss,
         f"{row.plain.ratio:.2f}",
         f"{row.compiled.ratio:.2f}",
         f"{1000 * row.plain.median_seconds:.1f}",
         f"{1000 * row.compiled.median_seconds:.1f}",
-        memory,
+        *memory,
         *growths,
         f"{row.plain.first_call_seconds:.1f}",
         f"{row.compiled.first_call_seconds:.1f}",

@@ -1,0 +1,40 @@
+"""What the benchmark measures."""
+
+import functools
+from collections.abc import Callable
+
+import keras
+
+from tfsegloss import ssim
+from tfsegloss.benchmark.measure import IGNORED, REFERENCE
+from tfsegloss.catalogue import LOSSES
+from tfsegloss.cross_entropy import SoftmaxCrossEntropy
+from tfsegloss.max_pooling import MaxPooling
+from tfsegloss.pooling import Minkowski, TopK
+
+
+def losses() -> dict[str, Callable[[], keras.losses.Loss]]:
+    """How to make each loss that is measured, by name; Keras' own is the first.
+
+    Returns:
+        A default instance of every loss of the library, the other form of SSIM, and the softmax's
+        cross-entropy with every pooling but the mean, which is its default.
+
+    Example:
+
+    >>> list(losses())[:3]
+    ['Keras', 'SoftmaxCrossEntropy', 'SigmoidCrossEntropy']
+    """
+    makers = {REFERENCE: keras_cross_entropy, **LOSSES}
+    for form in ssim.FORMS:
+        if form != ssim.SSIMLoss().form:
+            makers[f"SSIMLoss/{form}"] = functools.partial(ssim.SSIMLoss, form=form)
+    for kind in (Minkowski, MaxPooling, TopK):
+        make = functools.partial(SoftmaxCrossEntropy, pooling=kind())
+        makers[f"SoftmaxCrossEntropy/{kind.__name__}"] = make
+    return makers
+
+
+def keras_cross_entropy() -> keras.losses.Loss:
+    """What the losses are compared with."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)

@@ -1,0 +1,53 @@
+"""Labels, logits and images from files, for the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfsegloss.png import GREY, png_header
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Ids of a `.npy` file or of an 8-bit grey PNG.
+
+    Raises:
+        ValueError: The file is neither.
+    """
+    if path.suffix == ".npy":
+        return read_array(path)
+    contents = path.read_bytes()
+    is_png, depth, colour_type = png_header(contents)
+    if not is_png or depth != 8 or colour_type != GREY:
+        raise ValueError(f"{path}: expected ids in a .npy file or in an 8-bit grey PNG")
+    try:
+        return tf.io.decode_png(contents, channels=1)[..., 0].numpy()
+    except tf.errors.OpError:
+        raise ValueError(f"{path}: cannot be decoded") from None
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The numbers of a `.npy` file.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise ValueError(f"{path}: expected an array of numbers in a .npy file") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: expected an array of numbers in a .npy file")
+    return array
+
+
+def read_image(path: Path) -> np.ndarray:
+    """uint8 `[H, W, 3]` of a JPEG or PNG.
+
+    Raises:
+        ValueError: The file cannot be decoded.
+    """
+    try:
+        return tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False).numpy()
+    except tf.errors.OpError:
+        raise ValueError(f"{path}: cannot be decoded; expected JPEG or PNG") from None
