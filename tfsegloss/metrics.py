@@ -21,7 +21,7 @@ def confusion_matrix(
     Args:
         y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, classes), or dense targets
             `[B, H, W, classes]`, of which the largest counts.
-        predicted: Predicted ids `[B, H, W]` in [0, classes).
+        predicted: Predicted ids `[B, H, W]` in [0, classes); anything at ignored pixels.
         classes: C; 1 means binary, with the ids 0 and 1.
         ignore_class: Id or ids that are not counted; None: every pixel counts.
 
@@ -44,6 +44,7 @@ def confusion_matrix(
             "`predicted` must have the true labels' batch, height and width. "
             f"Received: y_true {targets.valid.shape}, predicted {predicted.shape}"
         )
+    predicted = tf.where(targets.valid, predicted, tf.zeros_like(predicted))
     found = labels.encode(predicted, classes, ignore_class=None, name="predicted")
     ids = targets.ids
     if ids is None:

@@ -123,3 +123,20 @@ def test_bad_input_is_named():
         )
     with pytest.raises(ValueError, match="`classes`"):
         MeanIoU(classes=0)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "message"),
+    [
+        ([[[0, 2, 0]]], r"`predicted` must hold ids in \[0, 2\). Received ids: 2"),
+        ([[[0]]], r"Received: y_true \(1, 1, 3\), predicted \(1, 1, 1\)"),
+    ],
+)
+def test_predictions_that_are_no_ids_of_these_pixels_are_named(predicted, message):
+    with pytest.raises(ValueError, match=message):
+        confusion_matrix([[[0, 1, 255]]], predicted, classes=2)
+
+
+def test_what_is_predicted_at_ignored_pixels_does_not_matter():
+    matrix = confusion_matrix([[[0, 1, 255]]], [[[0, 1, 255]]], classes=2)
+    assert matrix.numpy().tolist() == [[1, 0], [0, 1]]
