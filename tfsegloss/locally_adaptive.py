@@ -117,6 +117,7 @@ def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
 
 def _standardised(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """z = (x − mean_c x) / deviation, with its lanes, and deviation = √(var_c x + 1e-6)."""
+    x -= x[..., :1]  # a constant of the pixel, whose digits the mean would cost all the others
     planes = tf.unstack(x, axis=-1)
     mean = tf.add_n(planes) / x.shape[-1]
     variance = tf.add_n([tf.square(plane - mean) for plane in planes]) / x.shape[-1]

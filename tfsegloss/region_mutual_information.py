@@ -103,8 +103,10 @@ def _region_term(
     which is no larger than the downsampled maps.
     """
 
-    def value_and_slope(y, p):
-        """Both of maps `[n, H', W']`."""
+    @tf.autograph.experimental.do_not_convert  # which map_fn would do at each call
+    def value_and_slope(maps):
+        """Both of maps `[n, H', W']` of the truth and of the probabilities."""
+        y, p = maps
         with tf.GradientTape() as tape:
             tape.watch(p)
             value = _log_det(_points(y, region_size), _points(p, region_size), epsilon)
@@ -123,7 +125,7 @@ def _region_term(
             return tf.reshape(x, [steps, at_once, shape[1], shape[2]])
 
         values, slopes = tf.map_fn(
-            lambda pair: value_and_slope(*pair),
+            value_and_slope,
             (maps(truth), maps(probabilities)),
             fn_output_signature=(tf.float64, probabilities.dtype),
         )

@@ -129,12 +129,15 @@ def _over_blocks(function: Callable, logits: tf.Tensor, write_later: bool) -> tf
     images, height, *_ = sizes(logits)
     rows = _rows(height)
     blocks = -(-height // rows)
+
+    # AutoGraph would read through all that the function calls, at each call.
+    @tf.autograph.experimental.do_not_convert
+    def block(i):
+        return function(i // blocks, i % blocks * rows, rows)
+
     map_blocks = _map_later if write_later and cluster.is_compiling() else tf.map_fn
-    stacked = map_blocks(
-        lambda i: function(i // blocks, i % blocks * rows, rows),
-        tf.range(images * blocks),
-        fn_output_signature=logits.dtype,
-    )  # [B · blocks, rows, …]
+    indices = tf.range(images * blocks)
+    stacked = map_blocks(block, indices, fn_output_signature=logits.dtype)  # [B · blocks, rows, …]
     return tf.reshape(stacked, [images, blocks * rows, *sizes(stacked)[2:]])[:, :height]
 
 

@@ -2,9 +2,24 @@
 
 import pytest
 
-from .losses import LOSSES
+from tfsegloss import cluster
+
+from .losses import KINDS, LOSSES
 
 
 @pytest.fixture(params=LOSSES)
 def make(request):
+    """Makes a loss, from the options that all have; with every formula."""
     return LOSSES[request.param]
+
+
+@pytest.fixture(params=KINDS)
+def make_kind(request):
+    """`make` of one loss of each kind, where its options do not matter."""
+    return LOSSES[request.param]
+
+
+@pytest.fixture
+def without_clusters(monkeypatch):
+    """Losses in graphs without clusters of their own, which take seconds to compile."""
+    monkeypatch.setattr(cluster, "_pays", lambda arguments: False)

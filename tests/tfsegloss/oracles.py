@@ -226,6 +226,8 @@ def local_patches(plane, size):
 
 def structural_difference(y, p, size=3, sigma=1.5, stability=0.01):
     """SSL's e of one class' maps."""
+    if size == 1:
+        return abs(y - p)
     window = gaussian_window(size, sigma)
 
     def standardised(plane):
@@ -237,20 +239,31 @@ def structural_difference(y, p, size=3, sigma=1.5, stability=0.01):
     return abs(standardised(y) - standardised(p))
 
 
+def largest_difference(size=3, sigma=1.5):
+    """SSL's e in the middle of a 1 among zeros, truth, and a 0 among ones."""
+    one = np.zeros([4 * size + 1] * 2)  # so large that no window of the middle meets a border
+    one[2 * size, 2 * size] = 1
+    return structural_difference(one, 1 - one, size, sigma)[2 * size, 2 * size]
+
+
+def structural_weights(labels, logits, size=3, sigma=1.5, beta=0.1, ignored=255):
+    """SSL's e and f of one image, `[H, W, C]`."""
+    valid, e = labels != ignored, []
+    for c in range(logits.shape[-1]):
+        p = valid / (1 + np.exp(-logits[..., c].astype(np.float64)))
+        e.append(structural_difference((labels == c) * 1.0, p, size, sigma))
+    e = np.stack(e, -1)
+    return e, valid[..., None] & (e > beta * largest_difference(size, sigma))
+
+
 def structural_similarity(labels, logits, size=3, sigma=1.5, beta=0.1, ignored=255):
     """SSL's Σ e f BCE and Σ f of one image."""
-    window = gaussian_window(size, sigma)
-    centre = window[size // 2, size // 2]
-    highest = 2 * (1 - centre) / (np.sqrt(centre * (1 - centre)) + 0.01)
-    total, hard = 0.0, 0
+    e, f = structural_weights(labels, logits, size, sigma, beta, ignored)
+    total = 0.0
     for c in range(logits.shape[-1]):
-        valid, x = labels != ignored, logits[..., c].astype(np.float64)
-        y = (labels == c) * 1.0
-        e = structural_difference(y, valid / (1 + np.exp(-x)), size, sigma)
-        f = valid & (e > beta * highest)
-        total += (e * f * np.logaddexp(0, np.where(y == 1, -x, x))).sum()
-        hard += f.sum()
-    return total, hard
+        x = logits[..., c].astype(np.float64)
+        total += (e * f)[..., c].ravel() @ np.logaddexp(0, np.where(labels == c, -x, x)).ravel()
+    return total, f.sum()
 
 
 def structural_dissimilarity(labels, logits, form, size=3, sigma=1.5, ignored=255):

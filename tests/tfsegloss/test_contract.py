@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from .losses import CLASSES, example, value_and_gradient
+from tfsegloss import LADLoss, PixelLoss
 
-IGNORED = 255
+from .losses import (
+    CLASSES,
+    IGNORED,
+    REGION_PARTS,
+    activation,
+    example,
+    step_of,
+    value_and_gradient,
+)
+
+LOW_PRECISION = [tf.float16, tf.bfloat16]
+low_precision = pytest.mark.parametrize("dtype", LOW_PRECISION, ids=lambda dtype: dtype.name)
 
 
 def hostile():
@@ -29,6 +40,44 @@ def test_hostile_input_gives_finite_value_and_gradient(make, case):
     value, gradient = value_and_gradient(make(), ids, logits)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
+
+
+@low_precision
+def test_hostile_input_of_low_precision(make_kind, dtype):
+    for case, ids, logits in hostile():
+        if case.startswith("size"):  # which has nothing to do with the type
+            continue
+        value, gradient = value_and_gradient(make_kind(), ids, tf.cast(logits, dtype))
+        assert np.isfinite(value), case
+        assert gradient.dtype == dtype.as_numpy_dtype
+        assert np.isfinite(gradient.astype(np.float32)).all(), case
+
+
+def test_without_labels_the_loss_is_zero(make):
+    ids, logits = example((2, 9, 9))
+    loss = make()
+    nothing = np.full_like(ids, IGNORED)
+    _, gradient = value_and_gradient(loss, nothing, logits)
+    assert not gradient.any()
+    for name, part in make().parts(nothing, logits).items():
+        if name != "region":
+            assert part == 0, name
+            continue
+        # The information of no region about no region: M = 0 in log det(M + εI).
+        np.testing.assert_allclose(part, CLASSES * np.log(loss.epsilon) / 2, rtol=1e-4)
+
+
+def test_every_part_has_a_gradient(make):
+    """So that none of the tests here looks at a term that is constant."""
+    ids, logits = example()
+    loss, logits = make(), tf.constant(logits)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(logits)
+        parts = loss.parts(ids, logits)
+    for name, part in parts.items():
+        gradient = tape.gradient(part, logits).numpy()
+        # Of each image, and by more than rounding.
+        assert (abs(gradient).max((1, 2, 3)) > 1e-5).all(), name
 
 
 def test_one_float32_number_per_image(make):
@@ -83,25 +132,18 @@ def test_without_ignored_class_every_pixel_counts(make):
 @pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
 def test_graph_and_xla_equal_eager(make, compiled):
     ids, logits = example()
-    loss = make()
-
-    def step(ids, logits):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            value = loss(ids, logits)
-        return value, tape.gradient(value, logits)
-
-    value, gradient = tf.function(step, jit_compile=compiled)(ids, tf.constant(logits))
+    step = tf.function(step_of(make()), jit_compile=compiled)
+    value, gradient = step(ids, tf.constant(logits))
     expected_value, expected_gradient = value_and_gradient(make(), ids, logits)
     np.testing.assert_allclose(value, expected_value, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
 
 
-def test_a_tape_around_a_graph(make):
+def test_a_tape_around_a_graph(make_kind):
     ids, logits = example()
-    loss = make()
+    loss = make_kind()
     loss.build(CLASSES)
-    _, expected = value_and_gradient(make(), ids, logits)
+    _, expected = value_and_gradient(make_kind(), ids, logits)
     _, actual = value_and_gradient(tf.function(loss.__call__), ids, logits)
     np.testing.assert_allclose(actual, expected, atol=1e-6)
 
@@ -121,10 +163,11 @@ def test_dynamic_shapes(make):
 def test_probabilities_equal_logits(make):
     ids, logits = example()
     loss = make(from_logits=False)
-    activation = tf.nn.softmax if loss.activation == "softmax" else tf.sigmoid
-    if loss.activation == "softmax":  # probabilities tell logits but for a number per pixel
+    if activation(loss) == "softmax":  # probabilities tell logits but for a number per pixel
         logits = tf.nn.log_softmax(logits)
-    value = loss(ids, activation(logits))
+        value = loss(ids, tf.nn.softmax(logits))
+    else:
+        value = loss(ids, tf.sigmoid(logits))
     np.testing.assert_allclose(value, make()(ids, logits), rtol=1e-4)
 
 
@@ -143,7 +186,7 @@ def test_better_prediction_lower_loss(make):
     assert values[0] > values[1] > values[2]
 
 
-@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
+@low_precision
 def test_low_precision_logits_are_computed_in_float32(make, dtype):
     ids, logits = example()
     logits = tf.cast(logits, dtype)
@@ -172,9 +215,13 @@ def test_ids_with_a_last_axis_and_ids_as_floats(make):
 def test_one_hot_equals_ids(make):
     ids, logits = example()
     dense = tf.one_hot(ids, CLASSES).numpy()  # ignored ids become 0, 0, 0
-    if make().activation == "sigmoid":  # where no class is an answer, not the lack of one
+    if activation(make()) == "sigmoid":  # where no class is an answer, not the lack of one
         dense[ids == IGNORED] = IGNORED
-    np.testing.assert_allclose(make()(dense, logits), make()(ids, logits), rtol=1e-5)
+    value, gradient = value_and_gradient(make(), dense, logits)
+    expected, expected_gradient = value_and_gradient(make(), ids, logits)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    scale = abs(expected_gradient).max()
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5 * scale)
 
 
 def test_weights_of_pixels_equal_to_one_change_nothing(make):
@@ -182,6 +229,38 @@ def test_weights_of_pixels_equal_to_one_change_nothing(make):
     weights = np.ones(ids.shape, np.float32)
     assert make()(ids, logits, weights) == make()(ids, logits)
     assert make()(ids, logits, weights[..., None]) == make()(ids, logits)
+
+
+def test_weights_of_pixels_reach_all_but_the_regions(make):
+    ids, logits = example()
+    weights = np.full(ids.shape, 2, np.float32)
+    once, twice = make().parts(ids, logits), make().parts(ids, logits, weights)
+    assert once.keys() == twice.keys()
+    for name, part in once.items():
+        factor = 1 if name in REGION_PARTS else 2
+        np.testing.assert_allclose(twice[name], factor * part, rtol=1e-5, err_msg=name)
+
+
+def test_a_pixel_of_weight_zero_has_no_gradient(make):
+    loss = make()
+    if not isinstance(loss, PixelLoss) or isinstance(loss, LADLoss):
+        pytest.skip("its neighbours see it")
+    ids, logits = example(ignored_share=0)
+    weights = np.ones(ids.shape, np.float32)
+    weights[0, 3, 4] = 0
+    _, gradient = value_and_gradient(loss, ids, logits, weights)
+    assert not gradient[0, 3, 4].any()
+    assert gradient.any()
+
+
+def test_the_weight_of_an_ignored_pixel_may_be_nan(make):
+    ids, logits = example()
+    weights = np.random.default_rng(0).random(ids.shape).astype(np.float32)
+    expected, expected_gradient = value_and_gradient(make(), ids, logits, weights)
+    weights[ids == IGNORED] = np.nan
+    value, gradient = value_and_gradient(make(), ids, logits, weights)
+    assert value == expected
+    np.testing.assert_array_equal(gradient, expected_gradient)
 
 
 def test_weights_of_images_are_keras(make):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from .losses import CLASSES, LOSSES, VARIANTS, example
+from tfsegloss import MeanIoU
 
+from .losses import CLASSES, LOSSES, example
 
-@pytest.fixture(params=sorted(set(LOSSES) - VARIANTS))
-def make(request):
-    return LOSSES[request.param]
+# What a graph does with a loss does not depend on the model: other tests compile the clusters.
+pytestmark = pytest.mark.usefixtures("without_clusters")
 
 
 @pytest.fixture(params=["mixed_float16", "mixed_bfloat16"])
@@ -29,27 +29,32 @@ def network(outputs=1):
     return keras.Model(inputs, heads[0] if outputs == 1 else heads)
 
 
-def test_fifty_steps_in_mixed_precision(make, policy):
+def test_fifty_steps_in_mixed_precision(make_kind, policy):
     """The last layer's logits are of low precision too: the worst case."""
     ids, images = example((2, 12, 12))
     model = network()
-    model.compile(optimizer=keras.optimizers.SGD(0.02), loss=make())
+    model.compile(optimizer=keras.optimizers.SGD(0.02), loss=make_kind())
     history = model.fit(images, ids, batch_size=2, epochs=50, verbose=0).history["loss"]
     assert np.isfinite(history).all()
     assert history[-1] < history[0]
     assert all(np.isfinite(weights).all() for weights in model.get_weights())
+    if policy == "mixed_float16":
+        # Its optimizer skips steps of infinite or NaN gradients: a few, while it finds its scale.
+        assert model.optimizer.inner_optimizer.iterations >= 45
 
 
-def test_two_outputs_with_loss_weights(make):
+def test_two_outputs_with_loss_weights(make_kind):
     """Deep supervision."""
     ids, images = example((2, 12, 12))
     model = network(outputs=2)
     model.compile(
-        optimizer=keras.optimizers.SGD(0.02), loss=[make(), make()], loss_weights=[1.0, 0.4]
+        optimizer=keras.optimizers.SGD(0.02),
+        loss=[make_kind(), make_kind()],
+        loss_weights=[1.0, 0.4],
     )
     scores = model.evaluate(images, [ids, ids], verbose=0, return_dict=True)
     expected = [
-        float(make()(ids, tf.constant(logits))) for logits in model.predict(images, verbose=0)
+        float(make_kind()(ids, tf.constant(logits))) for logits in model.predict(images, verbose=0)
     ]
     np.testing.assert_allclose(scores["loss"], expected[0] + 0.4 * expected[1], rtol=1e-4)
     history = model.fit(images, [ids, ids], epochs=5, verbose=0).history["loss"]
@@ -59,9 +64,9 @@ def test_two_outputs_with_loss_weights(make):
 def test_a_segmenter_of_keras_hub_takes_a_step():
     keras_hub = pytest.importorskip("keras_hub", reason="KerasHub is not installed")
     backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[8],
+        input_conv_filters=[64],
         input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[8, 8, 8, 8],
+        stackwise_num_filters=[64, 64, 64, 64],
         stackwise_num_blocks=[1, 1, 1, 1],
         stackwise_num_strides=[1, 2, 2, 2],
         block_type="basic_block",
@@ -77,5 +82,6 @@ def test_a_segmenter_of_keras_hub_takes_a_step():
     model = keras_hub.models.DeepLabV3ImageSegmenter(deeplab, num_classes=CLASSES, activation=None)
     ids, _ = example((2, 64, 64))
     images = np.zeros([2, 64, 64, 3], np.float32)
-    model.compile(optimizer="sgd", loss=LOSSES["rmi"]())
+    # Its own default metric wants one-hot labels.
+    model.compile(optimizer="sgd", loss=LOSSES["rmi"](), metrics=[MeanIoU(CLASSES)])
     assert np.isfinite(model.fit(images, ids, verbose=0).history["loss"]).all()

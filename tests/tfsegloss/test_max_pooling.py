@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfsegloss import LMPLoss, MaxPooling, SoftmaxCrossEntropy, optimal_weights
 
 from . import oracles
-from .losses import example
+from .losses import example, image_losses
 
 PIXELS = 160
 POWERS = [1.001, 1.01, 1.1, 1.3, 2, 5, 20]
@@ -59,6 +59,13 @@ def test_solvers_equal_the_bisection(solver, dtype, p):
         assert_optimal(losses[:, 3:4], p, fraction, solver)  # one pixel
 
 
+@solvers
+@pytest.mark.parametrize("p", [1.001, 1.3, 20])
+def test_many_pixels_equal_the_bisection(solver, p):
+    losses = np.random.default_rng(0).exponential(size=[1, 2**16])
+    assert_optimal(losses, p, 0.25, solver)
+
+
 @pytest.mark.parametrize("fraction", [*FRACTIONS, 0.333])
 def test_p_of_one_supports_the_highest(fraction):
     losses = np.stack(list(hard_losses().values())).astype(np.float32)
@@ -84,9 +91,10 @@ def test_limits_are_the_plain_mean(p, fraction):
     np.testing.assert_allclose(pooled, expected, rtol=1e-6)
 
 
+@solvers
 @pytest.mark.parametrize("p", [1.3, 2, 5])
 @pytest.mark.parametrize("fraction", [0.1, 0.3, 0.7])
-def test_a_generic_optimiser_finds_nothing_better(p, fraction):
+def test_a_generic_optimiser_finds_nothing_better(solver, p, fraction):
     n = 7
     losses = np.random.default_rng(1).exponential(size=n)
     m = max(1, fraction * n)
@@ -106,7 +114,7 @@ def test_a_generic_optimiser_finds_nothing_better(p, fraction):
         options={"ftol": 1e-12, "maxiter": 500},
     )
     assert found.success
-    weights = optimal_weights(losses[None], p, fraction).numpy()[0]
+    weights = optimal_weights(losses[None], p, fraction, solver=solver).numpy()[0]
     np.testing.assert_allclose(weights @ losses, -found.fun, rtol=1e-6)
     np.testing.assert_allclose(weights, found.x, atol=1e-4)
 
@@ -138,18 +146,13 @@ def test_optimality_conditions(solver, p):
             assert (slack >= -1e-6 * losses.max()).all()
 
 
+@solvers
 @pytest.mark.parametrize("p", [1, *POWERS, np.inf])
-def test_at_least_the_mean_of_each_image(p):
+def test_at_least_the_mean_of_each_image(solver, p):
     losses = np.stack(list(hard_losses().values()))
     for fraction in (0.01, 0.5, 0.99):
-        weights = optimal_weights(losses, p, fraction).numpy()
+        weights = optimal_weights(losses, p, fraction, solver=solver).numpy()
         assert ((weights * losses).sum(1) >= losses.mean(1) * (1 - 1e-9)).all()
-
-
-def image_losses(dtype=np.float32):
-    random = np.random.default_rng(2)
-    valid = random.random([3, 7, 9]) < 0.7
-    return tf.constant(random.exponential(size=valid.shape) * valid, dtype), tf.constant(valid)
 
 
 @solvers
@@ -182,16 +185,17 @@ def test_an_image_without_pixels_is_zero(solver, p):
     assert MaxPooling(p, 0.25, solver)(losses, nothing).numpy().tolist() == [0, 0]
 
 
+@solvers
 @pytest.mark.parametrize("p", [1, 1.01, 1.3, 2])
 @pytest.mark.parametrize("fraction", [0.1, 0.5])
-def test_the_gradient_with_constant_weights_is_exact(p, fraction):
+def test_the_gradient_with_constant_weights_is_exact(solver, p, fraction):
     losses = tf.constant(np.random.default_rng(3).exponential(size=[1, 2, 4]))
     valid = tf.ones_like(losses, tf.bool)
     analytic, numeric = tf.test.compute_gradient(
-        lambda losses: MaxPooling(p, fraction)(losses, valid), [losses], delta=1e-6
+        lambda losses: MaxPooling(p, fraction, solver)(losses, valid), [losses], delta=1e-6
     )
     np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-8)
-    weights = optimal_weights(losses, p, fraction).numpy()
+    weights = optimal_weights(losses, p, fraction, solver=solver).numpy()
     np.testing.assert_allclose(analytic[0].ravel(), weights.ravel(), rtol=1e-12)
 
 

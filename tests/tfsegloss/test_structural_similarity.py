@@ -36,6 +36,9 @@ def test_the_papers_worked_example():
 
 
 def test_the_largest_difference():
+    for size in (3, 5):
+        expected = oracles.largest_difference(size)
+        np.testing.assert_allclose(largest_difference(size, 1.5, 0.01), expected, rtol=1e-12)
     assert round(largest_difference(3, 1.5, 0.01), 3) == 4.672
     assert largest_difference(1, 1.5, 0.01) == 1
     one_among_zeros = tf.constant(np.eye(1, 9, 4).reshape(3, 3, 1))
@@ -45,7 +48,7 @@ def test_the_largest_difference():
     np.testing.assert_allclose(e, largest_difference(3, 1.5, 0.01), rtol=1e-12)
 
 
-@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("size", [1, 3, 5])
 @pytest.mark.parametrize("shape", [(2, 7, 5), (1, 45, 11)])
 def test_ssl_equals_the_loop(size, shape):
     ids, logits = example(shape)
@@ -72,17 +75,6 @@ def test_ssl_equals_the_loop(size, shape):
     )
 
 
-def test_windows_of_one_pixel_differ_by_the_probability():
-    ids, logits = example()
-    valid = ids != 255
-    y = np.eye(CLASSES)[np.where(valid, ids, 0)]
-    e = abs(y - 1 / (1 + np.exp(-logits.astype(np.float64))))
-    f = (e > 0.1) & valid[..., None]
-    bce = np.logaddexp(0, np.where(y == 1, -logits, logits).astype(np.float64))
-    parts = SSLLoss(window_size=1).parts(ids, logits)
-    np.testing.assert_allclose(parts["structure"], (e * f * bce).sum() / f.sum(), rtol=1e-5)
-
-
 def test_the_ablations():
     ids, logits = example()
     targets = labels.encode(tf.constant(ids), CLASSES)
@@ -95,18 +87,34 @@ def test_the_ablations():
     assert 0 < hard_count.numpy().sum() < count.numpy().sum()
 
 
-def test_e_and_f_are_constants_in_the_gradient():
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_e_and_f_are_constants_in_the_gradient(size):
     """Slope of pixel and class: (λ / |V| + (1 − λ) e f / M) (σ(x) − t)."""
     ids, logits = example((1, 6, 5))
-    logits = logits.astype(np.float32)
-    _, gradient = value_and_gradient(SSLLoss(weight=0.3), ids, logits)
-    valid = (ids != 255)[0]
-    y = np.eye(CLASSES)[np.where(valid, ids[0], 0)] * valid[..., None]
-    p = valid[..., None] / (1 + np.exp(-logits[0].astype(np.float64)))
-    e = np.stack([oracles.structural_difference(y[..., c], p[..., c]) for c in range(3)], -1)
-    f = (e > 0.1 * largest_difference(3, 1.5, 0.01)) & valid[..., None]
-    expected = (0.3 / valid.sum() * valid[..., None] + 0.7 * e * f / f.sum()) * (p - y)
+    _, gradient = value_and_gradient(SSLLoss(weight=0.3, window_size=size), ids, logits)
+    valid = (ids != 255)[0][..., None]
+    y = np.eye(CLASSES)[np.where(valid[..., 0], ids[0], 0)] * valid
+    p = valid / (1 + np.exp(-logits[0].astype(np.float64)))
+    e, f = oracles.structural_weights(ids[0], logits[0], size)
+    expected = (0.3 / valid.sum() * valid + 0.7 * e * f / f.sum()) * (p - y)
     np.testing.assert_allclose(gradient[0], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("without_clusters")
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_gradient_of_ssl_equals_central_differences(size):
+    """Where e does not weigh: f is constant between the places where it jumps."""
+    ids, logits = example((1, 5, 4))
+    targets = labels.encode(tf.constant(ids), CLASSES, dtype=tf.float64)
+
+    @tf.function
+    def hard(x):
+        return structural_similarity(targets, x, window_size=size, reweight=False)[1]
+
+    x = tf.constant(logits, tf.float64)
+    analytic, numeric = tf.test.compute_gradient(hard, [x], delta=1e-5)
+    np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-7)
+    assert (analytic[0] != 0).any()
 
 
 def test_without_hard_pixels_the_structure_term_is_zero():
@@ -136,15 +144,15 @@ def test_ssim_equals_tensorflows_index_where_the_settings_agree():
     np.testing.assert_allclose(1 - tf.reduce_mean(ours), theirs, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("without_clusters")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shape", [(1, 2, 3), (1, 5, 4)])
 def test_gradient_of_ssim_equals_central_differences(form, shape):
     ids, logits = example(shape)
     targets = labels.encode(tf.constant(ids), CLASSES, dtype=tf.float64)
     loss = SSIMLoss(form=form, window_size=5)
-    analytic, numeric = tf.test.compute_gradient(
-        lambda x: loss.terms(targets, x, None)["dissimilarity"], [tf.constant(logits, tf.float64)]
-    )
+    function = tf.function(lambda x: loss.terms(targets, x, None)["dissimilarity"])
+    analytic, numeric = tf.test.compute_gradient(function, [tf.constant(logits, tf.float64)])
     np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-7)
 
 
