@@ -69,16 +69,20 @@ def affinity_field(
     logits of ignored pixels are 0 before they are resized; a mean over no pair is 0, not NaN.
     """
     small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, downsample)
+    resized = cluster.differentiable(
+        lambda x, valid: downsampling.bilinear(x, valid, downsample), logits, targets.valid
+    )
+    return _pair_means(resized, small, size, margin)
 
-    def pair_sums(x, valid, small):
-        return _pair_sums(downsampling.bilinear(x, valid, downsample), *small, size, margin)
 
-    return _means(cluster.differentiable(pair_sums, logits, targets.valid, small))
-
-
-def _means(values: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-    """The two means from sums and counts, each `[B]`."""
-    edge, edge_count, non_edge, non_edge_count = values
+def _pair_means(
+    resized: tf.Tensor, small: tuple[tf.Tensor, tf.Tensor], size: int, margin: float
+) -> dict[str, tf.Tensor]:
+    """The two means, each `[B]`, of downsampled logits and of `_downsampled_truth`."""
+    # In a cluster of its own: beside the resizing, XLA may compute the pairs again for each pixel.
+    edge, edge_count, non_edge, non_edge_count = cluster.differentiable(
+        lambda x, small: _pair_sums(x, *small, size, margin), resized, small
+    )
     return {
         "edge": replicas.share_of_batch(edge, tf.reduce_sum(edge_count)),
         "non_edge": replicas.share_of_batch(non_edge, tf.reduce_sum(non_edge_count)),
@@ -235,14 +239,13 @@ class AffinityFieldLoss(StatefulLoss):
             logits = in_backward_pass(logits, lambda: self._state.assign(passes + 1))
         small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, self.downsample)
 
-        def losses_and_sums(x, targets, small):
+        def losses_and_resized(x, targets):
             resized = downsampling.bilinear(x, targets.valid, self.downsample)
-            sums = _pair_sums(resized, *small, self.size, self.margin)
-            return softmax_losses(x, targets), *sums
+            return softmax_losses(x, targets), resized
 
         # In one cluster, for one pass over the gradient of the logits.
-        losses, *sums = cluster.differentiable(losses_and_sums, logits, targets, small)
-        fields = _means(sums)
+        losses, resized = cluster.differentiable(losses_and_resized, logits, targets)
+        fields = _pair_means(resized, small, self.size, self.margin)
         if decay is not None:
             fields = {name: decay * term for name, term in fields.items()}
         mean = replicas.mean_over_pixels(losses, targets.valid, pixel_weights)

@@ -68,8 +68,9 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
             lanes = tf.range(pooled.shape[-1])
             goal = tf.where(ids[..., tf.newaxis] == lanes, slope[..., tf.newaxis], 0)
         else:
-            dense = _fill_columns(inner_targets(block, margin).dense, margin, 0)
-            goal = pad_lanes(tf.cast(dense, x.dtype)) * slope[..., tf.newaxis]
+            dense = tf.cast(inner_targets(block, margin).dense, x.dtype)
+            dense = _fill_columns(dense, margin, 0)
+            goal = pad_lanes(dense) * slope[..., tf.newaxis]
             part *= labels.sum_over_classes(dense)
         slopes = part[..., tf.newaxis] * exponentials - goal
         # Which pixels see each other is symmetric: the gradient is the same sum again.

@@ -79,7 +79,9 @@ def _check_output(path: Path, *inputs: Path) -> None:
     try:
         check_writable(path, tfsegloss.explain.SUFFIXES, others=inputs)
         require_matplotlib()
-    except (ValueError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        raise UserError(str(error)) from None
+    except ValueError as error:
         raise UserError(f"output: {error}") from None
 
 

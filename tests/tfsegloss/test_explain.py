@@ -212,3 +212,8 @@ def test_a_prediction_that_is_not_finite_is_named(make, value):
     total = np.count_nonzero(~IGNORED)
     with pytest.raises(ValueError, match=f"finite .* at 2 of {total} pixels"):
         explain(make(), IDS, logits)
+
+
+def test_labels_of_another_size_are_named_as_they_came():
+    with pytest.raises(ValueError, match=r"resize the logits.*y_true \(1, 4, 5\)"):
+        explain(tfsegloss.SoftmaxCrossEntropy(), np.zeros([1, 4, 5]), np.zeros([1, 8, 10, 3]))

@@ -6,7 +6,7 @@ Two peaks of the same plain steps, each over the inputs and the gradient:
   the loss and its compiling in it. (On a CPU resident memory: VmHWM less VmRSS. Less Keras' own
   VmHWM it would be 0 for a loss that takes no more than Keras does.)
 - steps: over what is held once the first steps are over. What compiling leaves resident is left
-  out: 115 MB (cross-entropy) to 300 MB (LAD), for one image of 129² pixels as for two of 513², so
+  out: 115 MB (cross-entropy) to 360 MB (LAD), for one image of 129² pixels as for two of 513², so
   it is none of the loss' maps, and hides them. A third is TensorFlow's own code, the compiler.
 """
 

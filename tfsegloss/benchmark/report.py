@@ -27,11 +27,12 @@ A step is a loss and its gradient by the logits; its time is the median of the r
   plain ×, compiled ×   time ÷ that of Keras' sparse cross-entropy, plain
   memory ×       peak memory of plain steps over the inputs and the gradient ÷ size of the logits
   +compiling ×   the same with the first step in it: over what a process holds after steps of Keras'
-                 cross-entropy; compiling takes 100 to 300 MB more, whatever the shape
+                 cross-entropy; compiling takes 100 to 400 MB more, whatever the shape
   pixels^        plain time ~ pixels^this (one image, {FITTED_SIDE}² to {SIDES[-1]}²); 1: linear
   classes^       plain time ~ classes^this ({CLASSES[0]} to {CLASSES[-1]}, {CLASSES_SIDE}² pixels)
   first          seconds of the first step, with tracing and compiling
--: not measured; failed: no peak was seen, as of logits that are small beside a process"""
+-: not measured; failed: no peak was seen, as of logits that are small beside a process, or the
+measuring process ended with an error, which was printed"""
 SKIPPED, FAILED = "-", "failed"
 
 

@@ -68,11 +68,14 @@ def _write_figures(values: argparse.Namespace) -> None:
     folder = values.figures
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder, it is a file")
-    figures = {folder / name: make() for name, make in LMP_FIGURES.items()}
+    require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    for path, figure in figures.items():
-        save(figure, path)
-    print(f"Figures: {', '.join(map(str, figures))}")
+    makers = {folder / name: make for name, make in LMP_FIGURES.items()}
+    for path in makers:
+        check_writable(path)
+    for path, make in makers.items():
+        save(make(), path)
+    print(f"Figures: {', '.join(map(str, makers))}")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ def one_image(
             "`y_pred` must be (height, width, classes), or (1, height, width, classes), each at "
             f"least 1. Received: y_pred.shape={y_pred.shape}"
         )
-    return y_true if y_true.shape[:3] == y_pred.shape[:3] else y_true[tf.newaxis], y_pred
+    one = y_true.shape.rank == 2 or y_true.shape.rank == 3 and y_true.shape[:2] == y_pred.shape[1:3]
+    return y_true[tf.newaxis] if one else y_true, y_pred
 
 
 def _maps(loss: SegmentationLoss, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
