@@ -158,6 +158,7 @@ class SegmentationLoss(keras.losses.Loss):
         Returns:
             Maps `[B, H, W]` by name; "valid" is bool.
         """
+        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         targets, logits, _ = self._prepare(y_true, y_pred)
         return {"valid": targets.valid, **self.term_maps(targets, logits)}
 

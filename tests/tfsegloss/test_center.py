@@ -192,3 +192,11 @@ def test_another_number_of_classes_is_named():
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         CenterLoss(**options)
+
+
+def test_a_batch_that_would_make_the_centres_infinite_leaves_them():
+    ids, logits = example()
+    loss = loss_with_centers()
+    logits[0][ids[0] == 1] = np.inf
+    value_and_gradient(loss, ids, logits)
+    np.testing.assert_array_equal(loss.variables[0], CENTERS)

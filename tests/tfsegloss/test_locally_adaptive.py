@@ -153,3 +153,13 @@ def test_a_wrong_pixel_pulls_its_neighbours():
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         LADLoss(**options)
+
+
+@pytest.mark.parametrize("classes", [2, 2100, 5000])
+def test_one_sure_class_among_thousands(classes):
+    """Its standardised logit is √(C − 1), and twice that the pooled one: e¹⁴¹ has no float32."""
+    logits = np.zeros([1, 1, 2, classes], np.float32)
+    logits[0, 0, 0, 1] = 9
+    value, gradient = value_and_gradient(LADLoss(kernel_size=1), np.array([[[1, 0]]]), logits)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()

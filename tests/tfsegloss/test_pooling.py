@@ -190,3 +190,10 @@ def test_serialization(pooling):
 def test_bad_options_are_named(pooling, options, message):
     with pytest.raises(ValueError, match=message):
         pooling(**options)
+
+
+def test_a_share_that_rounds_up_keeps_no_pixel_more():
+    """0.07 · 100 is 7.000000000000001."""
+    losses = tf.reshape(tf.range(100.0), [1, 10, 10])
+    pooled = TopK(fraction=0.07)(losses, tf.ones([1, 10, 10], tf.bool))
+    np.testing.assert_allclose(pooled, [np.arange(93, 100).mean()])

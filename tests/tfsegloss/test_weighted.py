@@ -236,3 +236,26 @@ def test_a_recipe_takes_it(tmp_path):
     loss = instantiate(fit_parser().parse_args([f"--config={recipe}"])).loss
     assert {name: weight for name, (weight, _) in loss.losses.items()} == {"ce": 1.0, "rmi": 0.5}
     assert loss.losses["rmi"][1].weight == 0
+
+
+def test_maps_are_those_of_the_losses_by_their_names():
+    ids, logits = example()
+    maps = WeightedLosses(
+        {
+            "lmp": (1.0, LMPLoss()),
+            "all": (0.5, SoftmaxCrossEntropy(ignore_class=[255, 1])),
+            "keras": (1.0, keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
+        }
+    ).maps(ids, logits)
+    assert maps.keys() == {"valid", "lmp/pixel_loss", "lmp/weights", "all/pixel_loss"}
+    np.testing.assert_array_equal(maps["valid"], ids != 255)
+    expected = LMPLoss().maps(ids, logits)
+    np.testing.assert_array_equal(maps["lmp/weights"], expected["weights"])
+
+
+def test_without_reduction_losses_by_pixel_become_one_number_per_image():
+    ids, logits = example(ignored_share=0)
+    ours = SoftmaxCrossEntropy(reduction="none")
+    theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+    both = WeightedLosses({"ours": (1.0, ours), "theirs": (1.0, theirs)})
+    np.testing.assert_allclose(both(ids, logits), 2 * ours(ids, logits), rtol=1e-5)
