@@ -47,12 +47,12 @@ clean:
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[train,plot,test,dev$(CUDA)]"
+	$(BIN)/python -m pip install --quiet --editable ".[train,plot,lite,test,dev$(CUDA)]"
 	touch $@
 
 $(OLDEST)/installed: setup.cfg pyproject.toml
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
-	$(OLDEST)/bin/python -m pip install --quiet --editable ".[train,plot,test]" \
+	$(OLDEST)/bin/python -m pip install --quiet --editable ".[train,plot,lite,test]" \
 	  tensorflow==2.18.0 keras==3.15.0
 	touch $@

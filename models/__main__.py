@@ -1,0 +1,155 @@
+"""`python -m models COMMAND`."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from models.registry import build
+from models.slim_checkpoint import ARCHITECTURES, Report, import_checkpoint
+from models.slim_names import SCOPES
+
+WEIGHTS_SUFFIX = ".weights.h5"
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+        description: For the help.
+        add_options: Tells its parser what it takes.
+        run: What it does with the parsed options; returns what to print.
+    """
+
+    description: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], str]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it, and ends with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a subcommand; the user's mistakes end with one line and status 2.
+
+    Args:
+        arguments: Of the command line; None: those of this process.
+    """
+    parser = Parser(prog="python -m models", description="Segmentation networks.")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers = {}
+    for name, command in COMMANDS.items():
+        parsers[name] = subparsers.add_parser(
+            name, help=command.description, description=command.description
+        )
+        command.add_options(parsers[name])
+    options = parser.parse_args(arguments)
+    try:
+        with _quiet_tensorflow():
+            text = COMMANDS[options.command].run(options)
+    except (ValueError, OSError) as error:
+        parsers[options.command].error(str(error))
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted\n")
+    print(text)
+
+
+@contextlib.contextmanager
+def _quiet_tensorflow() -> Iterator[None]:
+    """Keep out of the output what TensorFlow's C++ part says, straight to file descriptor 2."""
+    sys.stderr.flush()
+    standard_error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+        os.close(nowhere)
+
+
+def _import_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("checkpoint", type=Path, metavar="CKPT", help="its prefix, or a folder with one of them")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar=f"FILE{WEIGHTS_SUFFIX}",
+        help="what `models.build(..., weights=FILE)` takes",
+    )
+    add(
+        "--architecture",
+        choices=ARCHITECTURES,
+        default="deeplab_v3_plus",
+        help="of the checkpoint's network (default: %(default)s)",
+    )
+    add("--backbone", choices=SCOPES, default="xception_65", help="(default: %(default)s)")
+    add("--classes", type=int, default=21, metavar="N", help="(default: %(default)s)")
+    add(
+        "--separable",
+        action=argparse.BooleanOptionalAction,
+        help="whether pyramid and decoder have depthwise separable kernels (default: as "
+        "`models.build` has it for the backbone)",
+    )
+    add(
+        "--partial",
+        action="store_true",
+        help="accept a checkpoint that lacks variables, like ImageNet's all behind the backbone",
+    )
+
+
+def _import(options: argparse.Namespace) -> str:
+    _check_output(options.output)
+    model = build(
+        options.architecture,
+        backbone=options.backbone,
+        classes=options.classes,
+        **({} if options.separable is None else {"separable": options.separable}),
+    )
+    report = import_checkpoint(model, options.checkpoint, partial=options.partial)
+    # Keras wants to see the ending, and a file cut short must not bear the name.
+    unfinished = options.output.with_name(f".{os.getpid()}-{options.output.name}")
+    try:
+        model.save_weights(unfinished)
+        os.replace(unfinished, options.output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return f"{_listed(report)}\nWeights: {options.output}"
+
+
+def _check_output(path: Path) -> None:
+    """Refuse, before the work, a file that could not be written after it."""
+    if not path.name.endswith(WEIGHTS_SUFFIX):
+        raise ValueError(f"{path}: expected a name that ends in {WEIGHTS_SUFFIX}")
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file, it is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path}: the folder {path.parent} cannot be written to")
+
+
+def _listed(report: Report) -> str:
+    """Every variable in a line of its own, the counts at the end, where they stay in sight."""
+    kinds = ("used", "ignored", "unused", "missing")
+    lines = [f"{kind:8}{name}" for kind in kinds for name in getattr(report, kind)]
+    return "\n".join([*lines, f"Variables: {report}"])
+
+
+COMMANDS = {
+    "import-checkpoint": Command(
+        "Turn a checkpoint of DeepLab's own code into a file of weights.", _import_options, _import
+    ),
+}
+
+if __name__ == "__main__":
+    main()

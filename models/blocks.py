@@ -1,0 +1,124 @@
+"""Blocks of layers that the networks share, and how their batch normalisation trains.
+
+Shapes are written with B images, H x W cells and C channels.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import keras
+
+# Depthwise kernels see nine inputs whatever the number of channels, which Keras' variance scaling
+# does not know. DeepLab's own code draws them with this deviation.
+DEPTHWISE_STDDEV = 0.33
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchNorm:
+    """How batch normalisation trains, over all replicas together.
+
+    Attributes:
+        momentum: In [0, 1): share of the old statistics kept at each step.
+        epsilon: > 0, added to the variance; of the head, a backbone has its own.
+        freeze: True: the statistics stay, and are used in training too. "all": scale and offset
+            stay as well.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    momentum: float = 0.99
+    epsilon: float = 1e-5
+    freeze: bool | Literal["all"] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"`batch_norm_momentum` must be in [0, 1). Received: {self.momentum}")
+        if not self.epsilon > 0:
+            raise ValueError(f"`batch_norm_epsilon` must be above 0. Received: {self.epsilon}")
+        if self.freeze not in (True, False, "all"):
+            raise ValueError(
+                f'`freeze_batch_norm` must be True, False or "all". Received: {self.freeze!r}'
+            )
+
+    def layer(self, **config: Any) -> keras.layers.BatchNormalization:
+        """A layer that trains so.
+
+        Args:
+            **config: What its configuration says of other things.
+        """
+        kind = FixedStatistics if self.freeze is True else keras.layers.BatchNormalization
+        training = {"momentum": self.momentum, "synchronized": True}
+        # A layer that is not trainable leaves its statistics alone too.
+        return kind.from_config({**config, **training, "trainable": self.freeze != "all"})
+
+    def __call__(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """Normalise `x` by a new layer."""
+        return self.layer(epsilon=self.epsilon, name=name)(x)
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss_models")
+class FixedStatistics(keras.layers.BatchNormalization):
+    """Batch normalisation that uses its moving statistics in training too, and leaves them alone.
+
+    Example:
+        >>> x = tf.constant([[3.0], [5.0]])
+        >>> FixedStatistics(epsilon=0.0)(x, training=True).numpy().tolist()
+        [[3.0], [5.0]]
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise `inputs`."""
+        # A call with training=False would not do: a functional model passes on its own `training`.
+        return super().call(inputs, training=False, mask=mask)
+
+
+# Files of weights name layers by their class: those of a first stage fit the second.
+FixedStatistics.__name__ = "BatchNormalization"
+
+
+def conv_block(
+    x: keras.KerasTensor, filters: int, side: int, *, norm: BatchNorm, name: str, rate: int = 1
+) -> keras.KerasTensor:
+    """Convolution, batch normalisation, ReLU.
+
+    Args:
+        x: Features `(batch, height, width, channels)`.
+        filters: Number of output channels.
+        side: Side of the kernel, odd.
+        norm: Of the batch normalisation.
+        name: Prefix of the three layers' names.
+        rate: Dilation.
+
+    Returns:
+        Features `(batch, height, width, filters)`.
+    """
+    x = keras.layers.Conv2D(
+        filters,
+        side,
+        dilation_rate=rate,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(norm(x, f"{name}_bn"))
+
+
+def separable_conv_block(
+    x: keras.KerasTensor, filters: int, side: int, *, norm: BatchNorm, name: str, rate: int = 1
+) -> keras.KerasTensor:
+    """Depthwise convolution, then a pointwise one, batch normalisation and ReLU after both.
+
+    Arguments and result are those of `conv_block`.
+    """
+    x = keras.layers.DepthwiseConv2D(
+        side,
+        dilation_rate=rate,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=keras.initializers.TruncatedNormal(stddev=DEPTHWISE_STDDEV),
+        name=f"{name}_depthwise",
+    )(x)
+    x = keras.layers.ReLU(name=f"{name}_depthwise_relu")(norm(x, f"{name}_depthwise_bn"))
+    return conv_block(x, filters, 1, norm=norm, name=f"{name}_pointwise")
