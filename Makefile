@@ -22,7 +22,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(VENV)/installed test-oldest
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # The oldest TensorFlow and Keras that setup.cfg admits; that TensorFlow needs Python 3.12 or older:
 # make test-slow OLDEST_PYTHON=python3.12

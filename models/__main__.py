@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from models.registry import build
+from models import registry
+from models.backbones import BACKBONES
+from models.dilation import OUTPUT_STRIDES
 from models.slim_checkpoint import ARCHITECTURES, Report, import_checkpoint
 from models.slim_names import SCOPES
+from models.summary import summary_table
 
 WEIGHTS_SUFFIX = ".weights.h5"
 
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with _quiet_tensorflow():
             text = COMMANDS[options.command].run(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         parsers[options.command].error(str(error))
     except KeyboardInterrupt:
         parser.exit(130, "interrupted\n")
@@ -109,7 +112,7 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
 
 def _import(options: argparse.Namespace) -> str:
     _check_output(options.output)
-    model = build(
+    model = registry.build(
         options.architecture,
         backbone=options.backbone,
         classes=options.classes,
@@ -145,7 +148,42 @@ def _listed(report: Report) -> str:
     return "\n".join([*lines, f"Variables: {report}"])
 
 
+def _summary_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("architecture", choices=registry.ARCHITECTURES, metavar="NAME", help="%(choices)s")
+    add("--backbone", choices=BACKBONES, required=True, metavar="NAME", help="%(choices)s")
+    add("--classes", type=int, default=21, metavar="N", help="(default: %(default)s)")
+    add("--output-stride", type=int, choices=OUTPUT_STRIDES, help="(default: the architecture's)")
+    add(
+        "--size",
+        type=int,
+        nargs=2,
+        default=(513, 513),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the image whose multiply-adds are counted (default: 513 513)",
+    )
+
+
+def _summary(options: argparse.Namespace) -> str:
+    if min(options.size) < 1:
+        raise ValueError(f"--size: expected two numbers of at least 1, got {options.size}")
+    model = registry.build(
+        options.architecture,
+        backbone=options.backbone,
+        classes=options.classes,
+        output_stride=options.output_stride,
+    )
+    height, width = options.size
+    title = f"{options.architecture} on {options.backbone}, an image of {height} × {width}"
+    return summary_table(model, options.size, title)
+
+
 COMMANDS = {
+    "summary": Command(
+        "Parameters, multiply-adds, strides and dilation rates of a network.",
+        _summary_options,
+        _summary,
+    ),
     "import-checkpoint": Command(
         "Turn a checkpoint of DeepLab's own code into a file of weights.", _import_options, _import
     ),

@@ -1,5 +1,6 @@
 """One door to all networks, and to weights kept in files."""
 
+import inspect
 import os
 import warnings
 from pathlib import Path
@@ -18,6 +19,9 @@ ARCHITECTURES = {
     "deeplab_v3": deeplab_v3,
     "deeplab_v3_plus": deeplab_v3_plus,
 }
+
+# What `build` takes for every architecture.
+_COMMON = ("backbone", "classes", "output_stride", "weights", "batch_norm")
 
 WEIGHT_FILES = (".keras", ".weights.h5")
 
@@ -71,6 +75,7 @@ def build(
     """
     check_choice("architecture", architecture, ARCHITECTURES)
     check_classes(classes)
+    _check_options(architecture, options)
     path = _weights_path(weights)
     if output_stride is not None:
         options["output_stride"] = output_stride
@@ -84,6 +89,16 @@ def build(
     if path is not None:
         _load(model, path)
     return model
+
+
+def _check_options(architecture: str, options: dict[str, Any]) -> None:
+    parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
+    possible = tuple(name for name in parameters if name not in _COMMON)
+    for name in options:
+        if name not in possible:
+            raise ValueError(
+                f"The options of {architecture} are {possible}. Received: {name}={options[name]!r}"
+            )
 
 
 def _weights_path(weights: str | os.PathLike[str] | None) -> Path | None:

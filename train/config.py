@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse.typing import (
     ClosedUnitInterval,
@@ -13,6 +13,7 @@ from jsonargparse.typing import (
     restricted_number_type,
 )
 
+import models
 import tfsegloss
 from tfsegloss import SegmentationLoss
 
@@ -65,16 +66,21 @@ class ModelConfig:
     Args:
         name: Architecture.
         backbone: Backbone.
-        output_stride: Input size over size of the last features.
+        output_stride: Input size over size of the last features; default: 8 for DeepLabV2, 16 for
+            the others.
         weights: None (from scratch), "imagenet", or a file of weights.
         batch_norm_momentum: Share of the old statistics kept at each step.
+        freeze_batch_norm: Whether the statistics stay as they are; all: scale and offset too.
+        options: The architecture's own, like `upsampling: deconvolution`.
     """
 
-    name: Literal["deeplab_v3_plus"] = "deeplab_v3_plus"
-    backbone: Literal["mobilenet_v2", "resnet50", "resnet101"] = "mobilenet_v2"
-    output_stride: Literal[8, 16, 32] = 16
+    name: Literal[tuple(models.ARCHITECTURES)] = "deeplab_v3_plus"
+    backbone: Literal[tuple(models.BACKBONES)] = "mobilenet_v2"
+    output_stride: Literal[8, 16, 32] | None = None
     weights: str | None = None
     batch_norm_momentum: ClosedUnitInterval = 0.9
+    freeze_batch_norm: bool | Literal["all"] = False
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,15 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
             output_stride=model.output_stride,
             weights=model.weights,
             batch_norm_momentum=model.batch_norm_momentum,
+            freeze_batch_norm=model.freeze_batch_norm,
+            **model.options,
         )
     except ValueError as error:
         raise UserError(f"model: {error}") from None
+    except TypeError as error:
+        if not model.options:
+            raise
+        raise UserError(f"model.options: {' '.join(str(error).split())}") from None
     except Exception as error:
         # What Keras raises where a download fails is no more special than this.
         if model.weights != "imagenet":
