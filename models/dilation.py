@@ -79,8 +79,9 @@ def dilate(backbone: keras.Model, output_stride: int, *, maps: bool = False) -> 
     (squeeze-excitation) sees the features that the original has.
 
     Args:
-        backbone: A functional model of an image, with one output; made of 2-D convolutions with
-            square kernels, poolings, and layers that look at one pixel or at all of them.
+        backbone: A functional or sequential model of an image, with one output; made of 2-D
+            convolutions with square kernels, poolings, and layers that look at one pixel or at all
+            of them.
         output_stride: 8, 16 or 32, at most the stride of `backbone`.
         maps: Whether the copy gives its features at every stride, for decoders, instead of the
             last ones alone: a dict with the strides as keys, "2", "4", …, each with the last
@@ -132,14 +133,21 @@ def dilated_copy(
         ValueError: see `dilate`.
     """
     check_output_stride(output_stride)
-    if len(backbone.outputs) != 1 or len(backbone.inputs) != 1:
-        raise ValueError(
-            "`backbone` must have one input and one output. Received: "
-            f"{len(backbone.inputs)} inputs, {len(backbone.outputs)} outputs"
-        )
+    _check_functional(backbone)
+    # Sequential ones, and those of lists of one tensor, as one kind.
+    backbone = keras.Model(backbone.inputs[0], backbone.outputs[0], name=backbone.name)
     walk = _Walk(output_stride, batch_norm)
-    network = keras.models.clone_model(backbone, clone_function=walk.copy, call_function=walk.call)
+    # Of any size, whatever the original was made for.
+    images = keras.Input((None, None, backbone.input_shape[-1]), name="images")
+    network = keras.models.clone_model(
+        backbone, images, clone_function=walk.copy, call_function=walk.call
+    )
     place = walk.place_of(network.output)
+    if place.stride == 0 or len(network.output.shape) != 4:
+        raise ValueError(
+            "`backbone` must end in a map `(batch, height, width, channels)`, without a classifier "
+            f"(include_top=False). Received: a model with output shape {backbone.output_shape}"
+        )
     if place.stride < output_stride:
         raise ValueError(
             f"`output_stride` must be at most that of the backbone, {place.stride}. "
@@ -150,6 +158,16 @@ def dilated_copy(
             network.get_layer(layer.name).set_weights(layer.get_weights())
     levels = {**walk.levels, output_stride: network.output}
     return Dilated(network, dict(sorted(levels.items())), _grid(place))
+
+
+def _check_functional(backbone: keras.Model) -> None:
+    inputs, outputs = (getattr(backbone, name, None) or [] for name in ("inputs", "outputs"))
+    if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
+        raise ValueError(
+            "`backbone` must be a functional or sequential model from an image `(batch, height, "
+            "width, channels)` to one output. Received: "
+            f"{type(backbone).__name__} with {len(inputs)} inputs, {len(outputs)} outputs"
+        )
 
 
 def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -63,7 +63,15 @@ def frame(encoder: Encoder, output_stride: int) -> Frame:
     Returns:
         The way of an image up to its features. Its layers are "images", "normalization",
         "padding", "margin" and "backbone".
+
+    Raises:
+        ValueError: The backbone is not one of RGB images.
     """
+    channels = encoder.network.input_shape[-1]
+    if channels != 3:
+        raise ValueError(
+            f"`backbone` must take images of 3 channels. Received: a model of {channels} channels"
+        )
     images = keras.Input((None, None, 3), name="images")
     normalization = PixelNormalization(**encoder.description.normalization, name="normalization")
     corners, margin = encoder.grid.corners, encoder.grid.margin

@@ -158,6 +158,13 @@ def test_a_backbone_without_features_of_stride_4():
         models.build("deeplab_v3_plus", backbone=network, classes=2, output_stride=8)
 
 
+def test_a_backbone_of_other_images_is_refused():
+    inputs = keras.Input((None, None, 4))
+    network = keras.Model(inputs, keras.layers.Conv2D(4, 8, strides=8)(inputs))
+    with pytest.raises(ValueError, match="3 channels. Received: a model of 4 channels"):
+        models.build("deeplab_v3", backbone=network, classes=2, output_stride=8)
+
+
 @pytest.mark.parametrize("backbone", ["vgg16", 3, None])
 def test_unknown_backbone(backbone):
     with pytest.raises(ValueError, match="'mobilenet_v2', .*'resnet101', .* Received: backbone="):

@@ -279,3 +279,29 @@ def test_several_outputs_are_refused():
     inputs = keras.Input((None, None, 3))
     with pytest.raises(ValueError, match="1 inputs, 2 outputs"):
         dilate(keras.Model(inputs, [inputs, inputs]), 8)
+
+
+def test_a_classifier_is_refused():
+    network = keras.applications.MobileNetV2(weights=None)
+    with pytest.raises(ValueError, match=r"include_top=False\). Received: .*\(None, 1000\)"):
+        dilate(network, 8)
+
+
+def test_models_without_a_graph_are_refused():
+    class Subclassed(keras.Model):
+        pass
+
+    for model in (Subclassed(), keras.Sequential([keras.layers.Conv2D(3, 3)])):
+        with pytest.raises(ValueError, match="functional or sequential .* with 0 inputs") as error:
+            dilate(model, 8)
+        assert "\n" not in str(error.value)
+
+
+def test_a_sequential_network_of_one_size_takes_all():
+    network = keras.Sequential(
+        [keras.Input((64, 64, 3)), *[keras.layers.Conv2D(4, 2, strides=2) for _ in range(4)]]
+    )
+    images = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype("float32")
+    dense = dilate(network, 8)
+    assert distance(dense(images), network(images), 2) < TOLERANCE
+    assert dense(np.zeros((1, 32, 96, 3))).shape == (1, 4, 12, 4)

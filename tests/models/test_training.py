@@ -19,14 +19,7 @@ def batch(images):
 def build():
     keras.utils.set_random_seed(0)
     return models.build(
-        "deeplab_v3_plus",
-        **{
-            "backbone": "mobilenet_v2",
-            "classes": CLASSES,
-            "channels": 8,
-            "dropout": 0.0,
-            **options,
-        },
+        "deeplab_v3_plus", backbone="mobilenet_v2", classes=CLASSES, channels=8, dropout=0.0
     )
 
 
