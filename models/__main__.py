@@ -13,7 +13,7 @@ from models.backbones import BACKBONES
 from models.dilation import OUTPUT_STRIDES
 from models.slim_checkpoint import ARCHITECTURES, Report, import_checkpoint
 from models.slim_names import SCOPES
-from models.summary import summary_table
+from models.summary import LEAST_SIDE, summary_table
 
 WEIGHTS_SUFFIX = ".weights.h5"
 
@@ -165,8 +165,8 @@ def _summary_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _summary(options: argparse.Namespace) -> str:
-    if min(options.size) < 1:
-        raise ValueError(f"--size: expected two numbers of at least 1, got {options.size}")
+    if min(options.size) < LEAST_SIDE:
+        raise ValueError(f"--size: expected sides of at least {LEAST_SIDE}, got {options.size}")
     model = registry.build(
         options.architecture,
         backbone=options.backbone,

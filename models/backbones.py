@@ -187,7 +187,7 @@ def describe(backbone: str | keras.Model) -> Backbone:
     """
     if isinstance(backbone, keras.Model):
         return Backbone(functools.partial(_own, backbone))
-    if backbone not in BACKBONES:
+    if not isinstance(backbone, str) or backbone not in BACKBONES:
         raise ValueError(
             f"`backbone` must be a functional Keras model or one of {tuple(BACKBONES)}. "
             f"Received: backbone={backbone!r}"
@@ -243,4 +243,20 @@ def build_backbone(
         levels = {2 ** (i + 1): copy.network.get_layer(n).output for i, n in enumerate(names)}
     outputs = {str(stride): features for stride, features in levels.items()}
     network = keras.Model(copy.network.input, outputs, name="backbone")
+    _check_cells(network, copy.grid, output_stride)
     return Encoder(network, copy.grid, description)
+
+
+def _check_cells(network: keras.Model, grid: Grid, output_stride: int) -> None:
+    """Raise ValueError unless the maps of all strides cover the same part of the image."""
+    cells, more = 8, int(grid.corners)
+    side = cells * output_stride + more + 2 * grid.margin
+    shapes = network.compute_output_shape((1, side, side, network.input_shape[-1]))
+    for stride, shape in shapes.items():
+        expected = cells * output_stride // int(stride) + more
+        if shape[1] != expected:
+            raise ValueError(
+                "`backbone` must have no kernels that cut off borders of its maps, other than in "
+                "front of all maps: they would not lie on each other. Received: features of stride "
+                f"{stride} with {shape[1]} cells for {expected}"
+            )

@@ -4,6 +4,7 @@ Shapes are written with B images, H x W cells and C channels.
 """
 
 import dataclasses
+from numbers import Real
 from typing import Any, Literal
 
 import keras
@@ -32,29 +33,45 @@ class BatchNorm:
     freeze: bool | Literal["all"] = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"`batch_norm_momentum` must be in [0, 1). Received: {self.momentum}")
-        if not self.epsilon > 0:
-            raise ValueError(f"`batch_norm_epsilon` must be above 0. Received: {self.epsilon}")
-        if self.freeze not in (True, False, "all"):
+        if not isinstance(self.momentum, Real) or not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"`batch_norm_momentum` must be in [0, 1). Received: {self.momentum!r}"
+            )
+        if not isinstance(self.epsilon, Real) or not self.epsilon > 0:
+            raise ValueError(f"`batch_norm_epsilon` must be above 0. Received: {self.epsilon!r}")
+        if not (isinstance(self.freeze, bool) or self.freeze == "all"):  # 1 == True
             raise ValueError(
                 f'`freeze_batch_norm` must be True, False or "all". Received: {self.freeze!r}'
             )
 
-    def layer(self, **config: Any) -> keras.layers.BatchNormalization:
-        """A layer that trains so.
+    def like(
+        self, layer: keras.layers.BatchNormalization, name: str
+    ) -> keras.layers.BatchNormalization:
+        """A layer that trains so, and is like another in all else; it has no weights yet.
 
         Args:
-            **config: What its configuration says of other things.
+            layer: The other. If it is not trainable, neither is the new one.
+            name: Of the new one.
+
+        Raises:
+            ValueError: The statistics of a class of one's own cannot be frozen.
         """
-        kind = FixedStatistics if self.freeze is True else keras.layers.BatchNormalization
-        training = {"momentum": self.momentum, "synchronized": True}
+        kind = type(layer)
+        if self.freeze is True:
+            if kind not in (keras.layers.BatchNormalization, FixedStatistics):
+                raise ValueError(
+                    '`freeze_batch_norm` must be False or "all" for batch normalisation of a class '
+                    f"of its own. Received: layer={layer.name!r} ({kind.__name__})"
+                )
+            kind = FixedStatistics
         # A layer that is not trainable leaves its statistics alone too.
-        return kind.from_config({**config, **training, "trainable": self.freeze != "all"})
+        trainable = layer.trainable and self.freeze != "all"
+        training = {"momentum": self.momentum, "synchronized": True, "trainable": trainable}
+        return kind.from_config({**layer.get_config(), **training, "name": name})
 
     def __call__(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """Normalise `x` by a new layer."""
-        return self.layer(epsilon=self.epsilon, name=name)(x)
+        return self.like(keras.layers.BatchNormalization(epsilon=self.epsilon), name)(x)
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss_models")

@@ -1,6 +1,7 @@
 """Ranges of options, and the words of their errors."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from numbers import Integral, Real
 
 
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:
@@ -10,18 +11,34 @@ def check_choice(name: str, value: object, choices: Collection[object]) -> None:
 
 
 def check_channels(channels: int | None) -> None:
-    """Raise ValueError unless a width is None or at least 1."""
-    if channels is not None and channels < 1:
-        raise ValueError(f"`channels` must be None or at least 1. Received: channels={channels}")
+    """Raise ValueError unless a width is None or an integer of at least 1."""
+    if channels is not None and not _is_positive(channels):
+        raise ValueError(f"`channels` must be None or at least 1. Received: channels={channels!r}")
 
 
 def check_dropout(dropout: float) -> None:
     """Raise ValueError unless a rate is in [0, 1)."""
-    if not 0 <= dropout < 1:
-        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
+    if not isinstance(dropout, Real) or not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
 
 
 def check_classes(classes: int) -> None:
     """Raise ValueError unless there is a class."""
-    if classes < 1:
-        raise ValueError(f"`classes` must be at least 1. Received: classes={classes}")
+    if not _is_positive(classes):
+        raise ValueError(
+            f"`classes` must be an integer of at least 1. Received: classes={classes!r}"
+        )
+
+
+def check_rates(rates: Sequence[int], *, least: int) -> None:
+    """Raise ValueError unless there are at least `least` dilation rates, all of them ≥ 1."""
+    fits = isinstance(rates, (tuple, list)) and all(map(_is_positive, rates))
+    if not fits or len(rates) < least:
+        raise ValueError(
+            f"`atrous_rates` must be at least {least} integers of at least 1. "
+            f"Received: atrous_rates={rates!r}"
+        )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1

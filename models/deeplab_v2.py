@@ -9,7 +9,7 @@ import tensorflow as tf
 from models.aspp import rates_at
 from models.backbones import build_backbone
 from models.blocks import BatchNorm
-from models.checks import check_choice
+from models.checks import check_choice, check_rates
 from models.layers import full_precision
 from models.segmenter import CLASSIFIER_STDDEV, Frame, frame
 
@@ -62,6 +62,7 @@ def deeplab_v2(
         borders of the image it fades to 0 where features lie inside of cells (`dilate`).
     """
     check_choice("upsampling", upsampling, UPSAMPLINGS)
+    check_rates(atrous_rates, least=1)
     encoder = build_backbone(
         backbone,
         output_stride=output_stride,

@@ -7,7 +7,7 @@ import keras
 from models.aspp import aspp, rates_at
 from models.backbones import build_backbone
 from models.blocks import BatchNorm
-from models.checks import check_channels, check_dropout
+from models.checks import check_channels, check_dropout, check_rates
 from models.segmenter import classifier, frame
 
 # The atrous rates are stated for this output stride.
@@ -61,6 +61,7 @@ def deeplab_v3(
     """
     check_channels(channels)
     check_dropout(dropout)
+    check_rates(atrous_rates, least=0)
     norm = batch_norm or BatchNorm()
     encoder = build_backbone(
         backbone, output_stride=output_stride, weights=weights, batch_norm=norm

@@ -7,7 +7,7 @@ import keras
 from models.aspp import aspp, rates_at
 from models.backbones import build_backbone
 from models.blocks import BatchNorm, conv_block, separable_conv_block
-from models.checks import check_channels, check_dropout
+from models.checks import check_channels, check_dropout, check_rates
 from models.layers import ResizeLike
 from models.segmenter import classifier, frame
 
@@ -64,15 +64,18 @@ def deeplab_v3_plus(
         Segmentation", 2018, sections 3.1 and 4.1. Where the features are centred on pixels 0,
         stride, 2 · stride, … (ResNets, Xceptions, EfficientNetV2 and -Lite) sides and resizing are
         those of the paper's code: k · stride + 1 pixels, corners aligned. Deviations: other sizes
-        are padded at the bottom and right, with the mean colour, and the logits cropped; the other
+        are padded at the bottom and right, with zeros behind the normalisation (the mean colour,
+        or black where a backbone normalises by itself), and the logits cropped; the other
         backbones' features divide the image into cells, so they get sides of k · stride, and
         resizing aligns borders. The low-level features of Xception-65 and of the ResNet with three
         3x3 kernels at its start are those of DeepLab's own code, of the others those before the
-        stride of 8 is taken; with MobileNetV2 that code has neither atrous branches nor a decoder:
+        stride of 8 is taken (in `resnet*_v2` inside of a block, 64 channels); with MobileNetV2 that
+        code has neither atrous branches nor a decoder:
         `atrous_rates=()` takes the branches away.
     """
     check_channels(channels)
     check_dropout(dropout)
+    check_rates(atrous_rates, least=0)
     norm = batch_norm or BatchNorm()
     encoder = build_backbone(
         backbone, output_stride=output_stride, weights=weights, batch_norm=norm

@@ -1,8 +1,11 @@
 """One door to all networks, and to weights kept in files."""
 
+import contextlib
 import inspect
+import io
 import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +25,9 @@ ARCHITECTURES = {
 
 # What `build` takes for every architecture.
 _COMMON = ("backbone", "classes", "output_stride", "weights", "batch_norm")
+
+# What reading a file of weights raises that is none, is cut short, or is of another network.
+UNREADABLE = (ValueError, OSError, LookupError, RuntimeError, UserWarning, zipfile.BadZipFile)
 
 WEIGHT_FILES = (".keras", ".weights.h5")
 
@@ -61,9 +67,9 @@ def build(
 
     Returns:
         A functional model from RGB values 0–255 `(batch, height, width, 3)`, any size, to logits
-        `(batch, height, width, classes)` in float32 (float64 where Keras runs in float64), under
-        mixed precision too. The backbone's normalisation is inside. The backbone is the layer
-        "backbone"; batch normalisation is synchronised over replicas.
+        `(batch, height, width, classes)` in float32 under mixed precision too (in float64 where
+        Keras runs in it, but resized in float32). The backbone's normalisation is inside. The
+        backbone is the layer "backbone"; batch normalisation is synchronised over replicas.
 
     Raises:
         ValueError: if an argument is none of the possible ones, or a file does not fit.
@@ -73,7 +79,7 @@ def build(
         >>> model(tf.zeros([2, 64, 96, 3])).shape
         TensorShape([2, 64, 96, 19])
     """
-    check_choice("architecture", architecture, ARCHITECTURES)
+    check_choice("architecture", architecture, tuple(ARCHITECTURES))
     check_classes(classes)
     _check_options(architecture, options)
     path = _weights_path(weights)
@@ -105,23 +111,50 @@ def _weights_path(weights: str | os.PathLike[str] | None) -> Path | None:
     """Path of a weights file, or None where `weights` does not name one."""
     if weights is None or weights == "imagenet":
         return None
-    path = Path(weights)
+    path = Path(weights) if isinstance(weights, (str, os.PathLike)) else Path()
     if not path.is_file() or not path.name.endswith(WEIGHT_FILES):
         raise ValueError(
             '`weights` must be None, "imagenet", or the path of an existing file that ends in one '
-            f"of {WEIGHT_FILES}. Received: weights={str(weights)!r}"
+            f"of {WEIGHT_FILES}. Received: weights={weights!r}"
         )
     return path
 
 
 def _load(model: keras.Model, path: Path) -> None:
+    def mistake(reason: str) -> ValueError:
+        return ValueError(
+            "`weights` must be a whole file of a network built with the same arguments as "
+            f"{model.name}, {model.output_shape[-1]} classes. Received: weights={str(path)!r} "
+            f"({reason})"
+        )
+
     try:
+        stored = _stored_arrays(path)
         with warnings.catch_warnings():
             # Keras only warns when a file holds nothing for some of the layers.
             warnings.filterwarnings("error", message=".*freshly-initialized", category=UserWarning)
             model.load_weights(path)
-    except (ValueError, UserWarning) as error:
-        raise ValueError(
-            f"`weights` must come from a network built with the same arguments as {model.name}, "
-            f"{model.output_shape[-1]} classes. Received: weights={str(path)!r}"
-        ) from error
+    except UNREADABLE as error:
+        raise mistake((str(error) or type(error).__name__).splitlines()[0]) from error
+    # Keras does not look at what it does not need.
+    if stored != len(model.weights):
+        raise mistake(f"it holds {stored} weights, the network has {len(model.weights)}")
+
+
+def _stored_arrays(path: Path) -> int:
+    """Number of weights in a file, without those of an optimizer."""
+    import h5py  # Keras brings it; here, so that a network can be built without it
+
+    arrays = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
+            arrays.append(name)
+
+    with contextlib.ExitStack() as stack:
+        file: Any = path
+        if path.suffix == ".keras":
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            file = io.BytesIO(archive.read("model.weights.h5"))
+        stack.enter_context(h5py.File(file)).visititems(visit)
+    return len(arrays)

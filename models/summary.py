@@ -8,6 +8,9 @@ from typing import Any
 
 import keras
 
+# Of images that strides are read off: in smaller ones padding counts.
+LEAST_SIDE = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
@@ -44,7 +47,7 @@ def stages(model: keras.Model, size: Sequence[int]) -> list[Stage]:
 
     Args:
         model: A functional model of `(batch, height, width, 3)`; nested ones are looked into.
-        size: Height and width of an image, ≥ 1.
+        size: Height and width of an image, at least `LEAST_SIDE`.
 
     Returns:
         Parts in the order of the model, strides ascending; layers without a map (image pooling,

@@ -20,7 +20,7 @@ LIBRARIES = {
     "models": {"tensorflow", "keras", "numpy"},
 }
 # Of an extra: imported inside the functions that need it.
-OPTIONAL = {"tfsegloss": {"matplotlib"}, "models": {"rich"}}
+OPTIONAL = {"tfsegloss": {"matplotlib"}, "models": {"rich", "h5py"}}
 PRIVATE = ("keras.src", "tensorflow.python")
 
 

@@ -68,15 +68,21 @@ def test_trained_saved_and_loaded_it_gives_the_same_logits(architecture, tmp_pat
 
 def small_network():
     x = inputs = keras.Input((None, None, 3))
-    for filters in (4, 8, 8, 8):
+    for filters in (4, 8, 8):
         x = keras.layers.Conv2D(filters, 3, strides=2, padding="same")(x)
         x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    x = keras.layers.AveragePooling2D(3, strides=1, padding="same")(x)
     return keras.Model(inputs, x)
 
 
 @every_architecture
 def test_exported_it_gives_the_same_logits(architecture, tmp_path, images):
+    """And saved: with pools that are dilated."""
     model = build(architecture, small_network(), output_stride=8)
+    model.save(tmp_path / "model.keras")
+    x = images(1, 33, 41, 3)
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(x), model(x))
     model.export(tmp_path / "saved", verbose=False)
     saved = tf.saved_model.load(tmp_path / "saved")
     for sides in ((33, 41), (64, 32)):
@@ -156,9 +162,15 @@ def test_options_of_batch_norm():
     [
         ({"batch_norm_momentum": 1}, "`batch_norm_momentum` must be in .* Received: 1"),
         ({"batch_norm_epsilon": 0}, "`batch_norm_epsilon` must be above 0. Received: 0"),
+        ({"freeze_batch_norm": 1}, "`freeze_batch_norm` must be .* Received: 1"),
+        ({"atrous_rates": ()}, r"at least 1 integers of at least 1. .*=\(\)"),
+        ({"atrous_rates": (6, -1)}, "integers of at least 1. .*-1"),
+        ({"classes": 2.5}, "`classes` must be an integer .* classes=2.5"),
+        ({"batch_norm_epsilon": "a"}, "`batch_norm_epsilon` must be .* Received: 'a'"),
+        ({"backbone": ["resnet50"]}, r"`backbone` must be .* Received: backbone=\['resnet50'"),
         ({"freeze_batch_norm": "some"}, "`freeze_batch_norm` must be .* Received: 'some'"),
         ({"upsampling": "nearest"}, r"\('bilinear', 'deconvolution'\). .*'nearest'"),
-        ({"classes": 0}, "`classes` must be at least 1"),
+        ({"classes": 0}, "`classes` must be an integer of at least 1"),
         ({"output_stride": 4}, "`output_stride` must be one of"),
     ],
 )
@@ -217,3 +229,31 @@ def test_logits_lie_on_the_pixels_that_they_come_from():
     ramp = np.broadcast_to(np.arange(65, dtype="float32")[:, None], (1, 65, 65))
     image = np.stack([ramp, ramp.transpose(0, 2, 1), ramp], axis=-1)
     np.testing.assert_allclose(model(image), image, atol=1e-4)
+
+
+@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+@pytest.mark.parametrize("damage", ["empty", "text", "cut"])
+def test_a_damaged_file_of_weights_is_named(file, damage, tmp_path):
+    path = tmp_path / file
+    model = build("deeplab_v2", small_network(), output_stride=8)
+    (model.save if file.endswith("keras") else model.save_weights)(path)
+    content = {"empty": b"", "text": b"weights", "cut": path.read_bytes()[:-3000]}[damage]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"whole file .* Received: weights='{path}'") as error:
+        build("deeplab_v2", small_network(), output_stride=8, weights=path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+@pytest.mark.parametrize("more", [{"upsampling": "deconvolution"}, {"atrous_rates": (1, 2, 3)}])
+def test_a_file_that_holds_more_is_refused(file, more, tmp_path):
+    options = {"atrous_rates": (1, 2)}
+    model = build("deeplab_v2", small_network(), **{**options, **more})
+    model.compile(optimizer="adam", loss="mse")  # what the optimizer keeps does not count
+    model.optimizer.build(model.trainable_variables)
+    path = tmp_path / file
+    (model.save if file.endswith("keras") else model.save_weights)(path)
+    same = build("deeplab_v2", small_network(), weights=path, **{**options, **more})
+    assert same.count_params() == model.count_params()
+    with pytest.raises(ValueError, match=r"it holds \d+ weights, the network has \d+"):
+        build("deeplab_v2", small_network(), weights=path, **options)

@@ -158,6 +158,33 @@ def test_a_backbone_without_features_of_stride_4():
         models.build("deeplab_v3_plus", backbone=network, classes=2, output_stride=8)
 
 
+def chain(*options):
+    x = inputs = keras.Input((None, None, 3))
+    for layer in options:
+        x = keras.layers.Conv2D(3, **layer)(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize(
+    "unpadded",
+    [
+        [{"kernel_size": 3}, {"kernel_size": 2, "strides": 2}] * 4,
+        [{"kernel_size": 3, "strides": 2, "padding": "same"}, {"kernel_size": 3}] * 4,
+    ],
+    ids=["cells", "corners"],
+)
+def test_maps_that_would_not_lie_on_each_other_are_refused(unpadded):
+    with pytest.raises(ValueError, match="cut off borders .* Received: features of stride"):
+        models.build("deeplab_v3", backbone=chain(*unpadded), classes=2, output_stride=16)
+
+
+def test_what_is_frozen_stays_frozen():
+    network = small_network()
+    network.trainable = False
+    encoder = build_backbone(network, output_stride=8)
+    assert not encoder.network.trainable_variables
+
+
 def test_a_backbone_of_other_images_is_refused():
     inputs = keras.Input((None, None, 4))
     network = keras.Model(inputs, keras.layers.Conv2D(4, 8, strides=8)(inputs))

@@ -66,6 +66,12 @@ def fit_batch_norm(model, images):
     for layer in leaves(model):
         if "layer_scale" in layer.name:  # ConvNeXt's branches start at 1e-6
             layer.gamma.assign(rng.uniform(0.1, 0.3, layer.gamma.shape))
+        if (
+            isinstance(layer, keras.layers.Normalization) and layer.weights
+        ):  # as trained weights have them
+            mean, variance, *count = layer.get_weights()
+            layer.set_weights([mean + 0.4, variance * 0.05, *count])
+            layer.finalize_state()
     model(images, training=True)
 
 
@@ -173,7 +179,7 @@ def test_features_of_a_corner_grid_are_centred_on_their_pixels():
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "xception", "convnext_tiny"])
 def test_the_distance_sees_forgotten_dilation(name, monkeypatch):
     images = pixels(name, *fitting_sides(name, 64, 96))
-    monkeypatch.setattr("models.dilation._Walk._rate", lambda walk, place: 1)
+    monkeypatch.setattr("models.walk.Walk._rate", lambda walk, place: 1)
     wrong = dilate(fitted(name), 16)(images)
     assert distance(wrong, fitted(name)(images), 2) > 1e-3
 
@@ -228,13 +234,16 @@ def test_a_network_of_ones_own():
     nested = keras.Model(nested_input, layers.Multiply()([x, layers.Dense(8)(gate)]))
     network = network_of(
         layers.Conv2D(8, 4, strides=4),
-        keras.Sequential([layers.Conv2D(8, 2, strides=2), layers.ReLU()]),
+        keras.Sequential([layers.Conv2D(8, 2, strides=2, name="conv"), layers.ReLU()]),
         nested,
-        layers.Conv2D(8, 3, padding="same"),
+        keras.Sequential([layers.Conv2D(8, 3, padding="same", name="conv"), layers.ReLU()]),
+        layers.Conv2D(8, 3, padding="same", dilation_rate=2),
+        lambda x: keras.ops.tanh(x) * 2,
         layers.AveragePooling2D(2),
         layers.DepthwiseConv2D(3, padding="same"),
     )
     images = np.random.default_rng(0).normal(size=(2, 64, 96, 3)).astype("float32")
+    assert dilate(network, 8).count_params() == network.count_params()
     for output_stride in (8, 16, 32):
         dense = dilate(network, output_stride)(images)
         assert dense.shape == (2, 64 // output_stride, 96 // output_stride, 8)
@@ -265,9 +274,29 @@ def test_padded_pools_leave_out_what_is_outside(kind):
         ([keras.layers.Conv2D(4, (1, 7), name="last")], "must be square. .*'last'"),
         ([keras.layers.UpSampling2D(2, name="last")], "may change the size .*'last'"),
         ([keras.layers.Flatten(name="last")], "may change the size .*'last'"),
+        ([lambda x: keras.ops.max_pool(x, 2, 2)], "may change the size .*'max_pool"),
+        ([lambda x: x[:, ::2, ::2]], "may change the size .*'get_item"),
+        ([lambda x: x * keras.ops.mean(x, (1, 2), keepdims=True)], "may change the size .*'mean"),
+        ([keras.layers.Conv2DTranspose(3, 3, padding="same", name="last")], "more than one cell"),
+        (
+            [keras.layers.GroupNormalization(1, name="last")],
+            "more than one cell. Received: .*'last'",
+        ),
+        (
+            [keras.layers.Conv2D(4, 3, strides=2, padding="same") for _ in range(4)]
+            + [keras.layers.MaxPooling2D(2)],
+            "are centred on cells",
+        ),
+        (
+            [keras.layers.Conv2D(4, 3, strides=2, padding="same") for _ in range(3)]
+            + [keras.layers.ZeroPadding2D(1)]
+            + [keras.layers.Conv2D(4, 3, strides=2, padding="same", name="last")],
+            "own padding is \"valid\".*'last'",
+        ),
         ([keras.layers.Conv2D(4, 3, strides=4)], "at most that of the backbone, 4"),
     ],
-    ids=["asymmetric", "leap", "oblong", "enlarging", "flat", "shallow"],
+    ids=["asymmetric", "leap", "oblong", "enlarging", "flat", "pool", "slice", "gate"]
+    + ["transposed", "groups", "even at the end", "padded twice", "shallow"],
 )
 def test_what_cannot_be_dilated_is_named(layers, message):
     with pytest.raises(ValueError, match=message) as error:
@@ -292,7 +321,7 @@ def test_models_without_a_graph_are_refused():
         pass
 
     for model in (Subclassed(), keras.Sequential([keras.layers.Conv2D(3, 3)])):
-        with pytest.raises(ValueError, match="functional or sequential .* with 0 inputs") as error:
+        with pytest.raises(ValueError, match="functional or sequential, .* 0 inputs") as error:
             dilate(model, 8)
         assert "\n" not in str(error.value)
 
@@ -305,3 +334,41 @@ def test_a_sequential_network_of_one_size_takes_all():
     dense = dilate(network, 8)
     assert distance(dense(images), network(images), 2) < TOLERANCE
     assert dense(np.zeros((1, 32, 96, 3))).shape == (1, 4, 12, 4)
+
+
+def shared(block):
+    """A block called at two strides."""
+    x = inputs = keras.Input((None, None, 4))
+    for stride in (8, 2):
+        x = keras.layers.Conv2D(4, stride, strides=stride)(block(x))
+    return keras.Model(inputs, block(x))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        keras.layers.Conv2D(4, 3, padding="same", name="block"),
+        keras.Sequential([keras.Input((None, None, 4)), keras.layers.Conv2D(4, 1, name="block")]),
+    ],
+    ids=["layer", "model"],
+)
+def test_shared_weights_are_refused_where_they_would_come_apart(block):
+    with pytest.raises(ValueError, match="only once. Received: layer='block'"):
+        dilate(shared(block), 8)
+
+
+def test_a_pointwise_layer_may_be_shared():
+    network = shared(keras.layers.ReLU())
+    images = np.random.default_rng(0).normal(size=(1, 64, 64, 4)).astype("float32")
+    assert distance(dilate(network, 8)(images), network(images), 2) < TOLERANCE
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_branches_that_lie_apart_have_no_corners(first):
+    x = inputs = keras.Input((None, None, 3))
+    branches = [
+        keras.layers.Conv2D(3, 3, strides=8, padding="same")(x),
+        keras.layers.Conv2D(3, 8, strides=8)(x),
+    ]
+    network = keras.Model(inputs, keras.layers.Add()([branches[first], branches[1 - first]]))
+    assert dilated_copy(network, 8).grid == Grid(False)

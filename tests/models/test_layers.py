@@ -3,12 +3,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers import CropLike, PadToMultiple, PixelNormalization, ResizeLike
+from models.layers import (
+    CropLike,
+    DilatedPooling2D,
+    PadToMultiple,
+    PixelNormalization,
+    ResizeLike,
+)
 
 LAYERS = [
     PixelNormalization(0.5, (1.0, 2.0, 3.0), bgr=True),
-    PadToMultiple(16),
-    ResizeLike(),
+    PadToMultiple(16, 1),
+    ResizeLike(corners=True),
+    DilatedPooling2D("average", 3, rate=2, padding=(2, 1)),
     CropLike(),
 ]
 

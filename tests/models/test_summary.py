@@ -42,9 +42,9 @@ def test_counts_by_hand():
     x = layers.Conv2DTranspose(4, 2, strides=2, name="head_b")(x)
     model = keras.Model(inputs, x)
     found = [
-        (s.part, s.stride, s.rates, s.parameters, s.multiply_adds) for s in stages(model, (8, 12))
+        (s.part, s.stride, s.rates, s.parameters, s.multiply_adds) for s in stages(model, (64, 96))
     ]
-    cells = 4 * 6
+    cells = 32 * 48
     assert found == [
         ("stem", 2, (1,), 8 * 27 + 8, cells * 8 * 27),
         ("body", 2, (2,), 8 * 9 + 8, cells * 8 * 9),
@@ -78,7 +78,7 @@ def test_command(capsys):
         (["deeplab_v3", "--backbone", "vgg"], "'xception_65'"),
         (["deeplab_v3"], "--backbone"),
         (["deeplab_v3", "--backbone", "resnet50", "--output-stride", "4"], "choose from 8, 16, 32"),
-        (["deeplab_v3", "--backbone", "resnet50", "--size", "0", "5"], "--size"),
+        (["deeplab_v3", "--backbone", "resnet50", "--size", "63", "500"], "--size"),
         (["deeplab_v3", "--backbone", "resnet50", "--classes", "0"], "classes=0"),
     ],
 )
