@@ -9,7 +9,8 @@ from typing import Any
 import keras
 
 from models.blocks import BatchNorm
-from models.dilation import Grid, check_output_stride, dilated_copy
+from models.checks import check_choice
+from models.dilation import OUTPUT_STRIDES, Grid, dilated_copy
 from models.efficientnet_lite import efficientnet_lite
 from models.resnet_beta import LEVELS as RESNET_BETA_LEVELS
 from models.resnet_beta import resnet101_beta
@@ -233,7 +234,8 @@ def build_backbone(
         {2: (1, 32, 32, 16), 4: (1, 16, 16, 144), 8: (1, 8, 8, 320)}
     """
     description = describe(backbone)
-    check_output_stride(output_stride)
+    # Before weights are downloaded.
+    check_choice("output_stride", output_stride, OUTPUT_STRIDES)
     copy = dilated_copy(description.make(weights), output_stride, batch_norm or BatchNorm())
     levels = copy.levels
     if description.levels is not None:

@@ -139,3 +139,46 @@ def separable_conv_block(
     )(x)
     x = keras.layers.ReLU(name=f"{name}_depthwise_relu")(norm(x, f"{name}_depthwise_bn"))
     return conv_block(x, filters, 1, norm=norm, name=f"{name}_pointwise")
+
+
+def conv_same(
+    x: keras.KerasTensor,
+    filters: int,
+    side: int,
+    *,
+    batch_norm: dict[str, Any],
+    name: str,
+    stride: int = 1,
+    relu: bool = True,
+) -> keras.KerasTensor:
+    """Convolution, padded evenly whatever its stride and the parity of the map, and batch norm.
+
+    TensorFlow's own "same" pads a strided kernel by where its last window ends: at even sizes the
+    features would move by a pixel.
+
+    Args:
+        x: Features `(batch, height, width, channels)`.
+        filters: Number of output channels.
+        side: Side of the kernel, odd.
+        batch_norm: Arguments of `keras.layers.BatchNormalization`.
+        name: Of the convolution, prefix of the other layers' names.
+        stride: Of the kernel.
+        relu: Whether a ReLU follows.
+
+    Returns:
+        Features `(batch, ⌈height/stride⌉, ⌈width/stride⌉, filters)`.
+    """
+    by_hand = stride > 1 and side > 1
+    if by_hand:
+        x = keras.layers.ZeroPadding2D(side // 2, name=f"{name}_padding")(x)
+    x = keras.layers.Conv2D(
+        filters,
+        side,
+        strides=stride,
+        padding="valid" if by_hand else "same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+    x = keras.layers.BatchNormalization(**batch_norm, name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x

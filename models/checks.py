@@ -1,7 +1,10 @@
 """Ranges of options, and the words of their errors."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral, Real
+
+# How many names an error lists.
+_SHOWN = 3
 
 
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:
@@ -38,6 +41,19 @@ def check_rates(rates: Sequence[int], *, least: int) -> None:
             f"`atrous_rates` must be at least {least} integers of at least 1. "
             f"Received: atrous_rates={rates!r}"
         )
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names and how many more there are, for an error.
+
+    Example:
+        >>> some(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    names = list(names)
+    shown = ", ".join(names[:_SHOWN]) or "none"
+    more = len(names) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _is_positive(value: object) -> bool:

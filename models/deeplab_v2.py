@@ -11,7 +11,7 @@ from models.backbones import build_backbone
 from models.blocks import BatchNorm
 from models.checks import check_choice, check_rates
 from models.layers import full_precision
-from models.segmenter import CLASSIFIER_STDDEV, Frame, frame
+from models.segmenter import Frame, classifier, frame
 
 # The atrous rates are stated for this output stride.
 RATES_AT_STRIDE = 8
@@ -72,15 +72,7 @@ def deeplab_v2(
     image = frame(encoder, output_stride)
     x = image.maps[output_stride]
     branches = [
-        keras.layers.Conv2D(
-            classes,
-            3,
-            dilation_rate=rate,
-            padding="same",
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=CLASSIFIER_STDDEV),
-            dtype=full_precision(),
-            name=f"aspp_branch{i}",
-        )(x)
+        classifier(x, classes, side=3, rate=rate, name=f"aspp_branch{i}")
         for i, rate in enumerate(rates_at(output_stride, atrous_rates, RATES_AT_STRIDE), start=1)
     ]
     logits = branches[0]

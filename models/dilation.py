@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from models.blocks import BatchNorm
+from models.checks import check_choice
 from models.walk import Place, Walk, check_graph
 
 OUTPUT_STRIDES = (8, 16, 32)
@@ -38,15 +39,6 @@ class Dilated:
     network: keras.Model
     levels: dict[int, keras.KerasTensor]
     grid: Grid
-
-
-def check_output_stride(output_stride: int) -> None:
-    """Raise ValueError unless `output_stride` is one of `OUTPUT_STRIDES`."""
-    if output_stride not in OUTPUT_STRIDES:
-        raise ValueError(
-            f"`output_stride` must be one of {OUTPUT_STRIDES}. "
-            f"Received: output_stride={output_stride!r}"
-        )
 
 
 def dilate(backbone: keras.Model, output_stride: int, *, maps: bool = False) -> keras.Model:
@@ -119,7 +111,7 @@ def dilated_copy(
     Raises:
         ValueError: see `dilate`.
     """
-    check_output_stride(output_stride)
+    check_choice("output_stride", output_stride, OUTPUT_STRIDES)
     check_graph(backbone)
     # Sequential ones, and those of lists of one tensor, as one kind.
     backbone = keras.Model(backbone.inputs[0], backbone.outputs[0], name=backbone.name)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from models.checks import some
 from models.pth import read_pth
 
 # Width and depth by variant: `efficientnet_lite_params` of the TPU repository.
@@ -41,8 +42,6 @@ _STAGES = (
 )
 
 # Names in an error message: a file of another network has hundreds.
-_MOST_SHOWN = 3
-
 # What the .pth files call our layers: those of a block, the others, and the variables of any.
 _BLOCK_LAYERS = {
     "expand_conv": "_expand_conv",
@@ -255,15 +254,8 @@ def _check_names(path: Path, expected: set[str], received: set[str]) -> None:
     if missing or unused:
         raise ValueError(
             f"`weights` must hold the {len(expected)} variables of the network and no others. "
-            f"Received: weights={str(path)!r}, missing: {_few(missing)}, unused: {_few(unused)}"
+            f"Received: weights={str(path)!r}, missing: {some(missing)}, unused: {some(unused)}"
         )
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:_MOST_SHOWN]))
-    return (
-        f"{shown} and {len(names) - _MOST_SHOWN} more" if names[_MOST_SHOWN:] else shown or "none"
-    )
 
 
 def _is_of_classifier(name: str) -> bool:

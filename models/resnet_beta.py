@@ -1,8 +1,10 @@
 """ResNet-101 as DeepLab uses it: a stem of three small kernels, strides at the ends of stages."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
+
+from models.blocks import conv_same
 
 # Epsilon and decay of DeepLab's own training (core/feature_extractor.py).
 BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.95}
@@ -97,46 +99,3 @@ def _unit(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.K
     x = conv_same(x, channels, 1, relu=False, name=f"{name}_conv3", **norm)
     x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
     return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def conv_same(
-    x: keras.KerasTensor,
-    filters: int,
-    side: int,
-    *,
-    batch_norm: dict[str, Any],
-    name: str,
-    stride: int = 1,
-    relu: bool = True,
-) -> keras.KerasTensor:
-    """Convolution, padded evenly whatever its stride and the parity of the map, and batch norm.
-
-    TensorFlow's own "same" pads a strided kernel by where its last window ends: at even sizes the
-    features would move by a pixel.
-
-    Args:
-        x: Features `(batch, height, width, channels)`.
-        filters: Number of output channels.
-        side: Side of the kernel, odd.
-        batch_norm: Arguments of `keras.layers.BatchNormalization`.
-        name: Of the convolution, prefix of the other layers' names.
-        stride: Of the kernel.
-        relu: Whether a ReLU follows.
-
-    Returns:
-        Features `(batch, ⌈height/stride⌉, ⌈width/stride⌉, filters)`.
-    """
-    by_hand = stride > 1 and side > 1
-    if by_hand:
-        x = keras.layers.ZeroPadding2D(side // 2, name=f"{name}_padding")(x)
-    x = keras.layers.Conv2D(
-        filters,
-        side,
-        strides=stride,
-        padding="valid" if by_hand else "same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
-    x = keras.layers.BatchNormalization(**batch_norm, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x

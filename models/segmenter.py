@@ -84,12 +84,16 @@ def frame(encoder: Encoder, output_stride: int) -> Frame:
     return Frame(images, padded, encoder.maps(inner), corners)
 
 
-def classifier(x: keras.KerasTensor, classes: int, *, name: str = "logits") -> keras.KerasTensor:
+def classifier(
+    x: keras.KerasTensor, classes: int, *, side: int = 1, rate: int = 1, name: str = "logits"
+) -> keras.KerasTensor:
     """Logits of every cell, in full precision.
 
     Args:
         x: Features `(batch, height, width, channels)`.
         classes: ≥ 1.
+        side: Of the kernel, odd.
+        rate: Dilation.
         name: Of the layer.
 
     Returns:
@@ -97,7 +101,9 @@ def classifier(x: keras.KerasTensor, classes: int, *, name: str = "logits") -> k
     """
     return keras.layers.Conv2D(
         classes,
-        1,
+        side,
+        dilation_rate=rate,
+        padding="same",
         kernel_initializer=keras.initializers.TruncatedNormal(stddev=CLASSIFIER_STDDEV),
         dtype=full_precision(),
         name=name,

@@ -10,13 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.checks import some
 from models.slim_names import SCOPES, Head, Target, Targets, slim_variables
 
 # What can be built of a checkpoint.
 ARCHITECTURES = ("deeplab_v3", "deeplab_v3_plus")
-
-# How many names an error lists.
-_SHOWN = 3
 
 # Counters of the training, which belong to no weight.
 _COUNTERS = ("global_step", "beta1_power", "beta2_power")
@@ -93,8 +91,8 @@ def import_checkpoint(
     if report.missing and not (partial and report.used):
         raise ValueError(
             "`checkpoint` must hold every variable of the network unless `partial` is True. "
-            f"Received: {report}; missing: {_some(report.missing)}; "
-            f"unused: {_some(report.unused)}"
+            f"Received: {report}; missing: {some(report.missing)}; "
+            f"unused: {some(report.unused)}"
         )
     values = {name: _read(reader, name) for name in report.used}
     for name, value in values.items():
@@ -182,7 +180,7 @@ def _scope(backbone: str, names: Iterable[str], checkpoint: str | os.PathLike[st
     expected = " or ".join(f'"{scope}/"' for scope in SCOPES[backbone])
     raise ValueError(
         f"`checkpoint` must hold variables of {backbone}, whose names begin with {expected}. "
-        f"Received: checkpoint={str(checkpoint)!r} with {_some(sorted(names))}"
+        f"Received: checkpoint={str(checkpoint)!r} with {some(sorted(names))}"
     )
 
 
@@ -201,7 +199,7 @@ def _check_shapes(weights: dict[str, keras.Variable], shapes: dict[str, tuple[in
     if wrong:
         raise ValueError(
             "`checkpoint` must hold variables of the shapes of the network's weights. "
-            f"Received: {_some(wrong)}"
+            f"Received: {some(wrong)}"
         )
 
 
@@ -228,11 +226,3 @@ def _belongs_to_another(name: str, known: set[str]) -> bool:
     """Whether a part of the name before a "/" is a variable: optimisers name their slots so."""
     parts = name.split("/")
     return any("/".join(parts[:i]) in known for i in range(1, len(parts)))
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first few names and how many more there are."""
-    names = list(names)
-    shown = ", ".join(names[:_SHOWN]) or "none"
-    more = len(names) - _SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown

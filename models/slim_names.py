@@ -9,6 +9,7 @@ import dataclasses
 from typing import NamedTuple
 
 from models import resnet_beta, xception_65
+from models.deeplab_v3_plus import LOW_LEVEL_CHANNELS
 
 # What a backbone's names begin with (`name_scope` of core/feature_extractor.py maps the beta
 # variant to the first of the two; the other is what its own constructor says).
@@ -22,8 +23,6 @@ PARTS = ("backbone", "head")
 # Channels of a backbone's last features and of those of stride 4.
 _FEATURES = 2048
 _LOW_LEVEL_FEATURES = 256
-# What the decoder makes of the latter.
-_LOW_LEVEL_CHANNELS = 48
 
 _BATCH_NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -203,7 +202,7 @@ def _pyramid(head: Head) -> Targets:
 
 
 def _decoder(head: Head) -> Targets:
-    shape = (1, 1, _LOW_LEVEL_FEATURES, _LOW_LEVEL_CHANNELS)
+    shape = (1, 1, _LOW_LEVEL_FEATURES, LOW_LEVEL_CHANNELS)
     variables = _kernel("decoder/feature_projection0", "decoder_low_conv", shape)
     # Kernels that are not separable come from slim.repeat, which numbers from one.
     scopes = (
@@ -211,7 +210,7 @@ def _decoder(head: Head) -> Targets:
         if head.separable
         else ("decoder_conv0/decoder_conv0_1", "decoder_conv0/decoder_conv0_2")
     )
-    inputs = (head.channels + _LOW_LEVEL_CHANNELS, head.channels)
+    inputs = (head.channels + LOW_LEVEL_CHANNELS, head.channels)
     for i, (scope, channels) in enumerate(zip(scopes, inputs, strict=True), start=1):
         variables |= _block(f"decoder/{scope}", f"decoder_{i}", channels, head)
     return variables

@@ -4,10 +4,10 @@ import dataclasses
 from typing import Any
 
 import keras
-import numpy as np
 
 from models.blocks import BatchNorm
 from models.layers import DilatedPooling2D
+from models.probe import check_pointwise, described
 
 _POOLINGS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 _WINDOWS = (
@@ -17,19 +17,6 @@ _WINDOWS = (
     *_POOLINGS,
 )
 _GLOBAL_POOLINGS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
-# Known to look at one cell; of all others it is found out.
-_POINTWISE = (
-    keras.layers.Activation,
-    keras.layers.Add,
-    keras.layers.BatchNormalization,
-    keras.layers.Concatenate,
-    keras.layers.Dropout,
-    keras.layers.Multiply,
-    keras.layers.ReLU,
-)
-# Side of the map on which that is found out, and how much rounding may change a cell.
-_PROBE_SIDE = 5
-_TOLERANCE = 1e-2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +91,7 @@ class Walk:
         if self._moved and not place.symmetric:
             raise ValueError(
                 'A strided "same" kernel can be dilated only where all strided kernels are centred '
-                f"on cells. Received: {_described(self._moved[0])}"
+                f"on cells. Received: {described(self._moved[0])}"
             )
 
     def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +110,7 @@ class Walk:
             outputs, place = self._padding(layer, tensors[0], place)
         else:
             outputs = self._called(layer, *args, **kwargs)
-            self._check_pointwise(layer, args, kwargs)
+            check_pointwise(layer, args, kwargs, lambda x: self.place_of(x).stride > 0)
             place = dataclasses.replace(place, unpadded=None)
         for output in keras.tree.flatten(outputs):
             self._places[id(output)] = (output, place)
@@ -139,7 +126,7 @@ class Walk:
             if self.pairs.setdefault(id(original), (original, layer))[1] is not layer:
                 raise ValueError(
                     "A layer that is dilated, and a model inside of the model, must be called only "
-                    f"once. Received: {_described(original)}"
+                    f"once. Received: {described(original)}"
                 )
         return outputs
 
@@ -182,40 +169,6 @@ class Walk:
     def _rate(self, place: Place) -> int:
         return max(1, place.stride // self.output_stride)
 
-    def _check_pointwise(self, layer: Any, args: tuple, kwargs: dict[str, Any]) -> None:
-        """Raise ValueError unless a cell of the output depends on that cell of the input alone."""
-        if isinstance(layer, _POINTWISE):
-            return
-        random = np.random.default_rng(0)
-        middle = np.zeros((1, _PROBE_SIDE, _PROBE_SIDE, 1))
-        middle[:, _PROBE_SIDE // 2, _PROBE_SIDE // 2] = 1
-
-        def probe(x: Any) -> Any:
-            """Two copies of a map, which differ in one cell; two of what is no map."""
-            if not _is_symbolic(x):
-                return x
-            shape = [1, *(1 if side is None else side for side in x.shape[1:])]
-            is_map = self.place_of(x).stride and len(shape) == 4
-            if is_map:
-                shape[1:3] = middle.shape[1:3]
-            values = random.uniform(size=shape)
-            changed = values + middle if is_map else values
-            return keras.ops.cast(np.concatenate([values, changed]), x.dtype)
-
-        args, kwargs = keras.tree.map_structure(probe, (args, kwargs))
-        for output in keras.tree.flatten(layer(*args, **kwargs)):
-            before, after = keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))
-            if before.ndim != 3 or before.shape[:2] != middle.shape[1:3]:
-                raise ValueError(
-                    "Only convolutions, poolings and ZeroPadding2D may change the size of a map. "
-                    f"Received: {_described(layer)}"
-                )
-            if np.abs((after - before) * (1 - middle)).max() > _TOLERANCE * np.abs(before).max():
-                raise ValueError(
-                    "Only convolutions and poolings, global ones among them, may look at more than "
-                    f"one cell. Received: {_described(layer)}"
-                )
-
     def _sparse(
         self, layer: keras.layers.Layer, x: keras.KerasTensor, place: Place
     ) -> keras.KerasTensor:
@@ -232,7 +185,7 @@ class Walk:
         if tuple(rows) != tuple(columns):
             raise ValueError(
                 "Rows and columns must be padded alike. "
-                f"Received: {_described(layer)}, padding={layer.padding}"
+                f"Received: {described(layer)}, padding={layer.padding}"
             )
         offset = place.offset - rows[0] * place.stride
         padded = dataclasses.replace(place, offset=offset, unpadded=(x, rows[0]))
@@ -275,13 +228,13 @@ class Walk:
         if stride > 1 and place.stride < self.output_stride:
             raise ValueError(
                 f"The strides must reach {self.output_stride} before they go on. "
-                f"Received: {_described(layer)}, from stride {place.stride} to {result.stride}"
+                f"Received: {described(layer)}, from stride {place.stride} to {result.stride}"
             )
         if layer.padding == "same" and stride > 1 and _square(layer)[0] > 1:
             if place.unpadded is not None:
                 raise ValueError(
                     "A strided kernel behind ZeroPadding2D can be dilated only if its own padding "
-                    f'is "valid". Received: {_described(layer)}'
+                    f'is "valid". Received: {described(layer)}'
                 )
             # It starts at another cell at other sizes; which sizes fit is known at the end.
             self._moved.append(layer)
@@ -323,10 +276,6 @@ def _is_symbolic(x: Any) -> bool:
     return isinstance(x, keras.KerasTensor)
 
 
-def _described(layer: Any) -> str:
-    return f"layer={layer.name!r} ({type(layer).__name__})"
-
-
 def _edited(layer: keras.layers.Layer, **edits: Any) -> keras.layers.Layer:
     return type(layer).from_config({**layer.get_config(), **edits})
 
@@ -338,7 +287,7 @@ def _square(layer: keras.layers.Layer) -> tuple[int, int]:
     if any(len({*pair}) > 1 for pair in (sides, layer.strides, rates)):
         raise ValueError(
             "Kernels, strides and dilation must be square. "
-            f"Received: {_described(layer)}, side={tuple(sides)}, strides={tuple(layer.strides)}"
+            f"Received: {described(layer)}, side={tuple(sides)}, strides={tuple(layer.strides)}"
         )
     return sides[0], layer.strides[0]
 

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import keras
 
-from models.blocks import DEPTHWISE_STDDEV
-from models.resnet_beta import conv_same
+from models.blocks import DEPTHWISE_STDDEV, conv_same
 
 # Epsilon and decay of DeepLab's own training (core/feature_extractor.py).
 BATCH_NORM = {"epsilon": 1e-3, "momentum": 0.9997}

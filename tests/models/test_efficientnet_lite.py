@@ -276,12 +276,12 @@ def test_missing_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"_bn0.bias": None}, "missing: '_bn0.bias', unused: none"),
-        ({"_blocks.16.x": np.zeros(2)}, "missing: none, unused: '_blocks.16.x'"),
-        ({"_fc.extra": np.zeros(2)}, "missing: none, unused: '_fc.extra'"),
+        ({"_bn0.bias": None}, "missing: _bn0.bias, unused: none"),
+        ({"_blocks.16.x": np.zeros(2)}, "missing: none, unused: _blocks.16.x"),
+        ({"_fc.extra": np.zeros(2)}, "missing: none, unused: _fc.extra"),
         (
             {f"_bn1.{key}": None for key in ("weight", "bias", "running_mean", "running_var")},
-            "missing: '_bn1.bias', '_bn1.running_mean', '_bn1.running_var' and 1 more, unused: no",
+            "missing: _bn1.bias, _bn1.running_mean, _bn1.running_var and 1 more, unused: no",
         ),
         (
             {"_conv_stem.weight": np.zeros((32, 3, 5, 5), "float32")},
