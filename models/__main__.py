@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 from models import registry
 from models.backbones import BACKBONES
 from models.dilation import OUTPUT_STRIDES
-from models.slim_checkpoint import ARCHITECTURES, Report, import_checkpoint
+from models.slim_checkpoint import ARCHITECTURES, Report, import_checkpoint, open_checkpoint
 from models.slim_names import SCOPES
 from models.summary import LEAST_SIDE, summary_table
 
@@ -112,6 +112,7 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
 
 def _import(options: argparse.Namespace) -> str:
     _check_output(options.output)
+    open_checkpoint(options.checkpoint)  # before the network is built
     model = registry.build(
         options.architecture,
         backbone=options.backbone,

@@ -77,7 +77,7 @@ def import_checkpoint(
     Reference:
         The names are those of github.com/tensorflow/models, research/deeplab, see `slim_names`.
     """
-    reader = _open(checkpoint)
+    reader = open_checkpoint(checkpoint)
     shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     backbone = _backbone_of(model)
     scope = _scope(backbone, shapes, checkpoint)
@@ -100,7 +100,18 @@ def import_checkpoint(
     return report
 
 
-def _open(checkpoint: str | os.PathLike[str]) -> Any:
+def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Any:
+    """Open a checkpoint.
+
+    Args:
+        checkpoint: See `import_checkpoint`.
+
+    Returns:
+        What `tf.train.load_checkpoint` returns.
+
+    Raises:
+        ValueError: There is none that can be read.
+    """
     try:
         return tf.train.load_checkpoint(_prefix(Path(checkpoint)))
     except _UNREADABLE as error:
