@@ -41,7 +41,6 @@ _STAGES = (
     _Stage(1, 3, 1, 6, 320),
 )
 
-# Names in an error message: a file of another network has hundreds.
 # What the .pth files call our layers: those of a block, the others, and the variables of any.
 _BLOCK_LAYERS = {
     "expand_conv": "_expand_conv",
