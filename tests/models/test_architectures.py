@@ -90,18 +90,41 @@ def test_exported_it_gives_the_same_logits(architecture, tmp_path, images):
         np.testing.assert_allclose(saved.serve(x), model(x), atol=1e-5)
 
 
-@every_architecture
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("backbone", ["mobilenet_v2", "efficientnet_lite0"])
-def test_mixed_precision_is_finite(architecture, policy, backbone, images):
+every_policy = pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+
+
+def check_mixed_precision(policy, x, *network, **options):
     keras.config.set_dtype_policy(policy)
-    model = build(architecture, backbone)
+    model = build(*network, **options)
     with tf.GradientTape() as tape:
-        logits = model(images(1, 33, 41, 3), training=True)
+        logits = model(x, training=True)
         value = tf.reduce_mean(tf.square(logits - 1))
     assert logits.dtype == tf.float32
     for gradient in tape.gradient(value, model.trainable_variables):
         assert np.isfinite(gradient).all()
+
+
+@every_architecture
+@every_policy
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "efficientnet_lite0"])
+def test_mixed_precision_is_finite(architecture, policy, backbone, images):
+    check_mixed_precision(policy, images(1, 33, 41, 3), architecture, backbone)
+
+
+@pytest.mark.slow
+@every_policy
+@pytest.mark.parametrize(
+    "network",
+    [
+        ("deeplab_v2", "resnet101"),
+        ("deeplab_v3", "resnet101_beta"),
+        ("deeplab_v3_plus", "xception_65"),
+        ("deeplab_v3_plus", "xception"),  # whose pools are dilated
+    ],
+    ids="-".join,
+)
+def test_mixed_precision_of_the_papers_networks_is_finite(network, policy, images):
+    check_mixed_precision(policy, images(2, 33, 41, 3), *network, output_stride=8)
 
 
 def train(model, x):
