@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from train.data.palette import Colour
 from train.errors import UserError
 from train.files import whole_folder
 from train.inference import most_likely, whole_image_logits
-from train.palette import Colour
 
 CLASSES = "classes.json"
 

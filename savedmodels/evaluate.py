@@ -11,13 +11,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from savedmodels.archive import SavedSegmenter
-from savedmodels.pictures import contact_sheet
 from train.command_line import make_parser
-from train.datasets import DATASETS, Dataset
+from train.data.dataset import Dataset
+from train.data.datasets import NAMES, find_dataset
 from train.errors import UserError
 from train.evaluation import Scores
 from train.evaluation import evaluate as score
 from train.files import write_whole
+from train.pictures import contact_sheet
 
 SHEET_ROWS = 6
 
@@ -26,7 +27,7 @@ def evaluate_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(description="Score a SavedModel at the labels' size.")
     parser.add_argument("model", type=Path, help="Folder of the SavedModel.")
-    names = Literal[tuple(DATASETS)]
+    names = Literal[NAMES]
     parser.add_argument(
         "--data.name", type=names, help="Which dataset; default: the one it was trained on."
     )
@@ -44,7 +45,7 @@ def evaluate_parser() -> ArgumentParser:
 def evaluate(values: Namespace) -> None:
     """Scores a SavedModel, prints the table and writes the report."""
     segmenter = SavedSegmenter(values.model)
-    dataset = DATASETS[values.data.name or segmenter.classes.dataset]
+    dataset = find_dataset(values.data.name or segmenter.classes.dataset, values.data.root)
     _check_classes(segmenter, dataset)
     samples = dataset.samples(values.split, values.data.root)
     if values.output.exists() and not values.output.is_dir():

@@ -9,9 +9,9 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.progress import track
 
 from savedmodels.archive import SavedSegmenter
-from savedmodels.pictures import overlay, palette_image, with_legend
 from train.command_line import make_parser
 from train.errors import UserError
+from train.pictures import overlay, palette_image, with_legend
 
 
 def predict_parser() -> ArgumentParser:

@@ -3,8 +3,10 @@
 from train.command_line import Command, main, quiet_tensorflow
 
 with quiet_tensorflow():
+    from train.check import check, check_parser
     from train.explain import explain, explain_parser
     from train.fit import fit, fit_parser
+    from train.prepare import prepare, prepare_parser
     from train.weights import weights, weights_parser
 
 if __name__ == "__main__":
@@ -13,6 +15,8 @@ if __name__ == "__main__":
         "Train semantic segmentation models.",
         {
             "fit": Command(fit_parser(), fit),
+            "check": Command(check_parser(), check),
+            "prepare": Command(prepare_parser(), prepare),
             "weights": Command(weights_parser(), weights),
             "explain": Command(explain_parser(), explain),
         },

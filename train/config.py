@@ -26,12 +26,44 @@ class DataConfig:
     """Which dataset.
 
     Args:
-        name: Name of the dataset; see `train.datasets`.
-        root: Its folder; default `data/NAME`, where the scenes are written when they are missing.
+        name: Name of the dataset; `folder` is your own.
+        root: Its folder, or one of records; default `data/NAME`, where the scenes are written when
+            they are missing.
+        train_split: Split to train on, such as VOC's trainaug.
+        val_split: Split to evaluate on.
+        verify: Whether every file is decoded and checked before the first step.
+        on_error: What happens where a file is wrong: stop, or skip the sample; skipped ones are
+            listed at the end.
     """
 
-    name: Literal["scenes", "camvid"] = "scenes"
+    name: Literal["scenes", "voc2012", "cityscapes", "camvid", "folder"] = "scenes"
     root: Path | None = None
+    train_split: str = "train"
+    val_split: str = "val"
+    verify: bool = True
+    on_error: Literal["stop", "skip"] = "stop"
+
+    def __post_init__(self):
+        if self.on_error == "skip" and not self.verify:
+            raise ValueError(
+                "data.on_error: skip needs data.verify: true, which finds what to skip"
+            )
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which images the crops are taken from, and where.
+
+    Args:
+        strategy: uniform: every image once an epoch, anywhere. The others draw a class, an image
+            that has it, and a crop centred on one of its pixels; class_balanced: all classes as
+            often; complementary: classes inversely to the running IoU of the training (LMP, section
+            4).
+        uniform_share: Share of the crops that are drawn uniformly all the same.
+    """
+
+    strategy: Literal["uniform", "class_balanced", "complementary"] = "uniform"
+    uniform_share: ClosedUnitInterval = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,15 +75,20 @@ class InputConfig:
             prediction is resized back and scored at the labels' size.
         crop: Height and width of the training crops in the network's pixels, like [180, 240].
         scale: Range of the random scale, on top of `resolution`, like [0.5, 2.0].
+        scale_step: Distance of the scales that occur, like 0.25; default: all of the range.
         flip: Whether half of the images are mirrored.
-        verify: Whether every file is decoded and checked before the first step.
+        colour_jitter: Most that brightness, contrast and saturation change, each by a factor in
+            1 ± this.
+        sampling: Which images the crops are taken from, and where.
     """
 
     resolution: PositiveFloat = 1.0
     crop: tuple[PositiveInt, PositiveInt] = (144, 192)
     scale: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.3)
+    scale_step: PositiveFloat | None = None
     flip: bool = True
-    verify: bool = True
+    colour_jitter: ClosedUnitInterval = 0.0
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self):
         low, high = self.scale

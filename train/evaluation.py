@@ -1,16 +1,17 @@
 """The one evaluation: whole images, original label size, one confusion matrix."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from tfsegloss import metrics
-from train.datasets import Dataset, Sample
-from train.palette import IGNORED
-from train.reading import name_fault, read_all
+from train.data.dataset import Dataset
+from train.data.palette import IGNORED
+from train.data.reading import name_fault, read_all
+from train.data.samples import Samples
 
 # From images uint8 [1, H, W, 3] to class ids uint8 [1, H, W].
 Classify = Callable[[tf.Tensor], tf.Tensor]
@@ -67,7 +68,7 @@ def defined(value: float) -> float | None:
 
 def evaluate(
     classify: Classify,
-    samples: Sequence[Sample],
+    samples: Samples,
     dataset: Dataset,
     observe: Observe | None = None,
 ) -> Scores:
@@ -75,7 +76,7 @@ def evaluate(
 
     Args:
         classify: From images to class ids.
-        samples: The files.
+        samples: The samples.
         dataset: Their dataset.
         observe: Sees each sample's number, image, true ids and predicted ids, in order.
 
@@ -84,7 +85,7 @@ def evaluate(
     """
     matrix = np.zeros([dataset.classes] * 2)
     try:
-        for number, (image, ids) in enumerate(read_all(samples, dataset).prefetch(2)):
+        for number, (image, ids) in enumerate(read_all(samples).prefetch(2)):
             predicted = classify(image[tf.newaxis])[0]
             matrix += metrics.confusion_matrix(
                 ids[tf.newaxis], predicted[tf.newaxis], dataset.classes, ignore_class=IGNORED
@@ -92,6 +93,6 @@ def evaluate(
             if observe is not None:
                 observe(number, image.numpy(), ids.numpy(), predicted.numpy())
     except tf.errors.InvalidArgumentError:
-        name_fault(samples, dataset)
+        name_fault(samples)
         raise
     return Scores(matrix, dataset.class_names, len(samples))

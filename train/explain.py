@@ -10,10 +10,10 @@ import tfsegloss.explain
 from tfsegloss import SegmentationLoss
 from tfsegloss.command_line import check_writable, require_matplotlib
 from train.command_line import make_parser
+from train.data.reading import name_fault, read_all
 from train.errors import UserError
 from train.fit import load_trained
 from train.inference import whole_image_logits
-from train.reading import name_fault, read_all
 
 
 def explain_parser() -> ArgumentParser:
@@ -51,12 +51,12 @@ def explain(values: Namespace) -> None:
             f"index must be below {len(samples)}, the images of {dataset.name} {values.split}; "
             f"got {values.index}"
         )
-    sample = samples[values.index : values.index + 1]
-    _check_output(values.output, *sample[0])
+    sample = samples.subset([values.index])
+    _check_output(values.output, Path(sample.image_name(0)), Path(sample.labels_name(0)))
     try:
-        image, ids = next(iter(read_all(sample, dataset)))
+        image, ids = next(iter(read_all(sample)))
     except tf.errors.OpError:
-        name_fault(sample, dataset)
+        name_fault(sample)
         raise
     logits = whole_image_logits(model, image[tf.newaxis], config.input.resolution)
     try:
@@ -71,7 +71,7 @@ def explain(values: Namespace) -> None:
         tfsegloss.explain.save(figure, values.output)
     except ValueError as error:
         raise UserError(str(error)) from None
-    print(f"{sample[0].image}: {values.output}")
+    print(f"{sample.image_name(0)}: {values.output}")
 
 
 def _check_output(path: Path, *inputs: Path) -> None:

@@ -1,5 +1,6 @@
 """Wiring: from a configuration to a run."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from tfsegloss import SegmentationLoss
 from train import run_folder
 from train.command_line import make_parser
 from train.config import FitConfig
-from train.datasets import DATASETS, Dataset
+from train.data.dataset import Dataset
+from train.data.datasets import find_dataset
+from train.data.palette import IGNORED
+from train.data.pipeline import training_stream
+from train.data.reading import name_fault
+from train.data.run_data import class_sampling, open_data
+from train.data.sampling import RunningShares
 from train.distribution import choose_strategy
 from train.errors import UserError
 from train.evaluation import evaluate
 from train.inference import most_likely, whole_image_logits
-from train.palette import IGNORED
-from train.pipeline import training_stream
-from train.reading import name_fault, verify
 from train.run_folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
 from train.schedules import PolynomialWithWarmup
 from train.trainer import Trainer
@@ -113,7 +117,7 @@ def load_trained(run: Path) -> tuple[FitConfig, Dataset, keras.Model]:
         UserError: The folder is none of a run, or holds no checkpoint.
     """
     config = load_config(run)
-    dataset = DATASETS[config.data.name]
+    dataset = find_dataset(config.data.name, config.data.root)
     latest = tf.train.latest_checkpoint(str(run / CHECKPOINTS))
     if latest is None:
         raise UserError(f"{run} holds no checkpoint yet: no step was saved in {run / CHECKPOINTS}")
@@ -128,46 +132,51 @@ def load_trained(run: Path) -> tuple[FitConfig, Dataset, keras.Model]:
 def fit(values: Namespace) -> None:
     """Trains, from parsed values; what is wrong with them or with the data is said first."""
     config = instantiate(values)
-    dataset = DATASETS[config.data.name]
+    dataset = find_dataset(config.data.name, config.data.root)
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
     _check_loss(config.loss, dataset.classes)
-    train, val = (dataset.samples(split, config.data.root) for split in ("train", "val"))
-    if config.input.verify:
-        verify([*train, *val], dataset)
+    data = open_data(dataset, config.data, config.input.sampling)
     keras.utils.set_random_seed(config.trainer.seed)
     with strategy.scope():
         model, optimizer = build_model(config, dataset), build_optimizer(config)
+        running = None
+        if config.input.sampling.strategy == "complementary":
+            running = RunningShares(dataset.classes)
         run_folder.claim(config.run, fit_parser().dump(values, skip_unset=False))
-        trainer = Trainer(strategy, model, config.loss, optimizer, config.run / CHECKPOINTS)
-    _announce(trainer, config, resuming=trainer.restore())
+        trainer = Trainer(
+            strategy, model, config.loss, optimizer, config.run / CHECKPOINTS, running
+        )
+    _announce(trainer, config, data.faults, resuming=trainer.restore())
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def classify(images: tf.Tensor) -> tf.Tensor:
         return most_likely(whole_image_logits(model, images, config.input.resolution))
 
-    stream = training_stream(
-        train,
-        dataset,
-        config.input,
-        batch_size=config.trainer.batch_size,
-        seed=config.trainer.seed,
-        first_step=trainer.step,
-    )
+    def batches(first_step: int) -> Iterable:
+        stream = training_stream(
+            data.train,
+            config.input,
+            batch_size=config.trainer.batch_size,
+            seed=config.trainer.seed,
+            first_step=first_step,
+            sampling=class_sampling(data, config.input.sampling, running),
+        )
+        return strategy.experimental_distribute_dataset(stream)
+
     callbacks = [
         keras.callbacks.TensorBoard(config.run / TENSORBOARD, write_graph=False),
         MetricsFile(config.run / METRICS, trainer.step),
     ]
     try:
         trainer.fit(
-            strategy.experimental_distribute_dataset(stream),
-            config.trainer,
-            lambda: evaluate(classify, val, dataset),
-            callbacks,
+            batches, config.trainer, lambda: evaluate(classify, data.val, dataset), callbacks
         )
     except tf.errors.InvalidArgumentError:
-        name_fault([*train, *val], dataset)
+        name_fault(data.train)
+        name_fault(data.val)
         raise
+    _list_skipped(data.faults)
 
 
 def _check_batch_size(config: FitConfig, replicas: int) -> None:
@@ -192,9 +201,18 @@ def _check_loss(loss: SegmentationLoss, classes: int) -> None:
         raise UserError(f"loss.reduction must give one number; got {loss.reduction!r}")
 
 
-def _announce(trainer: Trainer, config: FitConfig, *, resuming: bool) -> None:
+def _announce(
+    trainer: Trainer, config: FitConfig, faults: Sequence[str], *, resuming: bool
+) -> None:
     devices = trainer.strategy.num_replicas_in_sync
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     print(f"Training {config.run} on {devices} {kind}{'s' if devices > 1 else ''}")
     if resuming:
         print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
+    if faults:
+        print(f"Skipping {len(faults)} samples that are wrong; they are listed at the end")
+
+
+def _list_skipped(faults: Sequence[str]) -> None:
+    for fault in faults:
+        print(f"skipped: {fault}")

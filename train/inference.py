@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from train.augmentation import scaled_size
+from train.data.augmentation import scaled_size
 
 
 def whole_image_logits(model: keras.Model, images: tf.Tensor, resolution: float) -> tf.Tensor:

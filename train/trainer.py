@@ -7,10 +7,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfsegloss import SegmentationLoss
+from tfsegloss import SegmentationLoss, metrics
 from train.config import TrainerConfig
+from train.data.palette import IGNORED
+from train.data.sampling import RunningShares
 from train.errors import UserError
 from train.evaluation import Scores
+from train.inference import most_likely
 
 KEPT_CHECKPOINTS = 3
 # Reading the loss waits for the device: not at every step.
@@ -28,6 +31,7 @@ class Trainer:
         loss: Loss of the labels and the logits.
         optimizer: Its `iterations` are the step count.
         folder: Where checkpoints are; the last one is restored.
+        shares: Of the classes in the sampling; told how well each is segmented.
     """
 
     def __init__(
@@ -37,11 +41,13 @@ class Trainer:
         loss: SegmentationLoss,
         optimizer: keras.optimizers.Optimizer,
         folder: Path,
+        shares: RunningShares | None = None,
     ):
         self.strategy = strategy
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
+        self.shares = shares
         optimizer.build(model.trainable_variables)
         model.compile(optimizer=optimizer)  # TensorBoard reads the learning rate off the model
         # TensorFlow's tracking of a Keras model leaves out the states of its random generators.
@@ -49,7 +55,11 @@ class Trainer:
         randomness = [v.value for v in model.variables if v.path not in weights]
         loss.build(model.output_shape[-1])
         checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=optimizer, randomness=randomness, loss=loss.variables
+            model=model,
+            optimizer=optimizer,
+            randomness=randomness,
+            loss=loss.variables,
+            shares=shares.variables if shares else [],
         )
         self._checkpoints = tf.train.CheckpointManager(
             checkpoint, str(folder), max_to_keep=KEPT_CHECKPOINTS
@@ -91,7 +101,9 @@ class Trainer:
         Returns:
             "loss" of the global batch `[]`, and "loss_PART" of each part where it has several.
         """
-        loss, parts = self.strategy.run(self._replica_step, args=batch)
+        loss, parts, matrix = self.strategy.run(self._replica_step, args=batch)
+        if self.shares:
+            self.shares.observe(self.strategy.reduce(tf.distribute.ReduceOp.SUM, matrix, axis=None))
         # Keras' losses divide by the number of replicas: their sum is the global batch's loss.
         values = {"loss": self.strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None)}
         for name, part in parts.items() if len(parts) > 1 else ():
@@ -101,17 +113,22 @@ class Trainer:
 
     def _replica_step(
         self, images: tf.Tensor, ids: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor | None]:
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
             loss, parts = self.loss.value_and_parts(ids, logits)
         self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return loss, parts
+        matrix = None
+        if self.shares:
+            classes = logits.shape[-1]
+            predicted = most_likely(logits)
+            matrix = metrics.confusion_matrix(ids, predicted, classes, ignore_class=IGNORED)
+        return loss, parts, matrix
 
     def fit(
         self,
-        batches: Iterable,
+        batches: Callable[[int], Iterable],
         config: TrainerConfig,
         evaluate: Callable[[], Scores],
         callbacks: list[keras.callbacks.Callback],
@@ -119,7 +136,7 @@ class Trainer:
         """Steps until `config.steps`, in epochs of `config.evaluate_every` steps.
 
         Args:
-            batches: Batches from step `self.step` on.
+            batches: The batches from a step on; asked for at the start of each epoch.
             config: How often what happens.
             evaluate: Called after each epoch; its scores are logged.
             callbacks: Keras callbacks; the progress bar is added.
@@ -138,12 +155,14 @@ class Trainer:
             epochs=-(-config.steps // every),
             steps=min(every, config.steps),
         )
-        batches = iter(batches)
         chain.on_train_begin()
         try:
             for epoch in range(self.step // every, chain.params["epochs"]):
                 chain.on_epoch_begin(epoch)
-                logs = self._epoch(batches, config, min((epoch + 1) * every, config.steps), chain)
+                if self.shares and self.step % every == 0:  # not where an epoch goes on
+                    self.shares.refresh()
+                stream = iter(batches(self.step))
+                logs = self._epoch(stream, config, min((epoch + 1) * every, config.steps), chain)
                 scores = evaluate()
                 logs |= {
                     "val_mean_iou": scores.mean_iou,

@@ -1,24 +1,21 @@
 """`python -m train weights --data.name NAME --split SPLIT`: class weights for a recipe."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 import tfsegloss
 from tfsegloss import class_balance
 from train.command_line import make_parser
 from train.config import DataConfig
-from train.datasets import DATASETS, Dataset, Sample
+from train.data.dataset import Dataset
+from train.data.datasets import find_dataset
+from train.data.survey import Survey, checked
 from train.errors import UserError
-from train.palette import IGNORED
-from train.reading import name_fault, read_all
 
 METHODS = {
     "median_frequency": tfsegloss.median_frequency,
@@ -60,9 +57,11 @@ def weights_parser() -> ArgumentParser:
 
 def weights(values: Namespace) -> None:
     """Counts the labels of a split; prints the table and the line for a recipe."""
-    dataset = DATASETS[values.data.name]
+    dataset = find_dataset(values.data.name, values.data.root)
     samples = dataset.samples(values.split, values.data.root)
-    counts = count(samples, dataset)
+    skip = values.data.on_error == "skip"
+    samples, found, _ = checked(samples, dataset.classes, skip=skip)
+    counts = count(found)
     if not counts.pixels.any():
         raise UserError(f"no pixel of {dataset.name} {values.split} has a class")
     found = METHODS[values.method](counts.pixels, counts.image_pixels)
@@ -71,26 +70,14 @@ def weights(values: Namespace) -> None:
     print(f"class_weights: [{', '.join(f'{weight:.4g}' for weight in found)}]")
 
 
-def count(samples: Sequence[Sample], dataset: Dataset) -> Counts:
-    """Counts the labels of all samples, read and checked as in training.
-
-    Raises:
-        UserError: A file is wrong; it is named.
-    """
-    counts = Counts(*np.zeros([3, dataset.classes], np.int64))
-    try:
-        stream = read_all(samples, dataset).prefetch(2)
-        for _, ids in track(stream, "counting", total=len(samples), transient=True):
-            pixels, image_pixels = tfsegloss.class_counts(
-                ids, dataset.classes, ignore_class=IGNORED
-            )
-            counts.pixels += pixels
-            counts.image_pixels += image_pixels
-            counts.images += pixels > 0
-    except tf.errors.OpError:
-        name_fault(samples, dataset)
-        raise
-    return counts
+def count(found: Survey) -> Counts:
+    """Counts of all samples together."""
+    occurs = found.pixels > 0
+    return Counts(
+        pixels=found.pixels.sum(axis=0),
+        image_pixels=occurs.T @ found.pixels.sum(axis=1),
+        images=occurs.sum(axis=0),
+    )
 
 
 def table(counts: Counts, found: np.ndarray, dataset: Dataset, title: str) -> Table:

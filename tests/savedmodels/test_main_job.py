@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.commands import TINY_RUN, assert_one_line, command
-from train.datasets import SCENES
+from train.data.datasets import SCENES
 from train.evaluation import evaluate
 from train.fit import load_trained
 from train.inference import most_likely, whole_image_logits
@@ -75,8 +75,8 @@ def test_training_export_and_checkpoint_agree_on_the_score(job, scenes_root, sav
     # The agreement says something only of a model that answers more than one class.
     assert len(np.unique(predicted)) >= 4
     segmenter = tf.saved_model.load(str(job / "model"))
-    for sample, expected in zip(samples, predicted, strict=True):
-        pixels = tf.io.decode_image(tf.io.read_file(str(sample.image)))
+    for path, expected in zip(samples.images, predicted, strict=True):
+        pixels = tf.io.decode_image(tf.io.read_file(str(path)))
         np.testing.assert_array_equal(segmenter.serve(pixels[tf.newaxis])["classes"][0], expected)
     assert (scored["dataset"], scored["split"]) == ("scenes", "val")
     assert scored["images"] == 3

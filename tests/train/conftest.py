@@ -2,7 +2,7 @@
 
 import pytest
 
-from train.datasets import SCENES
+from train.data.datasets import SCENES
 
 
 @pytest.fixture(scope="session")

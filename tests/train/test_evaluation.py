@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from train.datasets import SCENES, Sample
+from train.data.datasets import SCENES
+from train.data.palette import IGNORED
+from train.data.samples import FileSamples
 from train.errors import UserError
 from train.evaluation import evaluate
-from train.palette import IGNORED
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def samples(tmp_path):
         paths = [tmp_path / f"{name}.image.png", tmp_path / f"{name}.png"]
         Image.fromarray(np.repeat(ids[..., None], 3, -1)).save(paths[0])
         Image.fromarray(ids).save(paths[1])
-        made.append(Sample(*paths))
-    return made
+        made.append(paths)
+    return FileSamples(SCENES.code, *zip(*made, strict=True))
 
 
 def test_the_truth_scores_one_and_absent_classes_none(samples):
@@ -51,6 +52,7 @@ def test_the_observer_sees_every_sample_in_order(samples):
 
 
 def test_a_file_that_breaks_later_is_named(samples):
-    samples[1].labels.write_bytes(samples[1].labels.read_bytes()[:-30])
+    path = samples.labels[1]
+    path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match=r"b.png: cannot be decoded"):
         evaluate(lambda images: images[..., 0], samples, SCENES)

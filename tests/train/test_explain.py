@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 import tfsegloss
 from tests.commands import assert_one_line, command
 from train import explain
-from train.datasets import SCENES
+from train.data.datasets import SCENES
 from train.fit import build_model, load_config
 from train.run_folder import CHECKPOINTS
 
@@ -43,7 +43,7 @@ def test_a_picture_of_an_image(train, run, tmp_path):
     path = tmp_path / "picture.png"
     outcome = train("explain", run, "--index=2", f"--output={path}")
     assert outcome.status == 0, outcome.err
-    image = SCENES.samples("val", explain.load_trained(run)[0].data.root)[2].image
+    image = SCENES.samples("val", explain.load_trained(run)[0].data.root).images[2]
     assert str(image) in outcome.out
     assert tf.io.decode_png(path.read_bytes()).shape[1] == 1200
 
@@ -75,7 +75,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(train, tmp_path, ou
 
 def test_the_labels_are_not_overwritten(train, run):
     root = explain.load_trained(run)[0].data.root
-    labels = SCENES.samples("val", root)[0].labels
+    labels = SCENES.samples("val", root).labels[0]
     before = labels.read_bytes()
     assert_one_line(train("explain", run, f"--output={labels}"), labels, "choose another name")
     assert labels.read_bytes() == before
@@ -105,6 +105,6 @@ def test_a_folder_of_no_run_and_a_broken_image_are_named(train, run, scenes_root
     root = shutil.copytree(scenes_root, tmp_path / "scenes")
     copy = shutil.copytree(run, tmp_path / "run")
     (copy / "config.yaml").write_text(f"data:\n  root: {root}\n")
-    _, path = SCENES.samples("val", root)[0]
+    path = SCENES.samples("val", root).labels[0]
     path.write_bytes(path.read_bytes()[:-40])
     assert_one_line(train("explain", copy, output), path, "cannot be decoded")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from train import scenes
-from train.palette import IGNORED
+from train.data.palette import IGNORED
 from train.scenes import files
 from train.scenes.render import label
 

@@ -10,9 +10,9 @@ import tensorflow as tf
 import models
 import tfsegloss
 from train.config import TrainerConfig
+from train.data.palette import IGNORED
 from train.errors import UserError
 from train.evaluation import Scores
-from train.palette import IGNORED
 from train.run_folder import MetricsFile
 from train.schedules import PolynomialWithWarmup
 from train.trainer import Trainer
@@ -133,18 +133,16 @@ def run(folder, data, stop_after=None, steps=8):
     trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, folder, steps=steps)
     trainer.restore()
 
-    def rest():
-        for step, batch in enumerate(data):
+    def rest(first_step):
+        for step, batch in enumerate(data[first_step:], start=first_step):
             if step == stop_after:
                 raise RuntimeError("crash")
-            if step >= trainer.first:
-                yield batch
+            yield batch
 
-    trainer.first = trainer.step
     config = TrainerConfig(steps=steps, evaluate_every=4, checkpoint_every=3)
     recorder = Recorder()
     trainer.fit(
-        rest(), config, scores, [recorder, MetricsFile(folder / "metrics.jsonl", trainer.step)]
+        rest, config, scores, [recorder, MetricsFile(folder / "metrics.jsonl", trainer.step)]
     )
     return trainer, recorder
 
@@ -197,12 +195,13 @@ def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path, monkeypatch):
     data = list(batches(8))
     trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
 
-    def rest():
+    def rest(first_step):
+        assert first_step == 0
         yield from data[:2]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit(rest(), TrainerConfig(steps=8), scores, [])
+        trainer.fit(rest, TrainerConfig(steps=8), scores, [])
     again = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
     assert again.restore()
     assert again.step == 2
@@ -217,7 +216,7 @@ def test_interrupted_in_an_evaluation_evaluates_again(tmp_path):
     trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path, steps=8)
     config = TrainerConfig(steps=8, evaluate_every=4, checkpoint_every=3)
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit(iter(data), config, interrupted, [])
+        trainer.fit(lambda step: data[step:], config, interrupted, [])
     run(tmp_path, data)
     assert [line["step"] for line in logged(tmp_path)] == [4, 8]
 

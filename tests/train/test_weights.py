@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.commands import TINY_RUN, assert_one_line, command
 from tfsegloss import class_counts, inverse_frequency, median_frequency
-from train.datasets import SCENES
+from train.data.datasets import SCENES
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def label_maps(scenes_root):
     """The ids of every label map of a split, as Pillow reads them."""
 
     return lambda split: [
-        np.array(Image.open(path)) for _, path in SCENES.samples(split, scenes_root)
+        np.array(Image.open(path)) for path in SCENES.samples(split, scenes_root).labels
     ]
 
 
@@ -72,7 +72,7 @@ def test_a_recipe_takes_the_line(train, scenes_root, tmp_path):
 
 def test_a_class_that_never_occurs_weighs_nothing(train, scenes_root, tmp_path):
     root = shutil.copytree(scenes_root, tmp_path / "scenes")
-    for _, path in SCENES.samples("train", root):
+    for path in SCENES.samples("train", root).labels:
         Image.fromarray(np.full([48, 64], 2, np.uint8)).save(path)
     weights = pasted(train("weights", f"--data.root={root}"))
     assert weights == [float(i == 2) for i in range(SCENES.classes)]
@@ -80,14 +80,14 @@ def test_a_class_that_never_occurs_weighs_nothing(train, scenes_root, tmp_path):
 
 def test_a_split_without_any_class_is_named(train, scenes_root, tmp_path):
     root = shutil.copytree(scenes_root, tmp_path / "scenes")
-    for _, path in SCENES.samples("train", root):
+    for path in SCENES.samples("train", root).labels:
         Image.fromarray(np.full([48, 64], 255, np.uint8)).save(path)
     assert_one_line(train("weights", f"--data.root={root}"), "no pixel", "scenes train")
 
 
 def test_a_wrong_label_map_is_named(train, scenes_root, tmp_path):
     root = shutil.copytree(scenes_root, tmp_path / "scenes")
-    _, path = SCENES.samples("train", root)[3]
+    path = SCENES.samples("train", root).labels[3]
     Image.fromarray(np.full([48, 64], 77, np.uint8)).save(path)
     assert_one_line(train("weights", f"--data.root={root}"), path, "found 77")
 

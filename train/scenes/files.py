@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from train.data.palette import colour_table
 from train.files import whole_folder
-from train.palette import colour_table
 from train.scenes.classes import COLOURS, IGNORED_COLOUR
 from train.scenes.render import render
 

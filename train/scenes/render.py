@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from train.palette import IGNORED
+from train.data.palette import IGNORED
 from train.scenes.canvas import OVERSAMPLING, Camera, Canvas, Light, between
 from train.scenes.setting import Street, paint_backdrop, paint_ground, paint_shadows, paint_sky
 from train.scenes.street import plan

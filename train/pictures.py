@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from train.palette import IGNORED, Colour, colour_table
+from train.data.palette import IGNORED, Colour, colour_table
 
 IGNORED_COLOUR = (255, 255, 255)
 MARGIN = 8
+CELL_WIDTH = 640
 
 
 def palette_image(ids: np.ndarray, colours: Sequence[Colour]) -> Image.Image:
@@ -61,19 +62,44 @@ def contact_sheet(
         [image, colourise(truth, colours), colourise(predicted, colours)]
         for image, truth, predicted in rows
     ]
-    height = max(image.shape[0] for image, *_ in cells) + MARGIN
-    width = max(image.shape[1] for image, *_ in cells) + MARGIN
-    sheet = np.full([20 + height * len(cells), MARGIN + width * 3, 3], 255, np.uint8)
+    return picture_sheet(cells, ("image", "truth", "prediction"), class_names, colours)
+
+
+def picture_sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    class_names: Sequence[str],
+    colours: Sequence[Colour],
+) -> Image.Image:
+    """Pictures in columns with titles, wide ones made smaller, and a legend.
+
+    Args:
+        rows: Pictures uint8 `[H, W, 3]`, those of a row of one size.
+        titles: Of the columns.
+        class_names: Names of the classes.
+        colours: Their colours.
+    """
+    cells = [[_at_most(picture, CELL_WIDTH) for picture in row] for row in rows]
+    height = max(row[0].shape[0] for row in cells) + MARGIN
+    width = max(row[0].shape[1] for row in cells) + MARGIN
+    sheet = np.full([20 + height * len(cells), MARGIN + width * len(titles), 3], 255, np.uint8)
     for i, row in enumerate(cells):
         for j, cell in enumerate(row):
             y, x = 20 + i * height, MARGIN + j * width
             sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
     picture = with_legend(sheet, [*class_names, "ignored"], [*colours, IGNORED_COLOUR])
     draw = ImageDraw.Draw(picture)
-    for j, title in enumerate(("image", "truth", "prediction")):
+    for j, title in enumerate(titles):
         font = ImageFont.load_default(size=12)
         draw.text((MARGIN + j * width, 3), title, fill="black", font=font)
     return picture
+
+
+def _at_most(picture: np.ndarray, width: int) -> np.ndarray:
+    if picture.shape[1] <= width:
+        return picture
+    size = (width, max(round(picture.shape[0] * width / picture.shape[1]), 1))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
 def _flow(

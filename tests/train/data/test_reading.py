@@ -7,10 +7,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from train.datasets import CAMVID, SCENES, Sample
+from train.data.camvid import CAMVID
+from train.data.datasets import SCENES
+from train.data.labels import DataError, decode_pixels, pixel_ids
+from train.data.palette import IGNORED, colour_table
+from train.data.reading import read_all
+from train.data.samples import FileSamples
+from train.data.survey import checked
 from train.errors import UserError
-from train.palette import IGNORED, colour_table
-from train.reading import DataError, decode_labels, read_all, verify
 
 IDS = np.random.default_rng(0).integers(0, 11, [9, 7]).astype(np.uint8)
 IDS[0, :3] = IGNORED
@@ -23,13 +27,22 @@ def png(picture, **options):
 
 
 def colours_of(dataset):
-    return colour_table(dataset.colours, dataset.ignored_colours[0])
+    """A palette without two equal entries."""
+    table = colour_table(dataset.colours, dataset.ignored_colours[0])
+    unused = slice(dataset.classes, IGNORED)
+    table[unused, 0] = 1
+    table[unused, 1] = np.arange(256)[unused]
+    return table
 
 
 def palette(ids, table):
     picture = Image.fromarray(ids)
     picture.putpalette(table.tobytes())
     return picture
+
+
+def decode_labels(contents, dataset):
+    return pixel_ids(decode_pixels(contents), dataset.code)
 
 
 def in_graph(contents, dataset):
@@ -67,12 +80,12 @@ def test_camvid_calls_ignored_11():
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (png(Image.fromarray(IDS.astype(np.uint16))), "colour type 0, 16 bits"),
-        (png(Image.new("RGBA", (3, 3))), "colour type 6"),
-        (png(Image.new("1", (3, 3))), "colour type 0, 1 bits"),
-        (b"GIF89a" + bytes(40), "no PNG"),
-        (b"", "no PNG"),
-        (png(Image.fromarray(np.full([2, 2], 37, np.uint8))), r"in \[0, 11\) .*found 37"),
+        (png(Image.fromarray(IDS.astype(np.uint16))), "8 bits per channel; this PNG has 16"),
+        (png(Image.new("RGBA", (3, 3))), "without alpha; this PNG has colour type 6"),
+        (png(Image.new("1", (3, 3))), "8 bits per channel; this PNG has 1"),
+        (b"GIF89a" + bytes(40), "must be a PNG"),
+        (b"", "must be a PNG"),
+        (png(Image.fromarray(np.full([2, 2], 37, np.uint8))), r"among 0-10, 255, found 37"),
         (png(Image.new("RGB", (3, 3), (1, 2, 3))), r"colour 1, 2, 3 of pixel 0, 0"),
     ],
 )
@@ -88,7 +101,7 @@ def good_and_bad(tmp_path):
     """Makes a list of a good sample and one whose files are given."""
 
     def make(labels, image=None):
-        samples = []
+        samples = {}
         for name, files in {
             "good": (png(Image.new("RGB", (7, 9))), png(Image.fromarray(IDS))),
             "bad": (png(Image.new("RGB", (7, 9))) if image is None else image, labels),
@@ -96,8 +109,8 @@ def good_and_bad(tmp_path):
             paths = [tmp_path / f"{name}.{kind}.png" for kind in ("image", "labels")]
             for path, contents in zip(paths, files, strict=True):
                 path.write_bytes(contents)
-            samples.append(Sample(*paths))
-        return samples
+            samples[name] = paths
+        return FileSamples(SCENES.code, *zip(*samples.values(), strict=True))
 
     return make
 
@@ -120,12 +133,54 @@ GREY = png(Image.fromarray(IDS))
 def test_the_bad_file_is_named(good_and_bad, labels, image, message):
     samples = good_and_bad(labels, image)
     with pytest.raises(UserError, match=message):
-        verify(samples, SCENES)
+        checked(samples, SCENES.classes)
 
 
 def test_good_files_pass(train_samples):
-    verify(train_samples, SCENES)
-    for (image, ids), sample in zip(read_all(train_samples, SCENES), train_samples, strict=True):
+    assert checked(train_samples, SCENES.classes)[2] == []
+    names = zip(train_samples.images, train_samples.labels, strict=True)
+    for (image, ids), (image_name, labels_name) in zip(read_all(train_samples), names, strict=True):
         # Decoders of JPEG differ in the last bits.
-        np.testing.assert_allclose(image, np.asarray(Image.open(sample.image)), atol=8)
-        np.testing.assert_array_equal(ids, np.asarray(Image.open(sample.labels)))
+        np.testing.assert_allclose(image, np.asarray(Image.open(image_name)), atol=8)
+        np.testing.assert_array_equal(ids, np.asarray(Image.open(labels_name)))
+
+
+def test_entries_of_a_palette_that_no_pixel_has_may_be_equal():
+    table = colour_table(SCENES.colours, SCENES.ignored_colours[0])  # filled up with black
+    assert len(np.unique(table, axis=0)) < 256
+    np.testing.assert_array_equal(decode_labels(png(palette(IDS, table)), SCENES), IDS)
+
+
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+def test_two_indices_of_one_colour_are_refused(graph):
+    """What Pillow makes of a short palette: 255, ignored, is black, as the first class is."""
+    table = colours_of(SCENES)
+    table[IGNORED] = table[0]
+    contents = png(palette(IDS, table))
+    if graph:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="two entries of the palette"):
+            in_graph(contents, SCENES)
+    else:
+        with pytest.raises(DataError, match="two entries of the palette have the colour 128, 128"):
+            decode_labels(contents, SCENES)
+
+
+def test_a_jpeg_as_label_map_is_refused():
+    buffer = io.BytesIO()
+    Image.fromarray(IDS).save(buffer, "JPEG")
+    with pytest.raises(DataError, match="must be a PNG: other formats blur or change ids"):
+        decode_labels(buffer.getvalue(), SCENES)
+
+
+def test_wrong_samples_are_skipped_and_listed(good_and_bad):
+    samples, survey, faults = checked(good_and_bad(GREY[:-20]), SCENES.classes, skip=True)
+    assert len(samples) == len(survey.pixels) == 1
+    assert samples.labels_name(0).endswith("good.labels.png")
+    (fault,) = faults
+    assert "bad.labels.png: cannot be decoded" in fault
+
+
+def test_a_split_without_a_good_sample_is_an_error(good_and_bad):
+    bad = good_and_bad(GREY[:-20]).subset([1])
+    with pytest.raises(UserError, match="no sample is left of 1: .*bad.labels.png"):
+        checked(bad, SCENES.classes, skip=True)

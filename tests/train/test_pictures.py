@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from savedmodels.pictures import colourise, contact_sheet, overlay, palette_image, with_legend
+from train.pictures import colourise, contact_sheet, overlay, palette_image, with_legend
 
 COLOURS = [(10, 20, 30), (200, 100, 50)]
 IDS = np.array([[0, 1, 255]], np.uint8)

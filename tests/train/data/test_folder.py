@@ -1,0 +1,236 @@
+"""Own data: what `classes.yaml` may say, how splits are found, and which files are refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from train.data.folder import read_folder
+from train.data.labels import decode_pixels, pixel_ids
+from train.data.palette import IGNORED
+from train.data.voc import voc_colours
+from train.errors import UserError
+
+NAMES = tuple(f"{i:02}" for i in range(40))
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "classes.yaml").write_text("classes: [road, other]\n")
+    return tmp_path
+
+
+def add(root, *names, suffix=".jpg"):
+    """Images and label maps."""
+    for name in names:
+        for path in (root / "images" / f"{name}{suffix}", root / "labels" / f"{name}.png"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 3)).save(path)
+
+
+def described(root, text):
+    (root / "classes.yaml").write_text(text)
+    return read_folder(root)
+
+
+def names_of(root, split):
+    samples = read_folder(root).samples(split, root)
+    images, labels = (
+        [path.relative_to(root / folder).with_suffix("").as_posix() for path in paths]
+        for folder, paths in (("images", samples.images), ("labels", samples.labels))
+    )
+    assert images == labels
+    return images
+
+
+def test_names_alone(root):
+    dataset = described(root, "classes: [road, other]\n")
+    assert (dataset.name, dataset.licence) == ("folder", "yours")
+    assert dataset.class_names == ("road", "other")
+    assert dataset.colours == voc_colours(2)
+    assert dataset.ignored_colours == ((224, 224, 192),)
+    assert dataset.code.grey == {0: 0, 1: 1, 255: 255}
+
+
+def test_names_and_colours(root):
+    dataset = described(
+        root,
+        """
+        classes:
+          - {name: road, colour: [128, 64, 128]}
+          - {name: other, colour: [0, 0, 0]}
+        ignored_ids: [9]
+        ignored_colours: [[255, 255, 255], [1, 2, 3]]
+        """,
+    )
+    assert dataset.class_names == ("road", "other")
+    assert dataset.code.grey == {0: 0, 1: 1, 9: 255, 255: 255}
+    assert dataset.code.colours == {
+        (128, 64, 128): 0,
+        (0, 0, 0): 1,
+        (255, 255, 255): IGNORED,
+        (1, 2, 3): IGNORED,
+    }
+
+
+def test_label_maps_with_voc_s_palette_need_no_colours(root):
+    add(root, "a")
+    labels = Image.fromarray(np.array([[0, 1, 255]], np.uint8))
+    labels.putpalette(np.array(voc_colours(256), np.uint8).tobytes())
+    labels.save(root / "labels" / "a.png")
+    (root / "train.txt").write_text("a\n")
+    samples = read_folder(root).samples("train", root)
+    ids = pixel_ids(decode_pixels(samples.read(0)[1]), samples.code)
+    assert ids.numpy().tolist() == [[0, 1, IGNORED]]
+
+
+MANY = ", ".join(f"c{i}" for i in range(256))
+WRONG = {
+    "[a, b]": "expected the keys classes, ignored_ids, ignored_colours, got \\['a', 'b'\\]",
+    "": "expected the keys .* got None",
+    "classes: [a": "is no YAML: .*line 1",
+    "{classes: [a], colors: []}": "no key 'colors': expected classes, ignored_ids, ignored_colours",
+    "ignored_ids: [9]": "classes: expected a list, got None",
+    "classes: 3": "classes: expected a list, got 3",
+    "classes: []": "classes: expected 1 to 255 entries, got 0",
+    f"classes: [{MANY}]": "classes: expected 1 to 255 entries, got 256",
+    "classes: [yes, no]": "expected a name or {name: NAME, colour: .*}, got True",
+    "classes: [{colour: [1, 2, 3]}]": "expected a name or .*, got {'colour': \\[1, 2, 3\\]}",
+    "classes: [{name: a, color: [1, 2, 3]}]": "expected a name or .*'color'",
+    "classes: ['']": "expected a name or .*, got ''",
+    "classes: [a, b, a]": "classes: 'a' is there twice",
+    "classes: [{name: a, colour: [1, 2, 3]}, b]": "all have a colour or none has; b has none",
+    "classes: [{name: a, colour: [1, 2, 256]}]": r"expected a colour .* got \[1, 2, 256\]",
+    "classes: [{name: a, colour: [1, 2]}]": r"expected a colour \[R, G, B\] .* got \[1, 2\]",
+    "classes: [{name: a, colour: red}]": "expected a colour .* got 'red'",
+    "classes: [{name: a, colour: [1, 2, 3]}, {name: b, colour: [1, 2, 3]}]": (
+        r"classes: \[1, 2, 3\] is there twice"
+    ),
+    "{classes: [a, b], ignored_ids: [1]}": "ignored_ids: expected ids from 2 to 255, .* got 1",
+    "{classes: [a], ignored_ids: [256]}": "ignored_ids: expected ids .* got 256",
+    "{classes: [a], ignored_ids: [true]}": "ignored_ids: expected ids .* got True",
+    "{classes: [a], ignored_ids: 9}": "ignored_ids: expected a list, got 9",
+    "{classes: [a], ignored_colours: [[0, 0, 0]]}": r"ignored_colours: \[0, 0, 0\] is the .* of a",
+    "{classes: [a], ignored_colours: [5]}": r"ignored_colours: expected a colour .* got 5",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_every_mistake_is_one_line_with_file_and_key(root, text):
+    with pytest.raises(UserError, match=WRONG[text]) as raised:
+        described(root, text)
+    message = str(raised.value)
+    assert message.startswith(str(root / "classes.yaml"))
+    assert "\n" not in message
+
+
+def test_255_classes_are_the_most(root):
+    names = ", ".join(f"c{i}" for i in range(255))
+    assert described(root, f"classes: [{names}]").classes == 255
+
+
+def test_names_are_of_any_language(root):
+    (root / "classes.yaml").write_bytes("classes: [straße]".encode())
+    assert read_folder(root).class_names == ("straße",)
+
+
+def test_a_folder_without_description(tmp_path):
+    with pytest.raises(UserError, match="no file .*classes.yaml; own data need .* labels/"):
+        read_folder(tmp_path)
+
+
+def test_splits_by_lists(root):
+    add(root, "b", "town/a", "c", "unlisted")
+    (root / "train.txt").write_text("town/a\n\nb\n")
+    (root / "val.txt").write_text("c\n")
+    assert names_of(root, "train") == ["town/a", "b"]
+    assert names_of(root, "val") == ["c"]
+    assert dict(read_folder(root).splits) == {"train": None, "val": None}
+    (root / "test.txt").write_text("b\n")
+    assert [*read_folder(root).splits] == ["train", "val", "test"]
+    assert names_of(root, "test") == ["b"]
+
+
+def test_splits_by_folders(root):
+    add(root, "train/b", "train/town/a", "val/c")
+    assert names_of(root, "train") == ["train/b", "train/town/a"]
+    assert names_of(root, "val") == ["val/c"]
+    assert [*read_folder(root).splits] == ["train", "val"]
+    add(root, "test/d")
+    assert [*read_folder(root).splits] == ["train", "val", "test"]
+    assert names_of(root, "test") == ["test/d"]
+
+
+def test_images_for_which_there_are_no_labels_yet_do_not_keep_from_training(root):
+    add(root, "train/a", "test/b")
+    (root / "labels" / "test" / "b.png").unlink()
+    assert names_of(root, "train") == ["train/a"]
+    with pytest.raises(UserError, match="b.jpg has no label map"):
+        names_of(root, "test")
+
+
+def test_splits_by_names(root):
+    add(root, *NAMES)
+    train, val = names_of(root, "train"), names_of(root, "val")
+    assert sorted((*train, *val)) == [*NAMES]
+    assert 4 <= len(val) <= 12  # about a fifth of 40
+
+
+def test_images_stay_in_their_split_when_others_come(root):
+    add(root, *NAMES[:20])
+    before = names_of(root, "val")
+    add(root, *NAMES[20:])
+    assert [name for name in names_of(root, "val") if name in NAMES[:20]] == before
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".PNG"])
+def test_suffixes_of_images(root, suffix):
+    add(root, "train/a", suffix=suffix)
+    assert names_of(root, "train") == ["train/a"]
+
+
+def test_an_image_without_label_map(root):
+    add(root, *NAMES)
+    val = names_of(root, "val")[0]
+    (root / "labels" / f"{val}.png").unlink()
+    with pytest.raises(UserError, match=f"images/{val}.jpg has no label map .*labels/{val}.png"):
+        names_of(root, "val")
+
+
+def test_a_label_map_without_image(root):
+    add(root, *NAMES)
+    val = names_of(root, "val")[0]
+    (root / "images" / f"{val}.jpg").unlink()
+    with pytest.raises(UserError, match=f"labels/{val}.png has no image .*images/{val}.jpg or"):
+        names_of(root, "val")
+
+
+def test_two_images_of_one_name(root):
+    add(root, "a")
+    add(root, "a", suffix=".png")
+    with pytest.raises(UserError, match="a.jpg and .*a.png have one name"):
+        names_of(root, "train")
+
+
+def test_what_file_managers_leave_is_no_image(root):
+    add(root, "train/a")
+    (root / "images" / "train" / "._a.jpg").write_bytes(b"")
+    assert names_of(root, "train") == ["train/a"]
+
+
+def test_a_listed_name_without_file(root):
+    add(root, "a")
+    (root / "train.txt").write_text("a\na.jpg\n")
+    with pytest.raises(UserError, match="train.txt line 2: no file a.jpg in .*; names have"):
+        names_of(root, "train")
+
+
+def test_a_missing_list(root):
+    add(root, "a")
+    (root / "train.txt").write_text("a\n")
+    with pytest.raises(UserError, match="no list .*val.txt"):
+        names_of(root, "val")
+
+
+def test_missing_folders(root):
+    with pytest.raises(UserError, match="no folder .*/images; own data need"):
+        names_of(root, "train")

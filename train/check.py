@@ -1,0 +1,183 @@
+"""`python -m train check --data.name NAME --data.root ROOT`: is this data what it should be?"""
+
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Table
+
+from tfsegloss.command_line import check_writable
+from train.command_line import make_parser
+from train.config import DataConfig
+from train.data.dataset import Dataset
+from train.data.datasets import find_dataset
+from train.data.palette import IGNORED
+from train.data.reading import read_all
+from train.data.samples import Samples
+from train.data.survey import Survey, survey
+from train.errors import UserError
+from train.pictures import overlay, picture_sheet
+
+SHOWN = 4  # images of each split on the sheet
+NAMED = 5  # of each kind of duplicate
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split, and what was found in it."""
+
+    name: str
+    samples: Samples
+    survey: Survey
+
+
+def check_parser() -> ArgumentParser:
+    """The parser of the command."""
+    parser = make_parser(
+        description="Read every file of a dataset's two splits; print what they hold and what is "
+        "wrong; draw labels over images. Exit status 1 if something is wrong."
+    )
+    parser.add_class_arguments(DataConfig, "data")
+    parser.add_argument(
+        "--output", type=Path, help="The picture; default runs/check/NAME.png.", default=None
+    )
+    return parser
+
+
+def check(values: Namespace) -> None:
+    """Prints the report, draws the sheet, and ends with status 1 if something is wrong.
+
+    Raises:
+        UserError: The dataset cannot be listed, or the picture not be written.
+    """
+    options = values.data
+    dataset = find_dataset(options.name, options.root)
+    output = values.output or Path("runs/check") / f"{dataset.name}.png"
+    if values.output is None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        check_writable(output, (".png",), others=())
+    except ValueError as error:
+        raise UserError(f"output: {error}") from None
+    splits = []
+    for name in dict.fromkeys([options.train_split, options.val_split]):
+        samples = dataset.samples(name, options.root)
+        splits.append(Split(name, samples, survey(samples, dataset.classes, f"reading {name}")))
+    console = Console()
+    console.print(table(splits, dataset))
+    for split in splits:
+        console.print(f"{split.name}: {'; '.join(facts(split, dataset))}", soft_wrap=True)
+    draw_sheet(splits, dataset, output)
+    console.print(f"Labels over images: {output}", soft_wrap=True)
+    problems = [*problems_of(splits, dataset, options.train_split)]
+    for problem in problems:
+        console.print(f"wrong: {problem}", soft_wrap=True, markup=False, highlight=False)
+    if problems:
+        sys.exit(1)
+    console.print("Nothing is wrong.")
+
+
+def table(splits: Sequence[Split], dataset: Dataset) -> Table:
+    """Share of the labelled pixels and number of images by class and split."""
+    sheet = Table(title=f"{dataset.name} ({dataset.licence})")
+    sheet.add_column("id", justify="right")
+    sheet.add_column("class")
+    for split in splits:
+        sheet.add_column(f"{split.name}\npixels %", justify="right")
+        sheet.add_column("\nimages", justify="right")
+    for i, name in enumerate(dataset.class_names):
+        cells = []
+        for split in splits:
+            pixels = split.survey.pixels
+            share = pixels[:, i].sum() / max(pixels.sum(), 1)
+            cells += [f"{100 * share:.2f}", f"{np.count_nonzero(pixels[:, i])}"]
+        sheet.add_row(f"{i}", name, *cells)
+    return sheet
+
+
+def facts(split: Split, dataset: Dataset) -> Iterator[str]:
+    """What else is worth knowing of a split."""
+    found, expected = split.survey, dataset.splits[split.name]
+    yield f"{len(split.samples)} samples" + (f" of {expected}" if expected else "")
+    if kind := split.samples.found:
+        yield kind
+    ids = [*np.flatnonzero(found.pixels.any(axis=0)), *([IGNORED] if found.ignored.any() else [])]
+    yield f"ids {', '.join(map(str, ids))}"
+    share = found.ignored.sum() / max(found.ignored.sum() + found.pixels.sum(), 1)
+    yield f"{100 * share:.2f} % of the pixels ignored"
+    good = [i for i in range(len(split.samples)) if i not in found.faults]
+    sizes = Counter(map(tuple, found.sizes[good].tolist())).most_common()
+    shown = ", ".join(f"{w}×{h}: {count}" for (h, w), count in sizes[:3])
+    rest = f" and {len(sizes) - 3} others" if sizes[3:] else ""
+    yield f"sizes (width×height) {shown}{rest}"
+
+
+def problems_of(splits: Sequence[Split], dataset: Dataset, train_split: str) -> Iterator[str]:
+    """Everything that is wrong, a line each."""
+    for split in splits:
+        expected = dataset.splits[split.name]
+        if expected and len(split.samples) != expected:
+            yield f"{split.name} has {len(split.samples)} samples, expected {expected}"
+        yield from split.survey.faults.values()
+        yield from _empty(split)
+        yield from _equal(split, split)
+        if split.name == train_split:
+            for i in np.flatnonzero(~split.survey.pixels.any(axis=0)):
+                yield f"no pixel of {split.name} has the class {i}, {dataset.class_names[i]}"
+    for one, other in itertools.combinations(splits, 2):
+        yield from _equal(one, other)
+
+
+def _empty(split: Split) -> Iterator[str]:
+    """Samples without a single label."""
+    empty = np.flatnonzero(~split.survey.pixels.any(axis=1))
+    empty = [i for i in empty if i not in split.survey.faults]
+    names = [split.samples.labels_name(i) for i in empty]
+    if names:
+        yield f"{len(names)} label maps of {split.name} have no label at all: {_some(names)}"
+
+
+def _equal(one: Split, other: Split) -> Iterator[str]:
+    """Images that are there twice: in a split, or in both."""
+    places = {}
+    for i, fingerprint in enumerate(one.survey.fingerprints.tolist()):
+        if i not in one.survey.faults:
+            places.setdefault(fingerprint, []).append(one.samples.image_name(i))
+    if one is other:
+        pairs = [f"{names[0]} = {names[1]}" for names in places.values() if names[1:]]
+        where = f"twice in {one.name}"
+    else:
+        pairs = [
+            f"{places[fingerprint][0]} = {other.samples.image_name(i)}"
+            for i, fingerprint in enumerate(other.survey.fingerprints.tolist())
+            if fingerprint in places and i not in other.survey.faults
+        ]
+        where = f"in {one.name} and in {other.name}"
+    if pairs:
+        yield f"{len(pairs)} images are {where}: {_some(pairs)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if names[NAMED:] else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def draw_sheet(splits: Sequence[Split], dataset: Dataset, output: Path) -> None:
+    """Writes a picture of some images of each split with their labels over them."""
+    rows = []
+    for split in splits:
+        good = [i for i in range(len(split.samples)) if i not in split.survey.faults]
+        if good:
+            shown = np.unique(np.linspace(0, len(good) - 1, SHOWN).astype(int))
+            for image, ids in read_all(split.samples.subset([good[i] for i in shown])):
+                image, ids = image.numpy(), ids.numpy()
+                rows.append([image, overlay(image, ids, dataset.colours)])
+    if rows:
+        titles = ("image", "labels over it")
+        picture_sheet(rows, titles, dataset.class_names, dataset.colours).save(output)

@@ -1,0 +1,1 @@
+"""Datasets: descriptions, files and records, checked reading, augmentation, sampling."""

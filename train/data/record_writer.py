@@ -1,0 +1,134 @@
+"""Writing a split as records, shard by shard; what is whole already stays."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from rich.progress import Progress
+
+from train.data.dataset import Dataset
+from train.data.labels import decode_pixels, pixel_ids
+from train.data.records import (
+    FOOTER,
+    HEADER,
+    IMAGE,
+    LABELS,
+    ShardIndex,
+    read_index,
+    shard_name,
+)
+from train.data.samples import FileSamples
+from train.data.survey import Survey, fingerprint
+from train.errors import UserError
+
+
+def write_split(
+    samples: FileSamples,
+    survey: Survey,
+    dataset: Dataset,
+    split: str,
+    folder: Path,
+    *,
+    shard_bytes: int,
+) -> int:
+    """Writes a split; shards that an earlier call has finished stay.
+
+    Args:
+        samples: The samples, none of which is wrong.
+        survey: What they hold.
+        dataset: Their dataset.
+        split: Name of the split.
+        folder: Where the shards go.
+        shard_bytes: About how large they are.
+
+    Returns:
+        Number of shards.
+
+    Raises:
+        UserError: The folder holds records of the split in another number of shards.
+    """
+    sizes = [path.stat().st_size for path in (*samples.images, *samples.labels)]
+    shards = min(len(samples), -(-sum(sizes) // shard_bytes))
+    others = set(folder.glob(f"{split}-*-of-*.tfrecord")) - {
+        folder / f"{shard_name(split, shard, shards)}.tfrecord" for shard in range(shards)
+    }
+    if others:
+        raise UserError(f"{min(others)} is of other records: choose another --output, or remove it")
+    names = _names(samples)
+    with Progress(transient=True) as progress:
+        task = progress.add_task(f"writing {split}", total=len(samples))
+        for shard, part in enumerate(np.array_split(np.arange(len(samples)), shards)):
+            path = folder / f"{shard_name(split, shard, shards)}.tfrecord"
+            head = ShardIndex(
+                shard=path,
+                dataset=dataset.name,
+                class_names=dataset.class_names,
+                names=tuple(names[i] for i in part),
+                survey=survey.subset(part),
+            )
+            if not _is_whole(head):
+                _write_shard(samples.subset(part), head)
+            progress.advance(task, len(part))
+    return shards
+
+
+def _names(samples: FileSamples) -> list[str]:
+    """The images' paths below the folder that holds them all, without suffix."""
+    images = [os.path.abspath(path) for path in samples.images]
+    root = os.path.commonpath([os.path.dirname(path) for path in images])
+    return [os.path.splitext(os.path.relpath(path, root))[0] for path in images]
+
+
+def _is_whole(head: ShardIndex) -> bool:
+    """Whether the shard is there, of the same images and labels."""
+    if not head.shard.is_file():
+        return False
+    try:
+        found = read_index(head.shard)
+    except UserError:
+        return False
+    end = found.offsets[-1] + found.lengths[-1] + FOOTER
+    return found.describes(head) and head.shard.stat().st_size == end
+
+
+def _write_shard(samples: FileSamples, head: ShardIndex) -> None:
+    """Writes a shard and its index; the shard gets its name last."""
+
+    def encode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, labels = samples.read(index)
+        ids = pixel_ids(decode_pixels(labels), samples.code)
+        return image, tf.io.encode_png(ids[..., tf.newaxis])
+
+    stream = tf.data.Dataset.range(len(samples)).map(encode, num_parallel_calls=tf.data.AUTOTUNE)
+    unfinished = head.shard.with_name(f".{head.shard.name}.unfinished")
+    lengths, fingerprints = [], []
+    try:
+        with tf.io.TFRecordWriter(str(unfinished)) as writer:
+            for name, size, parts in zip(head.names, head.survey.sizes, stream, strict=True):
+                record = _example(name, size, *(part.numpy() for part in parts))
+                writer.write(record)
+                lengths.append(len(record))
+                fingerprints.append(fingerprint(tf.constant(record)).numpy())
+        steps = HEADER + np.array(lengths, np.int64) + FOOTER
+        head.with_places(np.cumsum(steps) - steps + HEADER, lengths, fingerprints).write()
+        unfinished.rename(head.shard)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _example(name: str, size: Sequence[int], image: bytes, labels: bytes) -> bytes:
+    """A record; its keys are those of the TFRecords of DeepLab's own code."""
+    height, width = map(int, size)
+    of_bytes = {"image/filename": name.encode(), IMAGE: image, LABELS: labels}
+    of_bytes["image/format"] = b"jpeg" if image[:2] == b"\xff\xd8" else b"png"
+    of_bytes["image/segmentation/class/format"] = b"png"
+    features = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for key, value in of_bytes.items()
+    }
+    for key, value in {"image/height": height, "image/width": width, "image/channels": 3}.items():
+        features[key] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True)

@@ -1,0 +1,56 @@
+"""What a run reads: its splits, checked, and how its crops are drawn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.config import DataConfig, SamplingConfig
+from train.data.dataset import Dataset
+from train.data.samples import Samples
+from train.data.sampling import ClassSampling, RunningShares
+from train.data.survey import Survey, checked, survey
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run reads.
+
+    Args:
+        train, val: The samples.
+        found: What those of training hold; None where nobody needs to know.
+        faults: What is wrong with the samples that were left out.
+    """
+
+    train: Samples
+    val: Samples
+    found: Survey | None
+    faults: list[str]
+
+
+def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -> Data:
+    """The samples of a run, checked if it says so.
+
+    Raises:
+        UserError: Something is wrong with a split or a sample.
+    """
+    train, val = (
+        dataset.samples(split, options.root) for split in (options.train_split, options.val_split)
+    )
+    if not options.verify:
+        uniform = sampling.strategy == "uniform"
+        return Data(train, val, None if uniform else survey(train, dataset.classes), [])
+    skip = options.on_error == "skip"
+    train, found, faults = checked(train, dataset.classes, skip=skip)
+    val, _, more = checked(val, dataset.classes, skip=skip)
+    return Data(train, val, found, [*faults, *more])
+
+
+def class_sampling(
+    data: Data, options: SamplingConfig, running: RunningShares | None
+) -> ClassSampling | None:
+    """How crops are drawn by class from now on; None: uniformly."""
+    if options.strategy == "uniform":
+        return None
+    classes = data.found.pixels.shape[1]
+    shares = np.ones(classes) if running is None else running.shares.numpy()
+    return ClassSampling.of(data.found.pixels, shares, options.uniform_share)

@@ -1,0 +1,110 @@
+"""The Semantic Boundaries Dataset: label maps of VOC's images that VOC itself does not label."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from train.data.dataset import existing, read_list
+from train.errors import UserError
+from train.files import whole_folder
+
+SOURCE = "benchmark.tgz of http://home.bharathh.info/pubs/codes/SBD/download.html"
+PLACES = ("benchmark_RELEASE/dataset", "SBD/dataset", "SBD")
+LARGEST_ID = 20  # VOC's classes; SBD has no ignored pixels
+
+
+def find(folders: Sequence[Path]) -> Path:
+    """The folder of the unpacked archive which holds `cls`.
+
+    Args:
+        folders: Where the archive may have been unpacked.
+
+    Returns:
+        The first there is.
+
+    Raises:
+        UserError: There is none.
+    """
+    for folder in folders:
+        for place in PLACES:
+            if (folder / place / "cls").is_dir():
+                return folder / place
+    raise UserError(
+        f"trainaug needs the folder {folders[0]}/SegmentationClassAug, or {PLACES[0]}/cls of SBD "
+        f"({SOURCE}) in one of {', '.join(map(str, folders))}"
+    )
+
+
+def write_labels(folder: Path, voc: Path, sbd: Path) -> None:
+    """Writes the label maps of VOC's train and of SBD without VOC's val, all or nothing.
+
+    VOC's own are the better ones, and win where both have one. All become PNGs of grey ids.
+
+    Args:
+        folder: Where to; it must not exist.
+        voc: The folder `VOC2012`.
+        sbd: What `find` returns.
+
+    Raises:
+        UserError: A list or a label map is missing or damaged.
+    """
+    sources = _sources(voc, sbd)
+    try:
+        with whole_folder(folder) as unfinished:
+            for name in track(sources, "Writing trainaug", transient=True):
+                ids = _read(sources[name])
+                Image.fromarray(ids).save(unfinished / f"{name}.png")
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was faster
+            raise
+
+
+def _sources(voc: Path, sbd: Path) -> dict[str, Path]:
+    """The label map of each name."""
+    lists = voc / "ImageSets" / "Segmentation"
+    sources = {
+        name: existing(sbd / "cls" / f"{name}.mat", place)
+        for split in ("train", "val")
+        for place, name in read_list(sbd / f"{split}.txt")
+    }
+    for place, name in read_list(lists / "train.txt"):
+        sources[name] = existing(voc / "SegmentationClass" / f"{name}.png", place)
+    for _, name in read_list(lists / "val.txt"):
+        sources.pop(name, None)
+    return sources
+
+
+def _read(path: Path) -> np.ndarray:
+    """Ids of a label map, uint8 `[H, W]`."""
+    try:
+        return _read_mat(path) if path.suffix == ".mat" else _read_palette(path)
+    # SciPy raises half a dozen types for damaged files, Pillow does not name them.
+    except Exception as error:
+        raise UserError(f"{path} is no label map of VOC or SBD: {_one_line(error)}") from None
+
+
+def _read_mat(path: Path) -> np.ndarray:
+    from scipy.io import loadmat  # half a second, which only this needs
+
+    ids = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
+    if ids.ndim != 2 or ids.dtype != np.uint8 or not ids.size:
+        raise ValueError(
+            f"expected GTcls.Segmentation as uint8 [H, W], got {ids.dtype} {ids.shape}"
+        )
+    if ids.max() > LARGEST_ID:
+        raise ValueError(f"expected ids from 0 to {LARGEST_ID}, got {ids.max()}")
+    return ids
+
+
+def _read_palette(path: Path) -> np.ndarray:
+    with Image.open(path) as labels:
+        if labels.mode not in ("P", "L"):  # the index is the id; L is a palette cut off
+            raise ValueError(f"expected a palette or grey, got {labels.mode}")
+        return np.asarray(labels)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
