@@ -3,6 +3,7 @@
 from train.command_line import Command, main, quiet_tensorflow
 
 with quiet_tensorflow():
+    from train.bench.command import bench, bench_parser
     from train.check import check, check_parser
     from train.explain import explain, explain_parser
     from train.fit import fit, fit_parser
@@ -19,5 +20,6 @@ if __name__ == "__main__":
             "prepare": Command(prepare_parser(), prepare),
             "weights": Command(weights_parser(), weights),
             "explain": Command(explain_parser(), explain),
+            "bench-input": Command(bench_parser(), bench),
         },
     )

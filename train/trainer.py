@@ -116,7 +116,7 @@ class Trainer:
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor | None]:
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
+            logits = self.model(tf.cast(images, keras.config.floatx()), training=True)
             loss, parts = self.loss.value_and_parts(ids, logits)
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         matrix = None

@@ -46,6 +46,5 @@ def require_size(image: tf.Tensor, labels: tf.Tensor) -> list[tf.Operation]:
     return require(
         tf.reduce_all(image == labels),
         "the image is {} (height, width), its label map {}",
-        image,
-        labels,
+        lambda: [image, labels],
     )

@@ -1,21 +1,30 @@
 """Label maps from PNG files: the header says what pixels are, tables say what they mean."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfsegloss.png import GREY, PALETTE, RGB, png_header, png_palette
-from train.data.palette import Colour
+from tfsegloss.png import GREY, PALETTE, RGB, palette_as_grey, png_header, png_palette
+from train.data.palette import IGNORED, Colour
 
-UNKNOWN = -1
-PER_CHANNEL = np.array([1 << 16, 1 << 8, 1], np.int32)
+# In a table from levels to ids: no class has it; several entries of the palette have its colour.
+UNKNOWN, AMBIGUOUS = -1, -2
 
 
 class DataError(Exception):
     """What is wrong with a file, without its name."""
+
+
+class Levels(NamedTuple):
+    """A label map as it is stored, and what that means."""
+
+    values: tf.Tensor  # uint8 [H, W]
+    table: tf.Tensor  # int16 [256]: class, 255, UNKNOWN or AMBIGUOUS of each value
+    colours: tf.Tensor  # uint8 [N, 3]: RGB of each value, where it is an index of a palette
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,12 @@ class LabelCode:
     colours: Mapping[Colour, int]
 
     @cached_property
+    def classes(self) -> int:
+        """Number of classes."""
+        known = {*self.grey.values(), *self.colours.values()} - {IGNORED}
+        return max(known, default=-1) + 1
+
+    @cached_property
     def grey_table(self) -> np.ndarray:
         """Class, 255 or UNKNOWN of each grey level, int16 `[256]`."""
         table = np.full(256, UNKNOWN, np.int16)
@@ -41,111 +56,145 @@ class LabelCode:
 
     @cached_property
     def colour_table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Colours as sorted numbers int32 `[N]`, and their classes or 255, uint8 `[N]`."""
-        keys = np.array(sorted(self.colours), np.int32).reshape(-1, 3)
-        ids = [self.colours[tuple(key)] for key in keys.tolist()]
-        return keys @ PER_CHANNEL, np.array(ids, np.uint8)
+        """Colours as sorted numbers int32 `[N + 1]`, and their classes or 255, int16 `[N + 1]`.
+
+        The last number is no colour, so that the table is not empty.
+        """
+        rgba = np.array([(*colour, 255) for colour in self.colours], np.uint8).reshape(-1, 4)
+        numbers = np.append(rgba.view(np.int32)[:, 0], np.int32(2**31 - 1))
+        ids = np.append(list(self.colours.values()), UNKNOWN).astype(np.int16)
+        order = np.argsort(numbers)
+        return numbers[order], ids[order]
+
+    def ids_of(self, rgba: tf.Tensor) -> tf.Tensor:
+        """Class, 255 or UNKNOWN, int16 `[…]`, of opaque colours uint8 `[…, 4]`."""
+        known, ids = map(tf.constant, self.colour_table)
+        numbers = tf.bitcast(rgba, tf.int32)
+        place = tf.searchsorted(known, tf.reshape(numbers, [-1]))
+        place = tf.reshape(tf.minimum(place, len(ids) - 1), tf.shape(numbers))
+        return tf.where(tf.gather(known, place) == numbers, tf.gather(ids, place), UNKNOWN)
 
 
-def decode_pixels(contents: tf.Tensor) -> tf.Tensor:
-    """Grey levels uint8 `[H, W, 1]` or colours `[H, W, 3]` of a label map, as its header says.
+def decode_labels(contents: tf.Tensor, code: LabelCode) -> tf.Tensor:
+    """Ids uint8 `[H, W]`, in [0, classes) or 255 where ignored, of a label map.
 
     Args:
         contents: A PNG of 8-bit grey, of a palette, or RGB.
+        code: What its pixels mean.
 
     Raises:
-        DataError: In eager mode, what else it is; in a graph a `tf.errors.InvalidArgumentError`.
+        DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
+    """
+    levels = decode_levels(contents, code)
+    return level_ids(levels.values, levels, code)
+
+
+def decode_levels(contents: tf.Tensor, code: LabelCode) -> Levels:
+    """A label map as it is stored; `level_ids` makes ids of all of it or of a part.
+
+    Raises:
+        DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
     """
     is_png, depth, colour_type = png_header(contents)
     require(is_png, "a label map must be a PNG: other formats blur or change ids")
-    is_grey = colour_type == GREY
+    require(
+        (colour_type == GREY) | (colour_type == RGB) | (colour_type == PALETTE),
+        "a label map must be grey, palette or RGB, without alpha; this PNG has colour type {}",
+        lambda: [colour_type],
+    )
     # Of grey TensorFlow stretches 1 to 4 bits silently, and halves 16 of any type.
     require(
         (depth == 8) | (colour_type == PALETTE),
         "a label map must have 8 bits per channel; this PNG has {}",
-        depth,
+        lambda: [depth],
     )
+    return tf.case(
+        [
+            (colour_type == GREY, lambda: _grey_levels(contents, code)),
+            (colour_type == PALETTE, lambda: _palette_levels(contents, depth, code)),
+        ],
+        default=lambda: _rgb_levels(contents, code),
+    )
+
+
+def _grey_levels(contents: tf.Tensor, code: LabelCode) -> Levels:
+    values = tf.io.decode_png(contents, channels=1)[..., 0]
+    return Levels(values, tf.constant(code.grey_table), tf.zeros([0, 3], tf.uint8))
+
+
+def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, code: LabelCode) -> Levels:
+    values = tf.io.decode_png(palette_as_grey(contents), channels=1)[..., 0]
+    # Of grey of few bits the decoder makes the whole range up to 255.
+    stretch = tf.cast(255 // (2 ** tf.cast(depth, tf.int32) - 1), tf.uint8)
+    values = tf.cond(stretch > 1, lambda: values // stretch, lambda: values)
+    colours = png_palette(contents)[:256]
+    rgba = tf.pad(colours, [[0, 0], [0, 1]], constant_values=tf.constant(255, tf.uint8))
+    _, place, counts = tf.unique_with_counts(tf.bitcast(rgba, tf.int32))
+    once = tf.gather(counts, place) == 1  # [N]
+    ids = tf.where(once, code.ids_of(rgba), tf.constant(AMBIGUOUS, tf.int16))
+    table = tf.pad(ids, [[0, 256 - tf.shape(ids)[0]]], constant_values=UNKNOWN)
+    return Levels(values, tf.ensure_shape(table, [256]), colours)
+
+
+def _rgb_levels(contents: tf.Tensor, code: LabelCode) -> Levels:
+    colours = tf.io.decode_png(contents, channels=4)
+    ids = code.ids_of(colours)  # [H, W]
+
+    def first() -> list[tf.Tensor]:
+        place = tf.where(ids == UNKNOWN)[:1]
+        return [tf.gather_nd(colours, place)[:, :3], place]
+
     require(
-        is_grey | (colour_type == RGB) | (colour_type == PALETTE),
-        "a label map must be grey, palette or RGB, without alpha; this PNG has colour type {}",
-        colour_type,
-    )
-    pixels = tf.cond(
-        is_grey,
-        lambda: tf.io.decode_png(contents, channels=1),
-        lambda: tf.io.decode_png(contents, channels=3),
-    )
-    checks = tf.cond(
-        colour_type == PALETTE, lambda: _unambiguous(contents, pixels), lambda: tf.constant(True)
-    )
-    with tf.control_dependencies([checks]):
-        return tf.identity(pixels)
-
-
-def _unambiguous(contents: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """Two indices of one colour cannot be told apart: TensorFlow decodes a palette to colours.
-
-    Entries that no pixel has may be equal: many programs fill up palettes with black.
-    """
-    palette = tf.sort(_keys(png_palette(contents)))
-    twice = tf.unique(tf.boolean_mask(palette[1:], palette[1:] == palette[:-1]))[0]
-    used = tf.reduce_any(_keys(pixels)[..., tf.newaxis] == twice, axis=[0, 1])  # [N]
-    wrong = tf.boolean_mask(twice, used)[:1]  # [0 or 1]
-    checks = require(
-        ~tf.reduce_any(used),
-        "two entries of the palette have the colour {}, so its ids are lost: save them as grey "
-        "levels",
-        tf.bitwise.right_shift(wrong[:, tf.newaxis], [[16, 8, 0]]) % 256,
-    )
-    with tf.control_dependencies(checks):
-        return tf.constant(True)
-
-
-def pixel_ids(pixels: tf.Tensor, code: LabelCode) -> tf.Tensor:
-    """Ids uint8 `[H, W]`, in [0, classes) or 255, of what `decode_pixels` returns.
-
-    Raises:
-        DataError: In eager mode, which pixels mean nothing; in a graph a
-            `tf.errors.InvalidArgumentError`.
-    """
-    return tf.cond(
-        tf.shape(pixels)[-1] == 1,
-        lambda: _ids_of_grey(pixels[..., 0], code),
-        lambda: _ids_of_colours(pixels, code),
-    )
-
-
-def _ids_of_grey(grey: tf.Tensor, code: LabelCode) -> tf.Tensor:
-    ids = tf.gather(tf.constant(code.grey_table), tf.cast(grey, tf.int32))
-    wrong = ids == UNKNOWN
-    require(
-        ~tf.reduce_any(wrong),
-        f"label ids of {code.dataset} must be among {_ranges(code.grey)}, found {{}}",
-        tf.sort(tf.unique(tf.boolean_mask(grey, wrong))[0]),
-    )
-    return tf.cast(ids, tf.uint8)
-
-
-def _ids_of_colours(colours: tf.Tensor, code: LabelCode) -> tf.Tensor:
-    known, ids = map(tf.constant, code.colour_table)
-    require(known.shape[0] > 0, f"{code.dataset} has no colours: its label maps must be 8-bit grey")
-    keys = _keys(colours)  # [H, W]
-    place = tf.searchsorted(known, tf.reshape(keys, [-1]))
-    place = tf.reshape(tf.minimum(place, known.shape[0] - 1), tf.shape(keys))
-    unknown = tf.gather(known, place) != keys
-    first = tf.where(unknown)[:1]  # [0 or 1, 2]
-    require(
-        ~tf.reduce_any(unknown),
+        tf.reduce_min(ids) >= 0,
         f"no class of {code.dataset} has the colour {{}} of pixel {{}} (row, column)",
-        tf.gather_nd(colours, first),
         first,
     )
-    return tf.gather(ids, place)
+    same = tf.constant(np.arange(256, dtype=np.int16))
+    return Levels(tf.cast(ids, tf.uint8), same, tf.zeros([0, 3], tf.uint8))
 
 
-def _keys(colours: tf.Tensor) -> tf.Tensor:
-    """Colours uint8 `[..., 3]` as numbers int32 `[...]`."""
-    return tf.reduce_sum(tf.cast(colours, tf.int32) * PER_CHANNEL, axis=-1)
+def level_ids(values: tf.Tensor, levels: Levels, code: LabelCode) -> tf.Tensor:
+    """Ids uint8 `[h, w]`, in [0, classes) or 255 where ignored.
+
+    Args:
+        values: All of `levels.values` or a part, uint8 `[h, w]`.
+        levels: What they mean.
+        code: For error messages.
+
+    Raises:
+        DataError: In eager mode, which values mean nothing; in a graph a
+            `tf.errors.InvalidArgumentError`.
+    """
+    plain = tf.reduce_all(levels.table[: code.classes] == np.arange(code.classes))
+    plain &= levels.table[IGNORED] == IGNORED
+    plain &= tf.reduce_all((values < code.classes) | (values == IGNORED))
+    return tf.cond(plain, lambda: values, lambda: _look_up(values, levels, code))
+
+
+def _look_up(values: tf.Tensor, levels: Levels, code: LabelCode) -> tf.Tensor:
+    """Ids by the table, which costs ten times as much as seeing that they are the values."""
+    ids = tf.gather(levels.table, tf.cast(values, tf.int32))
+    if not tf.executing_eagerly() or tf.reduce_min(ids) >= 0:
+        require(tf.reduce_min(ids) >= 0, "values without a meaning")
+        return tf.cast(ids, tf.uint8)
+    place = tf.where(ids < 0)[0].numpy()
+    value = int(values[tuple(place)])
+    if value >= len(levels.colours):
+        found = sorted({*values[ids < 0].numpy().tolist()})
+        raise DataError(
+            f"label ids of {code.dataset} must be among {_ranges(code.grey)}, "
+            f"found {', '.join(map(str, found))}"
+        )
+    colour = ", ".join(map(str, levels.colours[value].numpy()))
+    if levels.table[value] == AMBIGUOUS:
+        raise DataError(
+            f"two entries of the palette have the colour {colour}, so it is open what they mean: "
+            "save the ids as grey levels"
+        )
+    raise DataError(
+        f"no class of {code.dataset} has the colour {colour} of pixel {place[0]}, {place[1]} "
+        "(row, column)"
+    )
 
 
 def _ranges(numbers: Mapping[int, int]) -> str:
@@ -157,12 +206,15 @@ def _ranges(numbers: Mapping[int, int]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in pairs)
 
 
-def require(condition: tf.Tensor | bool, message: str, *values: tf.Tensor) -> list[tf.Operation]:
+def require(
+    condition: tf.Tensor | bool, message: str, values: Callable[[], list[tf.Tensor]] = list
+) -> list[tf.Operation]:
     """Eagerly a DataError with the values in the message's places; in a graph an assertion."""
     if not tf.executing_eagerly():
-        return [tf.debugging.Assert(condition, [message, *values])]
+        # Its message reaches nobody: what is wrong is looked for again, eagerly.
+        return [tf.debugging.Assert(condition, [message])]
     if not condition:
-        raise DataError(message.format(*(", ".join(map(str, _plain(v))) for v in values)))
+        raise DataError(message.format(*(", ".join(map(str, _plain(v))) for v in values())))
     return []
 
 

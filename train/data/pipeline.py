@@ -1,11 +1,14 @@
 """The training stream: a pure function of the seed and the position, so it can start anywhere."""
 
+import numpy as np
 import tensorflow as tf
 
 from train.config import InputConfig
-from train.data.augmentation import cut, draw, finish
+from train.data import augmentation
+from train.data import sampling as sampling_module
+from train.data.augmentation import cut, draw, finish, warp
 from train.data.images import decode_box
-from train.data.labels import decode_pixels, pixel_ids
+from train.data.labels import decode_levels, level_ids
 from train.data.samples import Samples
 from train.data.sampling import ClassSampling, draw_pixel
 
@@ -35,50 +38,62 @@ def training_stream(
         workers: How many there are; the batch size is a multiple of it.
 
     Returns:
-        (images float32 `[batch / workers, *crop, 3]`, ids uint8 `[batch / workers, *crop]`).
+        (images uint8 `[batch / workers, *crop, 3]`, ids uint8 `[batch / workers, *crop]`).
     """
     share = batch_size // workers
+    own = slice(worker * share, (worker + 1) * share)
 
-    def load(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        step, place = number // share, number % share
-        position = step * batch_size + worker * share + place
-        return _load(samples, config, sampling, seed, position)
+    def plan(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The samples of a step and their random numbers: at once, drawing them singly is slow."""
+        positions = step * batch_size + np.arange(batch_size)[own]
+        epochs, places = positions // len(samples), positions % len(samples)
+        seeds = tf.stack([tf.fill([share], tf.constant(s, tf.int64)) for s in (0, seed)], axis=1)
+        # tf.random.experimental.index_shuffle takes one seed alone, not one for each place.
+        indices = tf.raw_ops.RandomIndexShuffle(
+            index=places,
+            seed=tf.concat([seeds, epochs[:, tf.newaxis]], axis=1),
+            max_index=tf.constant(len(samples) - 1, tf.int64),
+            rounds=4,
+        )
+        shape = [batch_size, augmentation.UNIFORMS + sampling_module.UNIFORMS]
+        return indices, tf.random.stateless_uniform(shape, [seed, step])[own]
 
-    last = tf.int64.max // batch_size * share
-    numbers = tf.data.Dataset.range(first_step * share, last)
-    stream = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return stream.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    def load(index: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _load(samples, config, sampling, index, uniforms)
+
+    steps = tf.data.Dataset.range(first_step, tf.int64.max // batch_size)
+    stream = (
+        steps.map(plan).unbatch().map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    )
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1  # images are parallel, not parts of one
+    stream = stream.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return stream.with_options(options)
 
 
 def _load(
     samples: Samples,
     config: InputConfig,
     sampling: ClassSampling | None,
-    seed: int,
-    position: tf.Tensor,
+    index: tf.Tensor,
+    uniforms: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The augmented sample at a position of the stream."""
-    epoch, place = position // len(samples), position % len(samples)
-    index = tf.random.experimental.index_shuffle(
-        place, seed=tf.stack([tf.constant(seed, tf.int64), epoch]), max_index=len(samples) - 1
-    )
-    own_seed = tf.stack([tf.constant(seed, tf.int64), position])
+    """The augmented sample that random numbers in [0, 1) make of the one with an index."""
+    of_draw, of_class = uniforms[: augmentation.UNIFORMS], uniforms[augmentation.UNIFORMS :]
+    if sampling is not None:
+        index, drawn_class = sampling.draw(index, of_class)
+    image, labels = samples.read(index)
+    levels = decode_levels(labels, samples.code)
+    size = tf.shape(levels.values)
     if sampling is None:
-        image, labels = samples.read(index)
-        pixels = decode_pixels(labels)
-        size = tf.shape(pixels)[:2]
-        drawn = draw(size, config, own_seed)
-        ids = pixel_ids(cut(pixels, drawn.box), samples.code)
+        drawn = draw(size, config, of_draw)
     else:
-        class_seed, pixel_seed = tf.unstack(tf.random.split(tf.random.fold_in(own_seed, 1)))
-        index, drawn_class = sampling.draw(index, class_seed)
-        image, labels = samples.read(index)
-        ids = pixel_ids(decode_pixels(labels), samples.code)
-        size = tf.shape(ids)
         drawn = tf.cond(
             drawn_class < 0,
-            lambda: draw(size, config, own_seed),
-            lambda: draw(size, config, own_seed, draw_pixel(ids, drawn_class, pixel_seed)),
+            lambda: draw(size, config, of_draw),
+            lambda: draw(size, config, of_draw, draw_pixel(levels, drawn_class, of_class[-1])),
         )
-        ids = cut(ids, drawn.box)
-    return finish(decode_box(image, drawn.box, size), ids, drawn, config)
+    image = decode_box(image, drawn.box, size)
+    image, values = warp(image, cut(levels.values, drawn.box), drawn)
+    # What the values mean is looked up last: of the crop alone.
+    return finish(image, level_ids(values, levels, samples.code), drawn, config)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from train.data.images import decode_image, require_size
-from train.data.labels import DataError, decode_pixels, pixel_ids
+from train.data.labels import DataError, decode_labels
 from train.data.samples import Samples
 from train.errors import UserError
 
@@ -25,7 +25,7 @@ def decode_sample(
         DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
     """
     image = decode_image(image)
-    ids = pixel_ids(decode_pixels(labels), samples.code)
+    ids = decode_labels(labels, samples.code)
     require_size(tf.shape(image)[:2], tf.shape(ids))
     return image, ids
 

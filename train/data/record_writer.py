@@ -9,7 +9,7 @@ import tensorflow as tf
 from rich.progress import Progress
 
 from train.data.dataset import Dataset
-from train.data.labels import decode_pixels, pixel_ids
+from train.data.labels import decode_labels
 from train.data.records import (
     FOOTER,
     HEADER,
@@ -98,7 +98,7 @@ def _write_shard(samples: FileSamples, head: ShardIndex) -> None:
 
     def encode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, labels = samples.read(index)
-        ids = pixel_ids(decode_pixels(labels), samples.code)
+        ids = decode_labels(labels, samples.code)
         return image, tf.io.encode_png(ids[..., tf.newaxis])
 
     stream = tf.data.Dataset.range(len(samples)).map(encode, num_parallel_calls=tf.data.AUTOTUNE)

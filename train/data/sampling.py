@@ -6,9 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfsegloss import metrics
+from train.data.labels import Levels
 
 # Share of the running confusion matrix that is kept at each step: it remembers some 100 steps.
 KEPT = 0.99
+# Random numbers that drawing by class takes: whether, the class, the sample, the pixel.
+UNIFORMS = 4
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,17 @@ class ClassSampling:
         shares = shares / shares.sum()
         return cls(uniform_share, shares, members.astype(np.int32), counts.astype(np.int32))
 
-    def draw(self, index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(self, index: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """A sample and the class its crop is to be centred on.
 
         Args:
             index: The sample to take if it is drawn uniformly, `[]`.
-            seed: int `[2]`; the result is a pure function of it.
+            uniforms: In [0, 1), float32 `[UNIFORMS]`; the last one is for `draw_pixel`.
 
         Returns:
             Number of the sample, int64 `[]`, and of the class, int32 `[]`; -1: anywhere.
         """
-        uniform, of_class, of_member = tf.unstack(tf.random.stateless_uniform([3], seed))
+        uniform, of_class, of_member, _ = tf.unstack(uniforms)
         ends = tf.constant(np.cumsum(self.shares)[:-1], tf.float32)
         drawn = tf.searchsorted(ends, [of_class], side="right")[0]
         count = tf.constant(self.counts)[drawn]
@@ -58,11 +61,12 @@ class ClassSampling:
         return sample, tf.where(anywhere, -1, drawn)
 
 
-def draw_pixel(ids: tf.Tensor, drawn: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def draw_pixel(levels: Levels, drawn: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     """Row and column, int32 `[2]`, of one of the pixels of a class that occurs."""
-    places = tf.cast(tf.where(ids == tf.cast(drawn, ids.dtype)), tf.int32)
+    values = tf.cast(tf.where(levels.table == tf.cast(drawn, tf.int16))[:, 0], tf.uint8)
+    places = tf.where(tf.reduce_any(levels.values[..., tf.newaxis] == values, axis=-1))
+    places = tf.cast(places, tf.int32)
     count = tf.shape(places)[0]
-    uniform = tf.random.stateless_uniform([], seed)
     return places[tf.minimum(tf.cast(uniform * tf.cast(count, tf.float32), tf.int32), count - 1)]
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from train import scenes
 from train.data.camvid import CAMVID, ORIGINAL_COLOURS, VOID, segnet_split
-from train.data.labels import decode_pixels, pixel_ids
+from train.data.labels import decode_labels
 from train.data.palette import IGNORED
 from train.errors import UserError
 
@@ -86,7 +86,7 @@ def original(tmp_path):
 
 
 def decoded(path):
-    return pixel_ids(decode_pixels(tf.io.read_file(str(path))), CAMVID.code).numpy()
+    return decode_labels(tf.io.read_file(str(path)), CAMVID.code).numpy()
 
 
 def test_segnet_lists_of_another_machine(segnet):

@@ -7,7 +7,7 @@ from cityscapesscripts.helpers import labels as official
 from PIL import Image
 
 from train.data.cityscapes import CITYSCAPES, GREY_OF_IDS
-from train.data.labels import DataError, decode_pixels, pixel_ids
+from train.data.labels import DataError, decode_labels
 from train.data.palette import IGNORED
 from train.errors import UserError
 
@@ -36,7 +36,7 @@ def save_labels(root, kind, values, names=NAMES):
 
 def decoded(samples, index=0):
     _, labels = samples.read(index)
-    return pixel_ids(decode_pixels(labels), samples.code)[0].numpy().tolist()
+    return decode_labels(labels, samples.code)[0].numpy().tolist()
 
 
 def test_classes_are_the_official_ones():
@@ -56,10 +56,10 @@ def test_every_official_colour_has_its_official_class(tmp_path):
     names = CITYSCAPES.class_names
     for label in official.labels:
         save(tmp_path / "labels.png", [[label.color]])
-        pixels = decode_pixels(tf.io.read_file(str(tmp_path / "labels.png")))
+        contents = tf.io.read_file(str(tmp_path / "labels.png"))
         other = shown_as.get(label.name)
         expected = label.trainId if other is None else names.index(other)
-        assert pixel_ids(pixels, CITYSCAPES.code).numpy().tolist() == [[expected]], label.name
+        assert decode_labels(contents, CITYSCAPES.code).numpy().tolist() == [[expected]], label.name
 
 
 def test_label_ids_become_classes(root):

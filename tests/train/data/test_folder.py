@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from train.data.folder import read_folder
-from train.data.labels import decode_pixels, pixel_ids
+from train.data.labels import decode_labels
 from train.data.palette import IGNORED
 from train.data.voc import voc_colours
 from train.errors import UserError
@@ -79,7 +79,7 @@ def test_label_maps_with_voc_s_palette_need_no_colours(root):
     labels.save(root / "labels" / "a.png")
     (root / "train.txt").write_text("a\n")
     samples = read_folder(root).samples("train", root)
-    ids = pixel_ids(decode_pixels(samples.read(0)[1]), samples.code)
+    ids = decode_labels(samples.read(0)[1], samples.code)
     assert ids.numpy().tolist() == [[0, 1, IGNORED]]
 
 

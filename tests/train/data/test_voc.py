@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from train.data import sbd
-from train.data.labels import LabelCode, decode_pixels, pixel_ids
+from train.data.labels import LabelCode, decode_labels
 from train.data.palette import IGNORED
 from train.data.voc import VOC2012, voc_colours
 from train.errors import UserError
@@ -73,7 +73,7 @@ def written(devkit):
 
 
 def decoded(samples, index):
-    return pixel_ids(decode_pixels(samples.read(index)[1]), samples.code).numpy()
+    return decode_labels(samples.read(index)[1], samples.code).numpy()
 
 
 def test_the_first_and_last_colours():
@@ -93,7 +93,7 @@ def test_all_256_palette_entries_decode_to_their_index(tmp_path):
     path = tmp_path / "labels.png"
     with_palette(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(path)
     code = LabelCode("all colours", {}, {colour: i for i, colour in enumerate(voc_colours(256))})
-    ids = pixel_ids(decode_pixels(tf.io.read_file(str(path))), code)
+    ids = decode_labels(tf.io.read_file(str(path)), code)
     np.testing.assert_array_equal(ids, np.asarray(Image.open(path)))
 
 

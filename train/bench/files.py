@@ -1,0 +1,100 @@
+"""Made-up files of the sizes of VOC and Cityscapes, about as hard to decode as photographs."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from train.data.cityscapes import CITYSCAPES, CLASSES, GREY_OF_IDS
+from train.data.dataset import Dataset
+from train.data.labels import LabelCode
+from train.data.record_writer import write_split
+from train.data.samples import FileSamples, Samples
+from train.data.survey import checked
+from train.data.voc import VOC2012
+from train.pictures import palette_image
+
+SHARD_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A dataset's kind of files, and the crops that are trained on.
+
+    Args:
+        dataset: The dataset.
+        suffix: Of its images.
+        height, width: Their size.
+        crops: Sides of the crops.
+        share: Number of its files, of what VOC gets.
+    """
+
+    dataset: Dataset
+    suffix: str
+    height: int
+    width: int
+    crops: tuple[int, ...]
+    share: float
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"{self.dataset.name} {self.width}×{self.height} {self.suffix[1:]}"
+
+
+SETTINGS = (
+    Setting(VOC2012, ".jpg", 375, 500, (513, 321), 1.0),
+    Setting(CITYSCAPES, ".png", 1024, 2048, (769,), 0.2),
+)
+
+
+def make_up(setting: Setting, count: int, root: Path) -> tuple[FileSamples, Samples]:
+    """Writes files, and the same as records.
+
+    Args:
+        setting: What kind.
+        count: How many.
+        root: A folder that does not exist.
+    """
+    records = root / "records"
+    records.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    images, labels = [], []
+    for number in range(count):
+        images.append(root / f"{number:06d}{setting.suffix}")
+        labels.append(root / f"{number:06d}_labels.png")
+        image, ids = _photograph(random, setting)
+        Image.fromarray(image).save(images[-1], quality=92)
+        _label_map(ids, setting.dataset).save(labels[-1])
+    files = FileSamples(_code(setting.dataset), tuple(images), tuple(labels))
+    _, found, _ = checked(files, setting.dataset.classes)
+    write_split(files, found, setting.dataset, "train", records, shard_bytes=SHARD_BYTES)
+    return files, setting.dataset.samples("train", records)
+
+
+def _photograph(random: np.random.Generator, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+    """Shapes of all sizes with the noise of a camera, and the class of each place."""
+    height, width = setting.height, setting.width
+    field = np.zeros([height, width, 3], np.float32)
+    for cells in (4, 8, 16, 32, 64, 128):
+        coarse = random.normal(0, 160 / cells**0.8, [cells, cells, 3]).astype(np.float32)
+        for channel in range(3):
+            grown = Image.fromarray(coarse[..., channel]).resize((width, height))
+            field[..., channel] += np.asarray(grown)
+    classes = setting.dataset.classes
+    ids = np.clip((field[..., 0] / 400 + 0.5) * classes, 0, classes - 1).astype(np.uint8)
+    noisy = field + 127 + random.normal(0, 2, field.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8), ids
+
+
+def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
+    """As the dataset's own files are: a palette, or Cityscapes' label ids."""
+    if dataset is VOC2012:
+        return palette_image(ids, dataset.colours)
+    label_ids = np.array([label_id for _, label_id, _ in CLASSES], np.uint8)
+    return Image.fromarray(label_ids[ids])
+
+
+def _code(dataset: Dataset) -> LabelCode:
+    return dataset.code if dataset is VOC2012 else replace(dataset.code, grey=GREY_OF_IDS)
