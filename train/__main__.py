@@ -1,6 +1,7 @@
 """`python -m train COMMAND`."""
 
 from train.command_line import Command, main, quiet_tensorflow
+from train.memory import keep_freed_memory
 
 with quiet_tensorflow():
     from train.bench.command import bench, bench_parser
@@ -11,6 +12,7 @@ with quiet_tensorflow():
     from train.weights import weights, weights_parser
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main(
         "train",
         "Train semantic segmentation models.",

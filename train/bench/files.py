@@ -82,10 +82,17 @@ def _photograph(random: np.random.Generator, setting: Setting) -> tuple[np.ndarr
         for channel in range(3):
             grown = Image.fromarray(coarse[..., channel]).resize((width, height))
             field[..., channel] += np.asarray(grown)
-    classes = setting.dataset.classes
-    ids = np.clip((field[..., 0] / 400 + 0.5) * classes, 0, classes - 1).astype(np.uint8)
-    noisy = field + 127 + random.normal(0, 2, field.shape)
+    ids = _classes(random, setting)
+    noisy = field + 127 + random.normal(0, 4, field.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8), ids
+
+
+def _classes(random: np.random.Generator, setting: Setting) -> np.ndarray:
+    """Smooth outlines: rarely more than a few classes in a neighbourhood."""
+    classes, size = setting.dataset.classes, (setting.width, setting.height)
+    coarse = Image.fromarray(random.normal(0.5, 0.3, [6, 8]).astype(np.float32))
+    field = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
+    return np.clip(field * classes, 0, classes - 1).astype(np.uint8)
 
 
 def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
