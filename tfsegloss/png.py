@@ -99,18 +99,23 @@ def palette_as_grey(contents: tf.Tensor | bytes) -> tf.Tensor:
     >>> palette_as_grey(b"\\x89PNG" + bytes(40)).shape
     TensorShape([])
     """
+    size = tf.strings.length(contents)
+
+    def part(start: int, end: int | tf.Tensor) -> tf.Tensor:
+        """What there is of these bytes."""
+        return tf.strings.substr(contents, tf.minimum(start, size), end - start)
+
     every_byte = tf.constant([bytes([value]) for value in range(256)])
-    checksum = tf.strings.substr(contents, HEADER_CHECKSUM, HEADER_END - HEADER_CHECKSUM)
-    checksum = tf.io.decode_raw(checksum, tf.uint8, fixed_length=HEADER_END - HEADER_CHECKSUM)
+    checksum = tf.io.decode_raw(
+        part(HEADER_CHECKSUM, HEADER_END), tf.uint8, fixed_length=HEADER_END - HEADER_CHECKSUM
+    )
     checksum = tf.bitwise.bitwise_xor(checksum, tf.constant(PALETTE_TO_GREY, tf.uint8))
-    between = tf.strings.substr(contents, COLOUR_TYPE + 1, HEADER_CHECKSUM - COLOUR_TYPE - 1)
-    rest = tf.strings.length(contents) - HEADER_END
     return tf.strings.join(
         [
-            tf.strings.substr(contents, 0, COLOUR_TYPE),
+            part(0, COLOUR_TYPE),
             every_byte[GREY],
-            between,
+            part(COLOUR_TYPE + 1, HEADER_CHECKSUM),
             tf.strings.reduce_join(tf.gather(every_byte, tf.cast(checksum, tf.int32))),
-            tf.strings.substr(contents, HEADER_END, tf.maximum(rest, 0)),
+            part(HEADER_END, tf.maximum(size, HEADER_END)),
         ]
     )

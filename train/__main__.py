@@ -9,6 +9,7 @@ with quiet_tensorflow():
     from train.explain import explain, explain_parser
     from train.fit import fit, fit_parser
     from train.prepare import prepare, prepare_parser
+    from train.show_sampling import sampling_parser, show_sampling
     from train.weights import weights, weights_parser
 
 if __name__ == "__main__":
@@ -22,6 +23,7 @@ if __name__ == "__main__":
             "prepare": Command(prepare_parser(), prepare),
             "weights": Command(weights_parser(), weights),
             "explain": Command(explain_parser(), explain),
+            "sampling": Command(sampling_parser(), show_sampling),
             "bench-input": Command(bench_parser(), bench),
         },
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tfsegloss.command_line import check_writable
@@ -40,12 +41,19 @@ class Split:
 def check_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(
-        description="Read every file of a dataset's two splits; print what they hold and what is "
-        "wrong; draw labels over images. Exit status 1 if something is wrong."
+        description="Read every file of a dataset's two splits; print what they hold, and "
+        "everything that is wrong: files that cannot be decoded, unknown ids and colours, label "
+        "maps of another size than their image or without any label, classes that are missing, "
+        "images that are there twice, unexpected numbers of samples. Draw labels over images. Exit "
+        "status 1 if something is wrong."
     )
-    parser.add_class_arguments(DataConfig, "data")
+    # Here everything is verified, and nothing stops.
+    parser.add_class_arguments(DataConfig, "data", skip={"verify", "on_error"})
     parser.add_argument(
-        "--output", type=Path, help="The picture; default runs/check/NAME.png.", default=None
+        "--output",
+        type=Path | None,
+        default=None,
+        help="The picture, a PNG; default: `runs/check/NAME.png`.",
     )
     return parser
 
@@ -72,9 +80,10 @@ def check(values: Namespace) -> None:
     console = Console()
     console.print(table(splits, dataset))
     for split in splits:
-        console.print(f"{split.name}: {'; '.join(facts(split, dataset))}", soft_wrap=True)
-    draw_sheet(splits, dataset, output)
-    console.print(f"Labels over images: {output}", soft_wrap=True)
+        line = f"{split.name}: {'; '.join(facts(split, dataset))}"
+        console.print(line, soft_wrap=True, markup=False)
+    if draw_sheet(splits, dataset, output):
+        console.print(f"Labels over images: {output}", soft_wrap=True, markup=False)
     problems = [*problems_of(splits, dataset, options.train_split)]
     for problem in problems:
         console.print(f"wrong: {problem}", soft_wrap=True, markup=False, highlight=False)
@@ -97,21 +106,24 @@ def table(splits: Sequence[Split], dataset: Dataset) -> Table:
             pixels = split.survey.pixels
             share = pixels[:, i].sum() / max(pixels.sum(), 1)
             cells += [f"{100 * share:.2f}", f"{np.count_nonzero(pixels[:, i])}"]
-        sheet.add_row(f"{i}", name, *cells)
+        sheet.add_row(f"{i}", escape(name), *cells)
     return sheet
 
 
 def facts(split: Split, dataset: Dataset) -> Iterator[str]:
     """What else is worth knowing of a split."""
     found, expected = split.survey, dataset.splits[split.name]
-    yield f"{len(split.samples)} samples" + (f" of {expected}" if expected else "")
+    good = [i for i in range(len(split.samples)) if i not in found.faults]
+    count = f"{len(split.samples)}" + (f" of {expected}" if expected else "")
+    yield f"{count} samples" + (f", {len(found.faults)} of them wrong" if found.faults else "")
     if kind := split.samples.found:
         yield kind
+    if not good:
+        return
     ids = [*np.flatnonzero(found.pixels.any(axis=0)), *([IGNORED] if found.ignored.any() else [])]
     yield f"ids {', '.join(map(str, ids))}"
     share = found.ignored.sum() / max(found.ignored.sum() + found.pixels.sum(), 1)
     yield f"{100 * share:.2f} % of the pixels ignored"
-    good = [i for i in range(len(split.samples)) if i not in found.faults]
     sizes = Counter(map(tuple, found.sizes[good].tolist())).most_common()
     shown = ", ".join(f"{w}×{h}: {count}" for (h, w), count in sizes[:3])
     rest = f" and {len(sizes) - 3} others" if sizes[3:] else ""
@@ -140,27 +152,31 @@ def _empty(split: Split) -> Iterator[str]:
     empty = [i for i in empty if i not in split.survey.faults]
     names = [split.samples.labels_name(i) for i in empty]
     if names:
-        yield f"{len(names)} label maps of {split.name} have no label at all: {_some(names)}"
+        yield f"label maps of {split.name} without any label ({len(names)}): {_some(names)}"
 
 
 def _equal(one: Split, other: Split) -> Iterator[str]:
     """Images that are there twice: in a split, or in both."""
-    places = {}
-    for i, fingerprint in enumerate(one.survey.fingerprints.tolist()):
-        if i not in one.survey.faults:
-            places.setdefault(fingerprint, []).append(one.samples.image_name(i))
+    ours, theirs = _places(one), _places(other)
     if one is other:
-        pairs = [f"{names[0]} = {names[1]}" for names in places.values() if names[1:]]
+        groups = [names for names in ours.values() if names[1:]]
         where = f"twice in {one.name}"
     else:
-        pairs = [
-            f"{places[fingerprint][0]} = {other.samples.image_name(i)}"
-            for i, fingerprint in enumerate(other.survey.fingerprints.tolist())
-            if fingerprint in places and i not in other.survey.faults
-        ]
+        groups = [ours[key] + theirs[key] for key in ours if key in theirs]
         where = f"in {one.name} and in {other.name}"
-    if pairs:
-        yield f"{len(pairs)} images are {where}: {_some(pairs)}"
+    if groups:
+        # A file that both splits list has one name.
+        equal = [" = ".join(dict.fromkeys(names)) for names in groups]
+        yield f"images that are {where} ({len(groups)}): {_some(equal)}"
+
+
+def _places(split: Split) -> dict[int, list[str]]:
+    """Names of the images by their fingerprints."""
+    places = {}
+    for i, fingerprint in enumerate(split.survey.fingerprints.tolist()):
+        if i not in split.survey.faults:
+            places.setdefault(fingerprint, []).append(split.samples.image_name(i))
+    return places
 
 
 def _some(names: Sequence[str]) -> str:
@@ -168,8 +184,12 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def draw_sheet(splits: Sequence[Split], dataset: Dataset, output: Path) -> None:
-    """Writes a picture of some images of each split with their labels over them."""
+def draw_sheet(splits: Sequence[Split], dataset: Dataset, output: Path) -> bool:
+    """Writes a picture of some images of each split with their labels over them, if there are any.
+
+    Returns:
+        Whether there are.
+    """
     rows = []
     for split in splits:
         good = [i for i in range(len(split.samples)) if i not in split.survey.faults]
@@ -181,3 +201,4 @@ def draw_sheet(splits: Sequence[Split], dataset: Dataset, output: Path) -> None:
     if rows:
         titles = ("image", "labels over it")
         picture_sheet(rows, titles, dataset.class_names, dataset.colours).save(output)
+    return bool(rows)

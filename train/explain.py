@@ -43,7 +43,7 @@ def explain(values: Namespace) -> None:
     Raises:
         UserError: The picture cannot be written or drawn, or there is no such image.
     """
-    _check_output(values.output)
+    check_output(values.output)
     config, dataset, model = load_trained(values.run)
     samples = dataset.samples(values.split, config.data.root)
     if values.index >= len(samples):
@@ -52,7 +52,7 @@ def explain(values: Namespace) -> None:
             f"got {values.index}"
         )
     sample = samples.subset([values.index])
-    _check_output(values.output, Path(sample.image_name(0)), Path(sample.labels_name(0)))
+    check_output(values.output, Path(sample.image_name(0)), Path(sample.labels_name(0)))
     try:
         image, ids = next(iter(read_all(sample)))
     except tf.errors.OpError:
@@ -74,7 +74,7 @@ def explain(values: Namespace) -> None:
     print(f"{sample.image_name(0)}: {values.output}")
 
 
-def _check_output(path: Path, *inputs: Path) -> None:
+def check_output(path: Path, *inputs: Path) -> None:
     """Refuses a picture that could not be written, before anything is computed."""
     try:
         check_writable(path, tfsegloss.explain.SUFFIXES, others=inputs)

@@ -10,7 +10,7 @@ from train.command_line import make_parser
 from train.config import DataConfig
 from train.data.dataset import default_root
 from train.data.datasets import find_dataset
-from train.data.folder import FILE
+from train.data.folder import FILE, NAME
 from train.data.record_writer import write_split
 from train.data.samples import FileSamples
 from train.data.survey import checked
@@ -22,10 +22,12 @@ MEGABYTE = 2**20
 def prepare_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(
-        description="Write a dataset as sharded TFRecords, which train reads as the same stream: "
-        "--data.root DIR. An interrupted command goes on where it was."
+        description="Write a dataset's two splits as TFRecords in shards. With --data.root OUTPUT, "
+        "and the name of the dataset, all commands read them as they read the files. Given again, "
+        "the command writes only what is missing, such as after an interruption."
     )
-    parser.add_class_arguments(DataConfig, "data")
+    # Every file is read: nothing can be left unverified.
+    parser.add_class_arguments(DataConfig, "data", skip={"verify"})
     parser.add_argument("--output", type=Path, required=True, help="Folder of the records.")
     parser.add_argument(
         "--shard_megabytes",
@@ -40,16 +42,22 @@ def prepare(values: Namespace) -> None:
     """Writes both splits.
 
     Raises:
-        UserError: A sample is wrong, or the folder holds other records.
+        UserError: A sample is wrong, or the output cannot be: it is a file, holds other records, or
+            is the folder of the data, which would be read as records from then on.
     """
     options = values.data
     dataset = find_dataset(options.name, options.root)
-    values.output.mkdir(parents=True, exist_ok=True)
+    root = options.root or default_root(dataset.name)
+    if values.output.resolve() == root.resolve():
+        raise UserError(f"output: {values.output} is the folder of the data: choose another")
+    if values.output.exists() and not values.output.is_dir():
+        raise UserError(f"output: {values.output}: expected a folder, it is a file")
     for split in dict.fromkeys([options.train_split, options.val_split]):
         samples = dataset.samples(split, options.root)
         if not isinstance(samples, FileSamples):
-            raise UserError(f"data.root: {options.root} holds records already")
+            raise UserError(f"data.root: {root} holds records already")
         samples, survey, faults = checked(samples, dataset.classes, skip=options.on_error == "skip")
+        values.output.mkdir(parents=True, exist_ok=True)
         shards = write_split(
             samples,
             survey,
@@ -58,9 +66,9 @@ def prepare(values: Namespace) -> None:
             values.output,
             shard_bytes=values.shard_megabytes * MEGABYTE,
         )
-        print(f"{split}: {len(samples)} samples in {shards} shards in {values.output}")
+        of_shards = f"{shards} shard{'s' if shards > 1 else ''}"
+        print(f"{split}: {len(samples)} samples in {of_shards} in {values.output}")
         for fault in faults:
             print(f"skipped: {fault}")
-    description = (options.root or default_root(dataset.name)) / FILE
-    if dataset.name == "folder":
-        shutil.copyfile(description, values.output / FILE)
+    if dataset.name == NAME:
+        shutil.copyfile(root / FILE, values.output / FILE)

@@ -1,5 +1,7 @@
 """Fixtures of the training kit's tests."""
 
+from pathlib import Path
+
 import pytest
 
 from train.data.datasets import SCENES
@@ -8,3 +10,12 @@ from train.data.datasets import SCENES
 @pytest.fixture(scope="session")
 def train_samples(scenes_root):
     return SCENES.samples("train", scenes_root)
+
+
+@pytest.fixture(scope="session")
+def camvid_root():
+    """CamVid's real images."""
+    root = Path(__file__).parents[2] / "../shared/data/CamVid"
+    if not root.is_dir():
+        pytest.skip("CamVid's images are not beside the repository")
+    return root

@@ -39,6 +39,14 @@ class ClassSampling:
         shares = shares / shares.sum()
         return cls(uniform_share, shares, members.astype(np.int32), counts.astype(np.int32))
 
+    def frequencies(self, pixels: np.ndarray) -> np.ndarray:
+        """How often a crop is drawn for a pixel of each class, float `[C]`.
+
+        Args:
+            pixels: Frequencies of the classes' pixels, which crops that are anywhere are drawn for.
+        """
+        return self.uniform_share * pixels + (1 - self.uniform_share) * self.shares
+
     def draw(self, index: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """A sample and the class its crop is to be centred on.
 
