@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.markup import escape
@@ -19,7 +20,7 @@ from train.config import DataConfig
 from train.data.dataset import Dataset
 from train.data.datasets import find_dataset
 from train.data.palette import IGNORED
-from train.data.reading import read_all
+from train.data.reading import decode_sample
 from train.data.samples import Samples
 from train.data.survey import Survey, survey
 from train.errors import UserError
@@ -195,8 +196,9 @@ def draw_sheet(splits: Sequence[Split], dataset: Dataset, output: Path) -> bool:
         good = [i for i in range(len(split.samples)) if i not in split.survey.faults]
         if good:
             shown = np.unique(np.linspace(0, len(good) - 1, SHOWN).astype(int))
-            for image, ids in read_all(split.samples.subset([good[i] for i in shown])):
-                image, ids = image.numpy(), ids.numpy()
+            for i in shown:
+                parts = split.samples.read(tf.constant(good[i]))
+                image, ids = (part.numpy() for part in decode_sample(*parts, split.samples))
                 rows.append([image, overlay(image, ids, dataset.colours)])
     if rows:
         titles = ("image", "labels over it")

@@ -20,6 +20,7 @@ from train.data.pipeline import training_stream
 from train.data.reading import name_fault
 from train.data.run_data import class_sampling, open_data
 from train.data.sampling import RunningShares
+from train.data.survey import list_skipped
 from train.distribution import choose_strategy
 from train.errors import UserError
 from train.evaluation import evaluate
@@ -176,7 +177,7 @@ def fit(values: Namespace) -> None:
         name_fault(data.train)
         name_fault(data.val)
         raise
-    _list_skipped(data.faults)
+    list_skipped(data.faults)
 
 
 def _check_batch_size(config: FitConfig, replicas: int) -> None:
@@ -211,8 +212,3 @@ def _announce(
         print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
     if faults:
         print(f"Skipping {len(faults)} samples that are wrong; they are listed at the end")
-
-
-def _list_skipped(faults: Sequence[str]) -> None:
-    for fault in faults:
-        print(f"skipped: {fault}")

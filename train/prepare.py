@@ -13,7 +13,7 @@ from train.data.datasets import find_dataset
 from train.data.folder import FILE, NAME
 from train.data.record_writer import write_split
 from train.data.samples import FileSamples
-from train.data.survey import checked
+from train.data.survey import checked, list_skipped
 from train.errors import UserError
 
 MEGABYTE = 2**20
@@ -68,7 +68,6 @@ def prepare(values: Namespace) -> None:
         )
         of_shards = f"{shards} shard{'s' if shards > 1 else ''}"
         print(f"{split}: {len(samples)} samples in {of_shards} in {values.output}")
-        for fault in faults:
-            print(f"skipped: {fault}")
+        list_skipped(faults)
     if dataset.name == NAME:
         shutil.copyfile(root / FILE, values.output / FILE)

@@ -14,7 +14,7 @@ from train.command_line import make_parser
 from train.config import DataConfig
 from train.data.dataset import Dataset
 from train.data.datasets import find_dataset
-from train.data.survey import Survey, checked
+from train.data.survey import Survey, checked, list_skipped
 from train.errors import UserError
 
 METHODS = {
@@ -60,13 +60,14 @@ def weights(values: Namespace) -> None:
     dataset = find_dataset(values.data.name, values.data.root)
     samples = dataset.samples(values.split, values.data.root)
     skip = values.data.on_error == "skip"
-    samples, found, _ = checked(samples, dataset.classes, skip=skip)
+    samples, found, faults = checked(samples, dataset.classes, skip=skip)
     counts = count(found)
     if not counts.pixels.any():
         raise UserError(f"no pixel of {dataset.name} {values.split} has a class")
     found = METHODS[values.method](counts.pixels, counts.image_pixels)
     title = f"{dataset.name} {values.split}: {len(samples)} images, {values.method}"
     Console().print(table(counts, found, dataset, title))
+    list_skipped(faults)
     print(f"class_weights: [{', '.join(f'{weight:.4g}' for weight in found)}]")
 
 

@@ -10,8 +10,8 @@ SPLITS = {"train": ("a", "b"), "val": ("c", "d")}
 IDS = np.repeat(np.array([255, 0, 1], np.uint8), [2, 10, 12])[:, np.newaxis].repeat(WIDTH, axis=1)
 
 
-def write(root, splits=SPLITS):
-    """Writes the folder: noise as images, all with the same label map."""
+def write(root, splits=SPLITS, *, scale=1):
+    """Writes the folder: noise as images, all with the same label map; larger by a scale."""
     lines = [f"- {{name: {name}, colour: {[*colour]}}}" for name, colour in COLOURS.items()]
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
@@ -20,9 +20,9 @@ def write(root, splits=SPLITS):
     for split, names in splits.items():
         write_list(root, split, names)
         for name in names:
-            noise = random.integers(0, 256, [HEIGHT, WIDTH, 3], dtype=np.uint8)
-            Image.fromarray(noise).save(image(root, name))
-            write_labels(root, name, IDS)
+            noise = random.integers(0, 256, [HEIGHT * scale, WIDTH * scale, 3], dtype=np.uint8)
+            Image.fromarray(noise).save(image(root, name), compress_level=1)
+            write_labels(root, name, IDS.repeat(scale, axis=0).repeat(scale, axis=1))
     return root
 
 

@@ -92,6 +92,17 @@ def test_a_wrong_label_map_is_named(train, scenes_root, tmp_path):
     assert_one_line(train("weights", f"--data.root={root}"), path, "found 77")
 
 
+def test_wrong_label_maps_are_skipped_and_listed(train, scenes_root, tmp_path):
+    root = shutil.copytree(scenes_root, tmp_path / "scenes")
+    path = SCENES.samples("train", root).labels[3]
+    rest = [np.array(Image.open(p)) for p in SCENES.samples("train", root).labels if p != path]
+    path.write_bytes(path.read_bytes()[:-40])
+    outcome = train("weights", f"--data.root={root}", "--data.on_error=skip")
+    assert f"skipped: {path}: cannot be decoded" in outcome.out
+    counts = sum(np.array(class_counts(ids, SCENES.classes)) for ids in rest)
+    np.testing.assert_allclose(pasted(outcome), median_frequency(*counts), rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -80,6 +80,12 @@ def survey(samples: Samples, classes: int, what: str = "checking") -> Survey:
     return Survey(pixels[:, :classes], pixels[:, IGNORED], sizes, fingerprints, faults)
 
 
+def list_skipped(faults: Sequence[str]) -> None:
+    """Prints what is wrong with the samples that were left out, a line each."""
+    for fault in faults:
+        print(f"skipped: {fault}")
+
+
 def checked(
     samples: Samples, classes: int, *, skip: bool = False
 ) -> tuple[Samples, Survey, list[str]]:

@@ -62,10 +62,16 @@ def test_every_flavour_gives_the_same_ids(flavour, dataset, graph):
     np.testing.assert_array_equal(decode(contents, dataset), IDS)
 
 
-def test_a_small_palette_of_few_bits():
-    ids = np.arange(4, dtype=np.uint8).reshape(2, 2)
-    picture = palette(ids, colours_of(SCENES)[:4])
-    np.testing.assert_array_equal(decode_labels(png(picture, bits=2), SCENES), ids)
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palettes_of_few_bits(bits):
+    ids = np.arange(2 ** min(bits, 3), dtype=np.uint8).reshape(2, -1)
+    picture = palette(ids, colours_of(SCENES)[: 2**bits])
+    np.testing.assert_array_equal(decode_labels(png(picture, bits=bits), SCENES), ids)
+
+
+def test_a_transparent_entry_of_a_palette_keeps_its_id():
+    contents = png(palette(IDS, colours_of(SCENES)), transparency=3)
+    np.testing.assert_array_equal(decode_labels(contents, SCENES), IDS)
 
 
 def test_camvid_calls_ignored_11():

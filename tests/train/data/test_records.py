@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from train.config import InputConfig
 from train.data import record_writer, records
+from train.data.cityscapes import CITYSCAPES
 from train.data.datasets import SCENES
 from train.data.labels import DataError
 from train.data.pipeline import training_stream
@@ -182,3 +184,23 @@ def test_records_of_another_dataset_are_named(written):
     path.write_text(path.read_text().replace('"sky"', '"sea"'))
     with pytest.raises(UserError, match="holds records of scenes with the classes sea, .* has sky"):
         SCENES.samples("train", written)
+
+
+def test_label_ids_of_cityscapes_become_classes(tmp_path):
+    root, folder = tmp_path / "cityscapes", tmp_path / "records"
+    folder.mkdir()
+    ids = np.array([[7, 8, 33], [0, 34 - 1, 11]], np.uint8)
+    for kind, pixels, ending in (
+        ("leftImg8bit", np.zeros([2, 3, 3], np.uint8), "leftImg8bit.png"),
+        ("gtFine", ids, "gtFine_labelIds.png"),
+    ):
+        city = root / kind / "train" / "ulm"
+        city.mkdir(parents=True)
+        Image.fromarray(pixels).save(city / f"ulm_000001_{ending}")
+    files = CITYSCAPES.samples("train", root)
+    found = survey(files, CITYSCAPES.classes)
+    record_writer.write_split(files, found, CITYSCAPES, "train", folder, shard_bytes=10**6)
+    samples = CITYSCAPES.samples("train", folder)
+    for source in (files, samples):
+        (_, read) = next(iter(read_all(source)))
+        np.testing.assert_array_equal(read, [[0, 1, 18], [255, 18, 2]])
