@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -81,7 +82,7 @@ def table(scores: Scores, title: str) -> Table:
     sheet.add_column("pixels %", justify="right")
     for (name, iou), share in zip(scores.iou.items(), shares, strict=True):
         value = "absent" if iou is None else f"{100 * iou:.2f}"
-        sheet.add_row(name, value, f"{100 * share:.2f}")
+        sheet.add_row(escape(name), value, f"{100 * share:.2f}")
     return sheet
 
 

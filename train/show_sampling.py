@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import tfsegloss.explain
@@ -81,7 +82,7 @@ def table(names: Sequence[str], uniform: np.ndarray, drawn: np.ndarray) -> Table
         sheet.add_column(heading, justify="right")
     for i in np.argsort(uniform):
         times = f"{drawn[i] / uniform[i]:.1f}" if uniform[i] else "never"
-        sheet.add_row(names[i], f"{100 * uniform[i]:.2f}", f"{100 * drawn[i]:.2f}", times)
+        sheet.add_row(escape(names[i]), f"{100 * uniform[i]:.2f}", f"{100 * drawn[i]:.2f}", times)
     return sheet
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import tfsegloss
@@ -91,5 +92,7 @@ def table(counts: Counts, found: np.ndarray, dataset: Dataset, title: str) -> Ta
         sheet.add_column(heading, justify="right")
     rows = zip(dataset.class_names, shares, counts.images, frequencies, found, strict=True)
     for name, share, images, frequency, weight in rows:
-        sheet.add_row(name, f"{share:.2f}", f"{images}", f"{frequency:.4f}", f"{weight:.4g}")
+        sheet.add_row(
+            escape(name), f"{share:.2f}", f"{images}", f"{frequency:.4f}", f"{weight:.4g}"
+        )
     return sheet

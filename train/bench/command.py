@@ -49,7 +49,7 @@ def bench(values: Namespace) -> None:
     console = Console()
     sheet = Table(title=f"images/s, median of {values.rounds} rounds, batches of {BATCH}")
     sheet.add_column("files")
-    for column in ("crop", "decoding", "files", "of decoding", "records", "peer", "files / peer"):
+    for column in ("crop", "decoding", "folder", "of decoding", "records", "peer", "folder / peer"):
         sheet.add_column(column, justify="right")
     sheet.add_column("records / peer", justify="right")
     workers = multiprocessing.get_context("spawn").Pool(PEER_PROCESSES)

@@ -173,7 +173,9 @@ def list_folder(code: LabelCode, root: Path, split: str) -> FileSamples:
 
 
 def _test(root: Path) -> list[str]:
-    return [split for split in _lists(root) or _folders(root) if split == "test"]
+    has_records = any(root.glob("test-*-of-*.tfrecord"))
+    has_files = "test" in (_lists(root) or _folders(root))
+    return ["test"] if has_records or has_files else []
 
 
 def _lists(root: Path) -> list[str]:

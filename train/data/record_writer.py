@@ -1,7 +1,7 @@
 """Writing a split as records, shard by shard; what is whole already stays."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,21 +57,38 @@ def write_split(
     if others:
         raise UserError(f"{min(others)} is of other records: choose another --output, or remove it")
     names = _names(samples)
+    parts = np.array_split(np.arange(len(samples)), shards)
+    heads = [
+        ShardIndex(
+            shard=folder / f"{shard_name(split, shard, shards)}.tfrecord",
+            dataset=dataset.name,
+            class_names=dataset.class_names,
+            names=tuple(names[i] for i in part),
+            survey=survey.subset(part),
+        )
+        for shard, part in enumerate(parts)
+    ]
+    missing = [shard for shard, head in enumerate(heads) if not _is_whole(head)]
+    stream = iter(_encoded(samples, [i for shard in missing for i in parts[shard]]))
     with Progress(transient=True) as progress:
-        task = progress.add_task(f"writing {split}", total=len(samples))
-        for shard, part in enumerate(np.array_split(np.arange(len(samples)), shards)):
-            path = folder / f"{shard_name(split, shard, shards)}.tfrecord"
-            head = ShardIndex(
-                shard=path,
-                dataset=dataset.name,
-                class_names=dataset.class_names,
-                names=tuple(names[i] for i in part),
-                survey=survey.subset(part),
-            )
-            if not _is_whole(head):
-                _write_shard(samples.subset(part), head)
-            progress.advance(task, len(part))
+        task = progress.add_task(f"writing {split}", total=shards)
+        progress.advance(task, shards - len(missing))
+        for shard in missing:
+            _write_shard(heads[shard], stream)
+            progress.advance(task)
     return shards
+
+
+def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
+    """Encoded images, and their ids as grey PNGs, in the order of the indices."""
+
+    def encode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, labels = samples.read(index)
+        ids = decode_labels(labels, samples.code)
+        return image, tf.io.encode_png(ids[..., tf.newaxis])
+
+    indices = tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
+    return indices.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def _names(samples: FileSamples) -> list[str]:
@@ -93,21 +110,14 @@ def _is_whole(head: ShardIndex) -> bool:
     return found.describes(head) and head.shard.stat().st_size == end
 
 
-def _write_shard(samples: FileSamples, head: ShardIndex) -> None:
-    """Writes a shard and its index; the shard gets its name last."""
-
-    def encode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, labels = samples.read(index)
-        ids = decode_labels(labels, samples.code)
-        return image, tf.io.encode_png(ids[..., tf.newaxis])
-
-    stream = tf.data.Dataset.range(len(samples)).map(encode, num_parallel_calls=tf.data.AUTOTUNE)
+def _write_shard(head: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> None:
+    """Writes the stream's next samples and their index; the shard gets its name last."""
     unfinished = head.shard.with_name(f".{head.shard.name}.unfinished")
     lengths, fingerprints = [], []
     try:
         with tf.io.TFRecordWriter(str(unfinished)) as writer:
-            for name, size, parts in zip(head.names, head.survey.sizes, stream, strict=True):
-                record = _example(name, size, *(part.numpy() for part in parts))
+            for name, size in zip(head.names, head.survey.sizes, strict=True):
+                record = _example(name, size, *(part.numpy() for part in next(stream)))
                 writer.write(record)
                 lengths.append(len(record))
                 fingerprints.append(fingerprint(tf.constant(record)).numpy())
