@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
+from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -21,12 +22,13 @@ from train.data.dataset import Dataset
 from train.data.datasets import find_dataset
 from train.data.palette import IGNORED
 from train.data.reading import decode_sample
-from train.data.samples import Samples
+from train.data.samples import FileSamples, Samples
 from train.data.survey import Survey, survey
 from train.errors import UserError
 from train.pictures import overlay, picture_sheet
 
 SHOWN = 4  # images of each split on the sheet
+ORIENTATION = 0x0112  # its tag in EXIF
 NAMED = 5  # of each kind of duplicate
 
 
@@ -139,6 +141,7 @@ def problems_of(splits: Sequence[Split], dataset: Dataset, train_split: str) -> 
             yield f"{split.name} has {len(split.samples)} samples, expected {expected}"
         yield from split.survey.faults.values()
         yield from _empty(split)
+        yield from _turned(split)
         yield from _equal(split, split)
         if split.name == train_split:
             for i in np.flatnonzero(~split.survey.pixels.any(axis=0)):
@@ -154,6 +157,16 @@ def _empty(split: Split) -> Iterator[str]:
     names = [split.samples.labels_name(i) for i in empty]
     if names:
         yield f"label maps of {split.name} without any label ({len(names)}): {_some(names)}"
+
+
+def _turned(split: Split) -> Iterator[str]:
+    """Images that other programs show turned or mirrored: their labels may have been drawn so."""
+    if isinstance(split.samples, FileSamples):
+        good = (path for i, path in enumerate(split.samples.images) if i not in split.survey.faults)
+        names = [str(path) for path in good if Image.open(path).getexif().get(ORIENTATION, 1) != 1]
+        if names:
+            what = "images whose EXIF orientation, which is not applied, turns them"
+            yield f"{what} ({len(names)}): {_some(names)}"
 
 
 def _equal(one: Split, other: Split) -> Iterator[str]:

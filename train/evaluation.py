@@ -92,7 +92,7 @@ def evaluate(
             ).numpy()
             if observe is not None:
                 observe(number, image.numpy(), ids.numpy(), predicted.numpy())
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.OpError:
         name_fault(samples)
         raise
     return Scores(matrix, dataset.class_names, len(samples))

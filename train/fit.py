@@ -145,6 +145,7 @@ def fit(values: Namespace) -> None:
         if config.input.sampling.strategy == "complementary":
             running = RunningShares(dataset.classes)
         run_folder.claim(config.run, fit_parser().dump(values, skip_unset=False))
+        run_folder.claim_samples(config.run, data.names)
         trainer = Trainer(
             strategy, model, config.loss, optimizer, config.run / CHECKPOINTS, running
         )
@@ -173,11 +174,12 @@ def fit(values: Namespace) -> None:
         trainer.fit(
             batches, config.trainer, lambda: evaluate(classify, data.val, dataset), callbacks
         )
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.OpError:
         name_fault(data.train)
         name_fault(data.val)
         raise
-    list_skipped(data.faults)
+    finally:
+        list_skipped(data.faults)
 
 
 def _check_batch_size(config: FitConfig, replicas: int) -> None:

@@ -1,8 +1,8 @@
 """`python -m train prepare --data.name NAME --output DIR`: a dataset as records."""
 
-import shutil
 from pathlib import Path
 
+import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
@@ -11,10 +11,12 @@ from train.config import DataConfig
 from train.data.dataset import default_root
 from train.data.datasets import find_dataset
 from train.data.folder import FILE, NAME
+from train.data.reading import name_fault
 from train.data.record_writer import write_split
 from train.data.samples import FileSamples
 from train.data.survey import checked, list_skipped
 from train.errors import UserError
+from train.files import write_whole
 
 MEGABYTE = 2**20
 
@@ -58,16 +60,20 @@ def prepare(values: Namespace) -> None:
             raise UserError(f"data.root: {root} holds records already")
         samples, survey, faults = checked(samples, dataset.classes, skip=options.on_error == "skip")
         values.output.mkdir(parents=True, exist_ok=True)
-        shards = write_split(
-            samples,
-            survey,
-            dataset,
-            split,
-            values.output,
-            shard_bytes=values.shard_megabytes * MEGABYTE,
-        )
+        if dataset.name == NAME:
+            write_whole(values.output / FILE, (root / FILE).read_text(encoding="utf-8"))
+        try:
+            shards = write_split(
+                samples,
+                survey,
+                dataset,
+                split,
+                values.output,
+                shard_bytes=values.shard_megabytes * MEGABYTE,
+            )
+        except tf.errors.OpError as error:
+            name_fault(samples)
+            raise UserError(f"output: {values.output}: {error.message}") from None
         of_shards = f"{shards} shard{'s' if shards > 1 else ''}"
         print(f"{split}: {len(samples)} samples in {of_shards} in {values.output}")
         list_skipped(faults)
-    if dataset.name == NAME:
-        shutil.copyfile(root / FILE, values.output / FILE)

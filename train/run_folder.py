@@ -1,6 +1,8 @@
-"""The folder of a run: config.yaml, checkpoints, tensorboard, metrics.jsonl."""
+"""The folder of a run: config.yaml, samples.json, checkpoints, tensorboard, metrics.jsonl."""
 
 import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import keras
@@ -14,6 +16,7 @@ CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 METRICS = "metrics.jsonl"
+SAMPLES = "samples.json"
 
 
 def claim(run: Path, config: str) -> None:
@@ -32,6 +35,33 @@ def claim(run: Path, config: str) -> None:
         return
     run.mkdir(parents=True, exist_ok=True)
     write_whole(path, config)
+
+
+def claim_samples(run: Path, splits: Mapping[str, Sequence[str]]) -> None:
+    """Notes which samples the run reads, or checks that they are those it began with.
+
+    Args:
+        run: The folder.
+        splits: Names of the samples of each split.
+
+    Raises:
+        UserError: They are others: from here on the run would read what it had not read.
+    """
+    path = run / SAMPLES
+    now = {
+        split: {"count": len(names), "sha256": sha256("\n".join(names).encode()).hexdigest()}
+        for split, names in splits.items()
+    }
+    if not path.exists():
+        write_whole(path, json.dumps(now, indent=1) + "\n")
+        return
+    before = json.loads(path.read_text())
+    for split in splits:
+        if before.get(split) != now[split]:
+            raise UserError(
+                f"{run} began with {before[split]['count']} samples of {split}, now there are "
+                f"{now[split]['count']}, or others: restore them, or choose another --run"
+            )
 
 
 def _check_same(path: Path, config: str) -> None:

@@ -29,7 +29,7 @@ def sampling_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(
         description="Draw how often crops are centred on each class: uniformly, and as a run "
-        "draws them by its last checkpoint."
+        "would go on to draw them from its last checkpoint."
     )
     parser.add_argument("run", type=Path, help="Folder of a run whose sampling is by class.")
     suffixes = ", ".join(tfsegloss.explain.SUFFIXES)
@@ -78,7 +78,7 @@ def table(names: Sequence[str], uniform: np.ndarray, drawn: np.ndarray) -> Table
     """A row per class, the rarest first."""
     sheet = Table(title="crops centred on a class, %")
     sheet.add_column("class")
-    for heading in ("uniform", "this run", "times"):
+    for heading in ("uniform", "by class", "times"):
         sheet.add_column(heading, justify="right")
     for i in np.argsort(uniform):
         times = f"{drawn[i] / uniform[i]:.1f}" if uniform[i] else "never"

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from train.errors import UserError
-from train.run_folder import MetricsFile, claim
+from train.run_folder import MetricsFile, claim, claim_samples
 
 
 def test_a_line_that_was_not_finished_and_scores_that_are_not_defined(tmp_path):
@@ -28,3 +28,13 @@ def test_a_folder_belongs_to_one_configuration(tmp_path):
         claim(tmp_path / "run", "trainer:\n  steps: 20\n  crop: [1, 2]\n")
     with pytest.raises(UserError, match=r"trainer.crop: \[1, 2\], now \[2, 1\]"):
         claim(tmp_path / "run", "trainer:\n  steps: 10\n  crop: [2, 1]\n")
+
+
+def test_a_run_goes_on_with_the_samples_it_began_with_only(tmp_path):
+    splits = {"train": ["a", "b"], "val": ["c"]}
+    for _ in range(2):
+        claim_samples(tmp_path, splits)
+    with pytest.raises(UserError, match="began with 2 samples of train, now there are 3"):
+        claim_samples(tmp_path, {**splits, "train": ["a", "b", "d"]})
+    with pytest.raises(UserError, match="began with 1 samples of val, now there are 1, or others"):
+        claim_samples(tmp_path, {**splits, "val": ["d"]})

@@ -34,7 +34,8 @@ def bench_parser() -> ArgumentParser:
     parser = make_parser(
         description="Measure how many images a second the training stream reads, from files and "
         "from records, beside bare decoding and beside Pillow and NumPy, in two processes, doing "
-        "the same work; and whether its memory grows. The files are made up, of the sizes of VOC's "
+        "the same work, in the usual order (resize, then crop) and in the stream's (crop, then "
+        "resize); and whether its memory grows. The files are made up, of the sizes of VOC's "
         "and Cityscapes', in a temporary folder."
     )
     parser.add_argument("--images", type=PositiveInt, default=96, help="Files of VOC's size.")
@@ -49,9 +50,10 @@ def bench(values: Namespace) -> None:
     console = Console()
     sheet = Table(title=f"images/s, median of {values.rounds} rounds, batches of {BATCH}")
     sheet.add_column("files")
-    for column in ("crop", "decoding", "folder", "of decoding", "records", "peer", "folder / peer"):
+    columns = ("crop", "decoding", "folder", "of decoding", "records", "peer", "folder / peer")
+    more = ("records / peer", "crop first", "folder / crop first")
+    for column in (*columns, *more):
         sheet.add_column(column, justify="right")
-    sheet.add_column("records / peer", justify="right")
     workers = multiprocessing.get_context("spawn").Pool(PEER_PROCESSES)
     with tempfile.TemporaryDirectory() as folder, workers as pool:
         memory = None
@@ -85,12 +87,14 @@ def measure(
         "records": training_stream(records, config, batch_size=BATCH, seed=0),
     }
     options = (files.images, files.labels, files.code.grey_table, crop, SCALE, values.seconds)
-    found = {key: [] for key in (*streams, "peer")}
+    found = {key: [] for key in (*streams, "peer", "crop first")}
     for number in range(values.rounds):
         for key, stream in streams.items():
             found[key].append(_rate(stream, values.seconds))
-        work = [(*options, number * PEER_PROCESSES + i) for i in range(PEER_PROCESSES)]
-        found["peer"].append(sum(pool.starmap(peer.rate, work)))
+        for key, crop_first in (("peer", False), ("crop first", True)):
+            seeds = range(number * PEER_PROCESSES, (number + 1) * PEER_PROCESSES)
+            work = [(*options, seed, crop_first) for seed in seeds]
+            found[key].append(sum(pool.starmap(peer.rate, work)))
     return {key: statistics.median(rates) for key, rates in found.items()}
 
 
@@ -107,7 +111,7 @@ def _rate(stream: tf.data.Dataset, seconds: int) -> float:
 
 def row(setting: Setting, crop: int, rates: dict[str, float]) -> list[str]:
     """The cells of a setting."""
-    decoding, files, records, of_peer = rates.values()
+    decoding, files, records, of_peer, crop_first = rates.values()
     return [
         setting.name,
         f"{crop}",
@@ -118,6 +122,8 @@ def row(setting: Setting, crop: int, rates: dict[str, float]) -> list[str]:
         f"{of_peer:.0f}",
         f"{files / of_peer:.2f} ×",
         f"{records / of_peer:.2f} ×",
+        f"{crop_first:.0f}",
+        f"{files / crop_first:.2f} ×",
     ]
 
 

@@ -61,7 +61,7 @@ def _scale(config: InputConfig, uniform: tf.Tensor) -> tf.Tensor:
     low, high = map(float, config.scale)
     if config.scale_step is None:
         return low + (high - low) * uniform
-    steps = round((high - low) / config.scale_step)
+    steps = int((high - low) / config.scale_step + 1e-6)
     return low + config.scale_step * tf.floor(uniform * (steps + 1))
 
 

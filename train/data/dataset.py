@@ -78,6 +78,8 @@ class Dataset:
         if not folder.is_dir():
             raise UserError(f"data.root: no folder {folder}; {self.name}: {self.source}")
         samples = records.find(folder, split, self.name, self.class_names)
+        if samples is None and any(folder.glob("*-of-*.tfrecord")):
+            raise UserError(f"{folder} holds no records of {split}: run `train prepare` again")
         if samples is None:
             samples = self.list_split(self.code, folder, split)
         if not len(samples):
@@ -102,11 +104,15 @@ def read_list(path: Path) -> list[tuple[str, str]]:
     """(place, line) of each line of a list that is not empty.
 
     Raises:
-        UserError: There is no such list.
+        UserError: There is no such list, or it is not in UTF-8.
     """
     if not path.is_file():
         raise UserError(f"no list {path}")
-    lines = enumerate(path.read_text().splitlines(), start=1)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: expected a list in UTF-8") from None
+    lines = enumerate(text.splitlines(), start=1)
     return [(f"{path} line {number}", line.strip()) for number, line in lines if line.strip()]
 
 

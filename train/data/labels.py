@@ -60,16 +60,16 @@ class LabelCode:
 
         The last number is no colour, so that the table is not empty.
         """
-        rgba = np.array([(*colour, 255) for colour in self.colours], np.uint8).reshape(-1, 4)
+        rgba = np.array([(*colour, 0) for colour in self.colours], np.uint8).reshape(-1, 4)
         numbers = np.append(rgba.view(np.int32)[:, 0], np.int32(2**31 - 1))
         ids = np.append(list(self.colours.values()), UNKNOWN).astype(np.int16)
         order = np.argsort(numbers)
         return numbers[order], ids[order]
 
     def ids_of(self, rgba: tf.Tensor) -> tf.Tensor:
-        """Class, 255 or UNKNOWN, int16 `[…]`, of opaque colours uint8 `[…, 4]`."""
+        """Class, 255 or UNKNOWN, int16 `[…]`, of colours uint8 `[…, 4]`, whatever their alpha."""
         known, ids = map(tf.constant, self.colour_table)
-        numbers = tf.bitcast(rgba, tf.int32)
+        numbers = tf.bitwise.bitwise_and(tf.bitcast(rgba, tf.int32), 0xFFFFFF)
         place = tf.searchsorted(known, tf.reshape(numbers, [-1]))
         place = tf.reshape(tf.minimum(place, len(ids) - 1), tf.shape(numbers))
         return tf.where(tf.gather(known, place) == numbers, tf.gather(ids, place), UNKNOWN)
@@ -128,7 +128,7 @@ def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, code: LabelCode) -> L
     stretch = tf.cast(255 // (2 ** tf.cast(depth, tf.int32) - 1), tf.uint8)
     values = tf.cond(stretch > 1, lambda: values // stretch, lambda: values)
     colours = png_palette(contents)[:256]
-    rgba = tf.pad(colours, [[0, 0], [0, 1]], constant_values=tf.constant(255, tf.uint8))
+    rgba = tf.pad(colours, [[0, 0], [0, 1]])
     _, place, counts = tf.unique_with_counts(tf.bitcast(rgba, tf.int32))
     once = tf.gather(counts, place) == 1  # [N]
     ids = tf.where(once, code.ids_of(rgba), tf.constant(AMBIGUOUS, tf.int16))
@@ -179,7 +179,9 @@ def _look_up(values: tf.Tensor, levels: Levels, code: LabelCode) -> tf.Tensor:
         return tf.cast(ids, tf.uint8)
     place = tf.where(ids < 0)[0].numpy()
     value = int(values[tuple(place)])
-    if value >= len(levels.colours):
+    if 0 < len(levels.colours) <= value:
+        raise DataError(f"index {value} is beyond the palette's {len(levels.colours)} colours")
+    if not len(levels.colours):
         found = sorted({*values[ids < 0].numpy().tolist()})
         raise DataError(
             f"label ids of {code.dataset} must be among {_ranges(code.grey)}, "

@@ -39,8 +39,13 @@ def training_stream(
 
     Returns:
         (images uint8 `[batch / workers, *crop, 3]`, ids uint8 `[batch / workers, *crop]`).
+
+    Raises:
+        ValueError: The batch cannot be shared among the workers.
     """
-    share = batch_size // workers
+    share, rest = divmod(batch_size, workers)
+    if rest:
+        raise ValueError(f"`batch_size` must be a multiple of {workers=}. Received: {batch_size=}")
     own = slice(worker * share, (worker + 1) * share)
 
     def plan(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

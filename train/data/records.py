@@ -72,7 +72,9 @@ class RecordSamples(Samples):
         )
         record = part.get_single_element()
         same = fingerprint(record) == tf.constant(self.fingerprints)[index]
-        checks = require(same, "the record is damaged: its bytes are not those that were written")
+        checks = require(
+            same, "the record is damaged: remove the shard and run `train prepare` again"
+        )
         with tf.control_dependencies(checks):
             parts = tf.io.parse_single_example(
                 record, {key: tf.io.FixedLenFeature([], tf.string) for key in (IMAGE, LABELS)}
@@ -196,6 +198,7 @@ COLUMNS = {
     "ignored": np.int64,
     "size": np.int64,
     "image_fingerprint": np.uint64,
+    "labels_fingerprint": np.uint64,
 }
 
 

@@ -6,9 +6,11 @@ import numpy as np
 
 from train.config import DataConfig, SamplingConfig
 from train.data.dataset import Dataset
+from train.data.records import RecordSamples
 from train.data.samples import Samples
 from train.data.sampling import ClassSampling, RunningShares
 from train.data.survey import Survey, checked, survey
+from train.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Data:
     found: Survey | None
     faults: list[str]
 
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """What the samples are called, by "train" and "val"."""
+        splits = {"train": self.train, "val": self.val}
+        return {split: [s.image_name(i) for i in range(len(s))] for split, s in splits.items()}
+
 
 def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -> Data:
     """The samples of a run, checked if it says so.
@@ -38,19 +46,30 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
     )
     if not options.verify:
         uniform = sampling.strategy == "uniform"
-        return Data(train, val, None if uniform else survey(train, dataset.classes), [])
+        return Data(train, val, None if uniform else _survey(train, dataset.classes), [])
     skip = options.on_error == "skip"
     train, found, faults = checked(train, dataset.classes, skip=skip)
     val, _, more = checked(val, dataset.classes, skip=skip)
     return Data(train, val, found, [*faults, *more])
 
 
+def _survey(samples: Samples, classes: int) -> Survey:
+    """What the samples hold; of records it is on record."""
+    return samples.survey if isinstance(samples, RecordSamples) else survey(samples, classes)
+
+
 def class_sampling(
     data: Data, options: SamplingConfig, running: RunningShares | None
 ) -> ClassSampling | None:
-    """How crops are drawn by class from now on; None: uniformly."""
+    """How crops are drawn by class from now on; None: uniformly.
+
+    Raises:
+        UserError: There is no class to draw.
+    """
     if options.strategy == "uniform":
         return None
+    if not data.found.pixels.any():
+        raise UserError("input.sampling is by class, but no pixel of the training data has one")
     classes = data.found.pixels.shape[1]
     shares = np.ones(classes) if running is None else running.shares.numpy()
     return ClassSampling.of(data.found.pixels, shares, options.uniform_share)

@@ -1,5 +1,6 @@
 """The Semantic Boundaries Dataset: label maps of VOC's images that VOC itself does not label."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def write_labels(folder: Path, voc: Path, sbd: Path) -> None:
     Raises:
         UserError: A list or a label map is missing or damaged.
     """
+    if importlib.util.find_spec("scipy") is None:
+        raise UserError("SBD's .mat files need SciPy: pip install scipy")
     sources = _sources(voc, sbd)
     try:
         with whole_folder(folder) as unfinished:

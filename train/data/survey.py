@@ -22,6 +22,7 @@ class Survey:
         ignored: Pixels without a label, int64 `[N]`.
         sizes: Height and width, int64 `[N, 2]`.
         fingerprints: Of the encoded images, uint64 `[N]`: equal files have equal ones.
+        labels_fingerprints: Of the encoded label maps, uint64 `[N]`.
         faults: What is wrong with a sample, by its number.
     """
 
@@ -29,12 +30,14 @@ class Survey:
     ignored: np.ndarray
     sizes: np.ndarray
     fingerprints: np.ndarray
+    labels_fingerprints: np.ndarray
     faults: dict[int, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[np.ndarray, ...]:
         """The arrays, in the order of the arguments."""
-        return self.pixels, self.ignored, self.sizes, self.fingerprints
+        prints = (self.fingerprints, self.labels_fingerprints)
+        return self.pixels, self.ignored, self.sizes, *prints
 
     def subset(self, indices: Sequence[int]) -> "Survey":
         """Of some samples, none of which is wrong."""
@@ -60,24 +63,24 @@ def survey(samples: Samples, classes: int, what: str = "checking") -> Survey:
         _, ids = decode_sample(image, labels, samples)
         counts = tf.math.bincount(tf.cast(tf.reshape(ids, [-1]), tf.int32), minlength=IGNORED + 1)
         size = tf.cast(tf.shape(ids), tf.int64)
-        return index, counts, size, fingerprint(image)
+        return index, counts, size, fingerprint(image), fingerprint(labels)
 
     stream = tf.data.Dataset.range(len(samples)).map(measure, num_parallel_calls=tf.data.AUTOTUNE)
     pixels = np.zeros([len(samples), IGNORED + 1], np.int64)
     sizes = np.zeros([len(samples), 2], np.int64)
-    fingerprints = np.zeros([len(samples)], np.uint64)
+    fingerprints = np.zeros([2, len(samples)], np.uint64)
     wrong = set(range(len(samples)))
     # An error tells neither the sample nor the reason: what is missing is looked at again.
     stream = stream.ignore_errors().prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
     for index, *row in track(stream, what, total=len(samples), transient=True):
-        pixels[index], sizes[index], fingerprints[index] = row
+        pixels[index], sizes[index], *fingerprints[:, index] = row
         wrong.discard(int(index))
     faults = {index: find_fault(samples, index) for index in sorted(wrong)}
     faults = {
         index: fault or f"{samples.image_name(index)}: could be read only when tried again"
         for index, fault in faults.items()
     }
-    return Survey(pixels[:, :classes], pixels[:, IGNORED], sizes, fingerprints, faults)
+    return Survey(pixels[:, :classes], pixels[:, IGNORED], sizes, *fingerprints, faults)
 
 
 def list_skipped(faults: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Datasets by name, and what holds for all of them."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -98,3 +99,14 @@ def test_samples_are_the_files_themselves(scenes_root):
     assert labels.numpy() == samples.labels[1].read_bytes()
     with Image.open(samples.images[1]) as picture, Image.open(samples.labels[1]) as ids:
         assert picture.size == ids.size
+
+
+def test_lists_may_have_a_byte_order_mark_but_must_be_utf_8(scenes_root, tmp_path):
+    root = shutil.copytree(scenes_root, tmp_path / "scenes")
+    path = root / "ImageSets" / "Segmentation" / "train.txt"
+    text = path.read_text()
+    path.write_text(text, encoding="utf-8-sig")
+    assert len(SCENES.samples("train", root)) == 6
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(UserError, match="train.txt: expected a list in UTF-8"):
+        SCENES.samples("train", root)

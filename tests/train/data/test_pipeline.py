@@ -101,6 +101,13 @@ def test_the_scales_of_a_list_all_occur_and_no_other():
     np.testing.assert_array_equal(heights, [12, 16, 24, 48])  # scales 2, 1.5, 1 and 0.5
 
 
+@pytest.mark.parametrize("step", [0.4, 0.7, 2.0])
+def test_a_step_that_does_not_divide_the_range_stays_in_it(step):
+    scales = 24 / boxes(replace(CONFIG, scale_step=step))[:, 2]
+    expected = 0.5 + step * np.arange(int(1.5 / step) + 1)
+    np.testing.assert_allclose(np.unique(scales), expected, rtol=0.05)
+
+
 def test_crops_are_anywhere_with_equal_probability():
     drawn = boxes(PLAIN, size=(27, 400), count=400)
     places, counts = np.unique(drawn[:, 0], return_counts=True)

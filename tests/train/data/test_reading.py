@@ -1,6 +1,8 @@
 """Label maps of every flavour come out as the ids their author meant, or not at all."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -45,11 +47,31 @@ def in_graph(contents, dataset):
     return tf.function(lambda contents: decode_labels(contents, dataset))(tf.constant(contents))
 
 
+# Of Adam7: first row and column, and their steps, of each pass.
+PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+PASSES += [(1, 0, 2, 1)]
+
+
+def interlaced(ids):
+    """A grey PNG whose pixels come in seven passes, which Pillow does not write."""
+    height, width = ids.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
+    lines = []
+    for row, column, rows, columns in PASSES:
+        if (part := ids[row::rows, column::columns]).size:
+            lines += [b"\0" + line.tobytes() for line in part]
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+
+
 FLAVOURS = {
     "grey": lambda dataset: png(Image.fromarray(IDS)),
     "palette": lambda dataset: png(palette(IDS, colours_of(dataset))),
     "rgb": lambda dataset: png(Image.fromarray(colours_of(dataset)[IDS])),
-    "interlaced": lambda dataset: png(Image.fromarray(IDS), interlace=1),
+    "interlaced": lambda dataset: interlaced(IDS),
 }
 
 
@@ -187,3 +209,16 @@ def test_a_split_without_a_good_sample_is_an_error(good_and_bad):
     bad = good_and_bad(GREY[:-20]).subset([1])
     with pytest.raises(UserError, match="no sample is left of 1: .*bad.labels.png"):
         checked(bad, SCENES.classes, skip=True)
+
+
+def test_an_index_beyond_the_palette_is_named():
+    """As Pillow writes it where a palette ends before the ignored id."""
+    picture = Image.fromarray(IDS)
+    picture.putpalette(colours_of(SCENES)[: SCENES.classes].tobytes())
+    with pytest.raises(DataError, match="index 255 is beyond the palette's 1. colours"):
+        decode_labels(png(picture), SCENES)
+
+
+def test_a_transparent_colour_keeps_its_class():
+    contents = png(Image.fromarray(colours_of(SCENES)[IDS]), transparency=SCENES.colours[3])
+    np.testing.assert_array_equal(decode_labels(contents, SCENES), IDS)

@@ -1,6 +1,9 @@
 """Records hold what the files held, are written whole, and are checked as they are read."""
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,13 @@ from train.data.pipeline import training_stream
 from train.data.reading import find_fault, read_all
 from train.data.survey import survey
 from train.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _other(tmp_path):
+    """A second folder."""
+    (tmp_path / "other").mkdir()
+
 
 CONFIG = InputConfig(crop=(24, 32), scale=(0.5, 2.0))
 
@@ -125,11 +135,6 @@ def test_a_stopped_preparation_goes_on_where_it_was(train_samples, tmp_path, mon
     assert len(SCENES.samples("train", tmp_path)) == len(train_samples)
 
 
-@pytest.fixture(autouse=True)
-def _other(tmp_path):
-    (tmp_path / "other").mkdir()
-
-
 def test_a_shard_of_other_labels_is_written_again(written, train_samples):
     index = shards(written)[0].with_suffix(".json")
     found = json.loads(index.read_text())
@@ -142,6 +147,27 @@ def test_a_shard_of_other_labels_is_written_again(written, train_samples):
     assert (
         json.loads(index.read_text())["records"][0]["pixels"][3] != found["records"][0]["pixels"][3]
     )
+
+
+def test_labels_that_were_mirrored_meanwhile_are_written_again(train_samples, tmp_path):
+    """They have the same name, size and classes."""
+    own = []
+    for paths in (train_samples.images, train_samples.labels):
+        own.append(tuple(Path(shutil.copy(path, tmp_path / "other")) for path in paths))
+    samples = replace(train_samples, images=own[0], labels=own[1])
+    write(samples, tmp_path)
+    labels = Image.open(own[1][0])
+    labels.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(own[1][0])
+    write(samples, tmp_path)
+    for (_, ids), (_, expected) in zip(
+        read_all(SCENES.samples("train", tmp_path)), read_all(samples), strict=True
+    ):
+        np.testing.assert_array_equal(ids, expected)
+
+
+def test_another_split_without_records_is_named(written):
+    with pytest.raises(UserError, match="holds no records of val: run `train prepare` again"):
+        SCENES.samples("val", written)
 
 
 def test_records_in_another_number_of_shards_are_not_overwritten(written, train_samples):

@@ -12,9 +12,10 @@ from train.data.datasets import CAMVID, SCENES
 from train.data.labels import decode_levels
 from train.data.palette import IGNORED
 from train.data.pipeline import training_stream
-from train.data.run_data import class_sampling, open_data
+from train.data.run_data import Data, class_sampling, open_data
 from train.data.sampling import UNIFORMS, ClassSampling, RunningShares, draw_pixel
-from train.data.survey import survey
+from train.data.survey import Survey, survey
+from train.errors import UserError
 
 # Of four samples: the first has classes 0 and 1, the second 1, the third 2, the fourth none.
 PIXELS = np.array([[5, 1, 0, 0], [0, 9, 0, 0], [0, 0, 3, 0], [0, 0, 0, 0]])
@@ -150,3 +151,15 @@ def test_of_camvid_the_rarest_classes_are_drawn_three_times_as_often(camvid_root
     for i in rarest:
         by_class = sum(count for (_, c), count in counts.items() if c == i) / 6000
         assert by_class > 3 * frequencies[i]
+
+
+def test_sampling_by_class_needs_one():
+    none = survey_of(np.zeros([2, SCENES.classes], np.int64))
+    options = SamplingConfig(strategy="class_balanced")
+    with pytest.raises(UserError, match="no pixel of the training data has one"):
+        class_sampling(Data(None, None, none, []), options, None)
+
+
+def survey_of(pixels):
+    rest = np.zeros([len(pixels)], np.int64)
+    return Survey(pixels, rest, rest, rest, rest)
