@@ -127,7 +127,7 @@ def test_the_peer_needs_no_tensorflow():
 
 @pytest.mark.slow
 def test_the_table_has_a_row_for_each_setting_and_crop(monkeypatch, capfd):
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("COLUMNS", "170")
     options = ["--images=8", "--rounds=1", "--seconds=1", "--epochs=2"]
     outcome = command(monkeypatch, capfd, "train", "bench-input", *options)
     assert (outcome.status, outcome.err) == (0, "")
@@ -137,12 +137,24 @@ def test_the_table_has_a_row_for_each_setting_and_crop(monkeypatch, capfd):
     assert [row[:2] for row in rows] == [
         [setting.name, str(crop)] for setting in SETTINGS for crop in setting.crops
     ]
-    for decoding, files, share, records, rate, *ratios in (row[2:] for row in rows):
-        assert min(map(int, (decoding, files, records, rate))) > 0
+    for row in rows:
+        decoding, files, share, records, rate, *ratios, crop_first, last = row[2:]
+        assert min(map(int, (decoding, files, records, rate, crop_first))) > 0
         assert re.fullmatch(r"\d+%", share)
-        for ratio in ratios:
+        for ratio in (*ratios, last):
             assert re.fullmatch(r"\d+\.\d\d ×", ratio)
     memory = re.search(
         r"^peak memory after 2 epochs (\d+) MB, after 2 (\d+) MB$", outcome.out, re.MULTILINE
     )
     assert 0 < int(memory[1]) <= int(memory[2])
+
+
+def test_a_peer_that_crops_first_makes_the_same_crops(made):
+    _, files, _ = made
+    for scale in ((1.0, 1.0), (2.0, 2.0), (0.5, 0.5)):
+        random = np.random.default_rng(0)
+        sample = (files.images[0], files.labels[0], files.code.grey_table, CROP, scale, random)
+        image, ids = peer._sample(*sample, crop_first=True)
+        assert image.shape == (CROP, CROP, 3)
+        assert ids.shape == (CROP, CROP)
+        assert (ids != 255).any()
