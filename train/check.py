@@ -163,10 +163,15 @@ def _turned(split: Split) -> Iterator[str]:
     """Images that other programs show turned or mirrored: their labels may have been drawn so."""
     if isinstance(split.samples, FileSamples):
         good = (path for i, path in enumerate(split.samples.images) if i not in split.survey.faults)
-        names = [str(path) for path in good if Image.open(path).getexif().get(ORIENTATION, 1) != 1]
+        names = [str(path) for path in good if _orientation(path) != 1]
         if names:
             what = "images whose EXIF orientation, which is not applied, turns them"
             yield f"{what} ({len(names)}): {_some(names)}"
+
+
+def _orientation(path: Path) -> int:
+    with Image.open(path) as image:  # reads the header alone
+        return image.getexif().get(ORIENTATION, 1)
 
 
 def _equal(one: Split, other: Split) -> Iterator[str]:

@@ -42,7 +42,8 @@ class Counts:
 def weights_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(description="Class weights from the labels of a split, for a recipe.")
-    parser.add_class_arguments(DataConfig, "data")
+    without = {"verify", "train_split", "val_split"}
+    parser.add_class_arguments(DataConfig, "data", skip=without)
     parser.add_argument(
         "--split", type=str, default="train", help="Split of the dataset, such as train or val."
     )

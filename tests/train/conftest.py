@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import command
 from train.data.datasets import SCENES
 
 
@@ -19,3 +20,11 @@ def camvid_root():
     if not root.is_dir():
         pytest.skip("CamVid's images are not beside the repository")
     return root
+
+
+@pytest.fixture
+def train(monkeypatch, capfd, tmp_path):
+    """Runs a command in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    return lambda *arguments: command(monkeypatch, capfd, "train", *arguments)

@@ -6,19 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.commands import assert_one_line, command
+from tests.commands import assert_one_line
 from tests.train import own_data
 from tests.train.own_data import COLOURS, HEIGHT, IDS, WIDTH
 from train.data.datasets import SCENES
 from train.pictures import MARGIN
-
-
-@pytest.fixture
-def train(monkeypatch, capfd, tmp_path):
-    """Runs a command in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    return lambda *arguments: command(monkeypatch, capfd, "train", *arguments)
 
 
 @pytest.fixture

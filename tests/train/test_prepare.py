@@ -12,18 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.commands import TINY_RUN, assert_one_line, command
+from tests.commands import TINY_RUN, assert_one_line
 from tests.train import own_data
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def train(monkeypatch, capfd, tmp_path):
-    """Runs a command in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    return lambda *arguments: command(monkeypatch, capfd, "train", *arguments)
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from train.data.pipeline import training_stream
 from train.data.reading import read_all
 from train.data.samples import FileSamples, Samples
 
-BATCH = 8
 SCALE = (0.5, 2.0)
 PEER_PROCESSES = 2
 
@@ -48,7 +47,7 @@ def bench_parser() -> ArgumentParser:
 def bench(values: Namespace) -> None:
     """Measures every setting and prints the table."""
     console = Console()
-    sheet = Table(title=f"images/s, median of {values.rounds} rounds, batches of {BATCH}")
+    sheet = Table(title=f"images/s, median of {values.rounds} rounds, batches of {peer.BATCH}")
     sheet.add_column("files")
     columns = ("crop", "decoding", "folder", "of decoding", "records", "peer", "folder / peer")
     more = ("records / peer", "crop first", "folder / crop first")
@@ -58,7 +57,7 @@ def bench(values: Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder, workers as pool:
         memory = None
         for setting in SETTINGS:
-            count = max(int(values.images * setting.share), BATCH)
+            count = max(int(values.images * setting.share), peer.BATCH)
             with console.status(f"writing {count} of {setting.name}"):
                 files, records = make_up(setting, count, Path(folder) / setting.dataset.name)
             with console.status(f"memory over {values.epochs} epochs"):
@@ -82,9 +81,9 @@ def measure(
     config = InputConfig(crop=(crop, crop), scale=SCALE)
     decoding = read_all(files).map(lambda image, ids: (image[:1, :1], ids[:1, :1]))
     streams = {
-        "decoding": decoding.repeat().batch(BATCH),
-        "files": training_stream(files, config, batch_size=BATCH, seed=0),
-        "records": training_stream(records, config, batch_size=BATCH, seed=0),
+        "decoding": decoding.repeat().batch(peer.BATCH),
+        "files": training_stream(files, config, batch_size=peer.BATCH, seed=0),
+        "records": training_stream(records, config, batch_size=peer.BATCH, seed=0),
     }
     options = (files.images, files.labels, files.code.grey_table, crop, SCALE, values.seconds)
     found = {key: [] for key in (*streams, "peer", "crop first")}
@@ -105,7 +104,7 @@ def _rate(stream: tf.data.Dataset, seconds: int) -> float:
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         next(batches)
-        count += BATCH
+        count += peer.BATCH
     return count / (time.perf_counter() - start)
 
 
@@ -130,9 +129,9 @@ def row(setting: Setting, crop: int, rates: dict[str, float]) -> list[str]:
 def peaks(samples: Samples, crop: int, epochs: int) -> Iterator[float]:
     """The process' peak memory after each epoch, in MB."""
     config = InputConfig(crop=(crop, crop), scale=SCALE)
-    stream = iter(training_stream(samples, config, batch_size=BATCH, seed=0))
+    stream = iter(training_stream(samples, config, batch_size=peer.BATCH, seed=0))
     unit = 2**20 if sys.platform == "darwin" else 2**10
     for _ in range(epochs):
-        for _ in range(-(-len(samples) // BATCH)):
-            tf.ensure_shape(next(stream)[0], [BATCH, crop, crop, 3])
+        for _ in range(-(-len(samples) // peer.BATCH)):
+            tf.ensure_shape(next(stream)[0], [peer.BATCH, crop, crop, 3])
         yield resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
