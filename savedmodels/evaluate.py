@@ -8,7 +8,6 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 from savedmodels.archive import SavedSegmenter
@@ -20,6 +19,7 @@ from train.evaluation import Scores
 from train.evaluation import evaluate as score
 from train.files import write_whole
 from train.pictures import contact_sheet
+from train.progress import progress_bars
 
 SHEET_ROWS = 6
 
@@ -53,7 +53,7 @@ def evaluate(values: Namespace) -> None:
         raise UserError(f"--output must be a folder; {values.output} is a file")
     shown = set(np.linspace(0, len(samples) - 1, SHEET_ROWS).astype(int).tolist())
     rows = []
-    with Progress(transient=True) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("evaluating", total=len(samples))
 
         def observe(number: int, *sample: np.ndarray) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
-from rich.progress import track
 
 from savedmodels.archive import SavedSegmenter
 from train.command_line import make_parser
 from train.errors import UserError
 from train.pictures import overlay, palette_image, with_legend
+from train.progress import track
 
 
 def predict_parser() -> ArgumentParser:
@@ -35,7 +35,7 @@ def predict(values: Namespace) -> None:
     segmenter = SavedSegmenter(values.model)
     values.output.mkdir(parents=True, exist_ok=True)
     names, colours = segmenter.classes.class_names, segmenter.classes.colours
-    for path, (palette_path, overlay_path) in track([*outputs.items()], "segmenting"):
+    for path, (palette_path, overlay_path) in track(outputs.items(), "segmenting", len(outputs)):
         image = _read(path)
         ids = np.asarray(segmenter.classify(image[tf.newaxis])[0])
         palette_image(ids, colours).save(palette_path)

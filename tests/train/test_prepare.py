@@ -45,9 +45,9 @@ def prepare(train, records):
 
 
 def printed(outcome):
-    """The lines of a command that did what it should, but for progress."""
+    """The lines of a command that did what it should; of progress there is nothing in a pipe."""
     assert outcome.status == 0, outcome.err
-    return [line for line in outcome.out.splitlines() if line.strip()]
+    return outcome.out.splitlines()
 
 
 def names(folder):

@@ -87,7 +87,7 @@ def list_segnet(code: LabelCode, root: Path, split: str) -> FileSamples:
             raise UserError(f"{place}: expected an image and a label map, got {line!r}")
         for path, column in zip(paths, (images, labels), strict=True):
             column.append(existing(root / Path(path).parent.name / Path(path).name, place))
-    return FileSamples(code, tuple(images), tuple(labels), found="SegNet's ids")
+    return FileSamples(code, tuple(images), tuple(labels), found="SegNet's files")
 
 
 def list_original(code: LabelCode, root: Path, split: str) -> FileSamples:
@@ -103,7 +103,7 @@ def list_original(code: LabelCode, root: Path, split: str) -> FileSamples:
         code,
         tuple(stills[name] for name in names),
         tuple(labels[f"{name}_L"] for name in names),
-        found="the original colours",
+        found="the original files",
     )
 
 

@@ -1,5 +1,6 @@
 """What a dataset is: one frozen description, and the files of its splits."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,7 @@ class Dataset:
             raise UserError(f"{folder} holds no records of {split}: run `train prepare` again")
         if samples is None:
             samples = self.list_split(self.code, folder, split)
+            _require_unicode(samples)
         if not len(samples):
             raise UserError(f"{folder}: the split {split!r} of {self.name} is empty")
         return samples
@@ -93,6 +95,14 @@ class Dataset:
         except OSError:
             if not folder.is_dir():  # otherwise another process was faster
                 raise
+
+
+def _require_unicode(samples: FileSamples) -> None:
+    """TensorFlow, and the lists and indices of this project, know names of Unicode alone."""
+    for path in (*samples.images, *samples.labels):
+        name = os.fsencode(path)
+        if name.decode(errors="replace") != str(path):
+            raise UserError(f"{name!r}: expected a file name in UTF-8")
 
 
 def default_root(name: str) -> Path:

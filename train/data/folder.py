@@ -1,5 +1,6 @@
 """Own data: a folder of images, a folder of label maps, and a file that says what they mean."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from zlib import crc32
 import yaml
 
 from train.data.dataset import Dataset, read_list
-from train.data.labels import LabelCode
+from train.data.labels import PNG_ALONE, LabelCode
 from train.data.palette import IGNORED, Colour
 from train.data.samples import FileSamples
 from train.data.voc import VOC2012, voc_colours
@@ -190,7 +191,7 @@ def _of(root: Path, split: str, name: str) -> bool:
     """Whether a name is of a split, where there are no lists."""
     if _folders(root):
         return name.startswith(f"{split}/")
-    return split == ("train" if crc32(name.encode()) % 5 else "val")
+    return split == ("train" if crc32(os.fsencode(name)) % 5 else "val")
 
 
 def _scan(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
@@ -198,7 +199,7 @@ def _scan(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; own data need {HELP}")
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in _files(folder):
         # Names with a leading dot are what file managers leave beside pictures.
         if path.suffix.lower() in suffixes and not path.name.startswith("."):
             name = path.relative_to(folder).with_suffix("").as_posix()
@@ -208,11 +209,18 @@ def _scan(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return files
 
 
+def _files(folder: Path) -> list[Path]:
+    """All files below a folder, also where folders in it are links."""
+    walk = os.walk(folder, followlinks=True)
+    return sorted(Path(parent) / name for parent, _, names in walk for name in names)
+
+
 def _listed_names(root: Path, split: str, *files: Mapping[str, Path]) -> list[str]:
     names = read_list(root / f"{split}.txt")
     for place, name in names:
         for folder, found in zip(("images", "labels"), files, strict=True):
             if name not in found:
+                _require_no_other(root / folder, name)
                 raise UserError(
                     f"{place}: no file {name} in {root / folder}; names have no suffix in the list"
                 )
@@ -224,6 +232,17 @@ def _require_partners(
 ) -> None:
     for name in names:
         if name not in labels:
+            _require_no_other(root / "labels", name)
             raise UserError(f"{images[name]} has no label map {root / 'labels' / name}.png")
         if name not in images:
+            _require_no_other(root / "images", name)
             raise UserError(f"{labels[name]} has no image {root / 'images' / name}.jpg or .png")
+
+
+def _require_no_other(folder: Path, name: str) -> None:
+    """Names the file that was probably meant, but has another suffix."""
+    wanted = folder / name
+    for path in _files(wanted.parent):
+        if path.with_suffix("") == wanted:
+            images = folder.name == "images"
+            raise UserError(f"{path}: {'an image must be a JPEG or PNG' if images else PNG_ALONE}")

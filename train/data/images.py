@@ -15,6 +15,9 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
 def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> tf.Tensor:
     """A box of an image; of a JPEG the rest is not decoded.
 
+    Where a JPEG stores colours at half the resolution, pixels on the box's border differ by a few
+    levels (4 at most, as seen) from those of the whole image: the decoder has no neighbours there.
+
     Args:
         contents: JPEG or PNG.
         box: Top, left, height, width, int32 `[4]`.

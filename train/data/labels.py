@@ -13,6 +13,7 @@ from train.data.palette import IGNORED, Colour
 
 # In a table from levels to ids: no class has it; several entries of the palette have its colour.
 UNKNOWN, AMBIGUOUS = -1, -2
+PNG_ALONE = "a label map must be a PNG: other formats blur or change ids"
 
 
 class DataError(Exception):
@@ -96,7 +97,7 @@ def decode_levels(contents: tf.Tensor, code: LabelCode) -> Levels:
         DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
     """
     is_png, depth, colour_type = png_header(contents)
-    require(is_png, "a label map must be a PNG: other formats blur or change ids")
+    require(is_png, PNG_ALONE)
     require(
         (colour_type == GREY) | (colour_type == RGB) | (colour_type == PALETTE),
         "a label map must be grey, palette or RGB, without alpha; this PNG has colour type {}",

@@ -1,5 +1,7 @@
 """Images and label maps: decoded by what their headers say, checked, faults named."""
 
+import re
+
 import tensorflow as tf
 
 from train.data.images import decode_image, require_size
@@ -57,7 +59,7 @@ def find_fault(samples: Samples, index: int) -> str | None:
     except DataError as error:
         return f"{image_name}: {error}"
     except tf.errors.OpError as error:
-        return f"{image_name}: cannot be read: {error.message}"
+        return f"{image_name}: cannot be read: {_reason(error)}"
     try:
         decode_image(image)
     except tf.errors.OpError:
@@ -69,3 +71,8 @@ def find_fault(samples: Samples, index: int) -> str | None:
     except tf.errors.OpError:
         return f"{labels_name}: cannot be decoded"
     return None
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What an operation says, without which one it is: "FILE; Permission denied"."""
+    return re.sub(r"^\{\{.*?\}\} | \[Op:\w+\].*$", "", error.message)

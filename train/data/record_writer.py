@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from rich.progress import Progress
 
 from train.data.dataset import Dataset
 from train.data.labels import decode_labels
@@ -22,6 +21,7 @@ from train.data.records import (
 from train.data.samples import FileSamples
 from train.data.survey import Survey, fingerprint
 from train.errors import UserError
+from train.progress import progress_bars
 
 
 def write_split(
@@ -70,7 +70,7 @@ def write_split(
     ]
     missing = [shard for shard, head in enumerate(heads) if not _is_whole(head)]
     stream = iter(_encoded(samples, [i for shard in missing for i in parts[shard]]))
-    with Progress(transient=True) as progress:
+    with progress_bars() as progress:
         task = progress.add_task(f"writing {split}", total=shards)
         progress.advance(task, shards - len(missing))
         for shard in missing:
@@ -99,20 +99,24 @@ def _names(samples: FileSamples) -> list[str]:
 
 
 def _is_whole(head: ShardIndex) -> bool:
-    """Whether the shard is there, of the same images and labels."""
+    """Whether the shard is there, undamaged, of the same images and labels."""
     if not head.shard.is_file():
         return False
     try:
         found = read_index(head.shard)
     except UserError:
         return False
+    contents = head.shard.read_bytes()
     end = found.offsets[-1] + found.lengths[-1] + FOOTER
-    return found.describes(head) and head.shard.stat().st_size == end
+    if not found.describes(head) or len(contents) != end:
+        return False
+    places = zip(found.offsets, found.lengths, found.fingerprints, strict=True)
+    return all(fingerprint(tf.constant(contents[at : at + n])) == own for at, n, own in places)
 
 
 def _write_shard(head: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> None:
     """Writes the stream's next samples and their index; the shard gets its name last."""
-    unfinished = head.shard.with_name(f".{head.shard.name}.unfinished")
+    unfinished = head.shard.with_name(f".{head.shard.name}-{os.getpid()}")
     lengths, fingerprints = [], []
     try:
         with tf.io.TFRecordWriter(str(unfinished)) as writer:

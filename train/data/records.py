@@ -73,7 +73,7 @@ class RecordSamples(Samples):
         record = part.get_single_element()
         same = fingerprint(record) == tf.constant(self.fingerprints)[index]
         checks = require(
-            same, "the record is damaged: remove the shard and run `train prepare` again"
+            same, "the record is damaged: run `train prepare` again, which writes its shard anew"
         )
         with tf.control_dependencies(checks):
             parts = tf.io.parse_single_example(
@@ -214,6 +214,8 @@ def read_index(shard: Path) -> ShardIndex:
         records = index["records"]
         columns = [np.array([r[key] for r in records], kind) for key, kind in COLUMNS.items()]
         offsets, lengths, fingerprints, *survey = columns
+        if not len(offsets):
+            raise ValueError("no records")
         return ShardIndex(
             shard,
             index["dataset"],

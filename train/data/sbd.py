@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
-from rich.progress import track
 
 from train.data.dataset import existing, read_list
+from train.data.labels import DataError, LabelCode, decode_labels
 from train.errors import UserError
 from train.files import whole_folder
+from train.progress import track
 
 SOURCE = "benchmark.tgz of http://home.bharathh.info/pubs/codes/SBD/download.html"
 PLACES = ("benchmark_RELEASE/dataset", "SBD/dataset", "SBD")
@@ -39,7 +41,7 @@ def find(folders: Sequence[Path]) -> Path:
     )
 
 
-def write_labels(folder: Path, voc: Path, sbd: Path) -> None:
+def write_labels(folder: Path, voc: Path, sbd: Path, code: LabelCode) -> None:
     """Writes the label maps of VOC's train and of SBD without VOC's val, all or nothing.
 
     VOC's own are the better ones, and win where both have one. All become PNGs of grey ids.
@@ -48,6 +50,7 @@ def write_labels(folder: Path, voc: Path, sbd: Path) -> None:
         folder: Where to; it must not exist.
         voc: The folder `VOC2012`.
         sbd: What `find` returns.
+        code: What VOC's own label maps mean.
 
     Raises:
         UserError: A list or a label map is missing or damaged.
@@ -57,8 +60,8 @@ def write_labels(folder: Path, voc: Path, sbd: Path) -> None:
     sources = _sources(voc, sbd)
     try:
         with whole_folder(folder) as unfinished:
-            for name in track(sources, "Writing trainaug", transient=True):
-                ids = _read(sources[name])
+            for name, source in track(sources.items(), "writing trainaug", len(sources)):
+                ids = _read(source, code)
                 Image.fromarray(ids).save(unfinished / f"{name}.png")
     except OSError:
         if not folder.is_dir():  # otherwise another process was faster
@@ -80,11 +83,17 @@ def _sources(voc: Path, sbd: Path) -> dict[str, Path]:
     return sources
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path, code: LabelCode) -> np.ndarray:
     """Ids of a label map, uint8 `[H, W]`."""
     try:
-        return _read_mat(path) if path.suffix == ".mat" else _read_palette(path)
-    # SciPy raises half a dozen types for damaged files, Pillow does not name them.
+        if path.suffix == ".mat":
+            return _read_mat(path)
+        return decode_labels(path.read_bytes(), code).numpy()
+    except tf.errors.OpError:
+        raise UserError(f"{path}: cannot be decoded") from None
+    except DataError as error:
+        raise UserError(f"{path}: {error}") from None
+    # SciPy raises half a dozen types for damaged files.
     except Exception as error:
         raise UserError(f"{path} is no label map of VOC or SBD: {_one_line(error)}") from None
 
@@ -100,13 +109,6 @@ def _read_mat(path: Path) -> np.ndarray:
     if ids.max() > LARGEST_ID:
         raise ValueError(f"expected ids from 0 to {LARGEST_ID}, got {ids.max()}")
     return ids
-
-
-def _read_palette(path: Path) -> np.ndarray:
-    with Image.open(path) as labels:
-        if labels.mode not in ("P", "L"):  # the index is the id; L is a palette cut off
-            raise ValueError(f"expected a palette or grey, got {labels.mode}")
-        return np.asarray(labels)
 
 
 def _one_line(error: Exception) -> str:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
-from rich.progress import track
 
 from train.data.palette import IGNORED
 from train.data.reading import decode_sample, find_fault
 from train.data.samples import Samples
 from train.errors import UserError
+from train.progress import track
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def survey(samples: Samples, classes: int, what: str = "checking") -> Survey:
     wrong = set(range(len(samples)))
     # An error tells neither the sample nor the reason: what is missing is looked at again.
     stream = stream.ignore_errors().prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-    for index, *row in track(stream, what, total=len(samples), transient=True):
+    for index, *row in track(stream, what, len(samples)):
         pixels[index], sizes[index], *fingerprints[:, index] = row
         wrong.discard(int(index))
     faults = {index: find_fault(samples, index) for index in sorted(wrong)}

@@ -71,7 +71,7 @@ def list_voc2012(code: LabelCode, root: Path, split: str) -> FileSamples:
     if split != "trainaug":
         return list_voc(code, home, split)
     if not (home / AUGMENTED).is_dir():
-        sbd.write_labels(home / AUGMENTED, home, sbd.find(_around(home)))
+        sbd.write_labels(home / AUGMENTED, home, sbd.find(_around(home)), code)
     return _files(code, home, _augmented_names(home), AUGMENTED)
 
 

@@ -1,5 +1,7 @@
 """Own data: what `classes.yaml` may say, how splits are found, and which files are refused."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -194,6 +196,45 @@ def test_an_image_without_label_map(root):
     (root / "labels" / f"{val}.png").unlink()
     with pytest.raises(UserError, match=f"images/{val}.jpg has no label map .*labels/{val}.png"):
         names_of(root, "val")
+
+
+def test_a_jpeg_is_no_label_map(root):
+    add(root, "train/a")
+    label_map = root / "labels" / "train" / "a.png"
+    label_map.rename(label_map.with_suffix(".jpg"))
+    with pytest.raises(UserError, match="labels/train/a.jpg: a label map must be a PNG: other"):
+        names_of(root, "train")
+    (root / "train.txt").write_text("train/a\n")
+    with pytest.raises(UserError, match="labels/train/a.jpg: a label map must be a PNG: other"):
+        names_of(root, "train")
+
+
+def test_an_image_of_another_format(root):
+    add(root, "train/a")
+    image = root / "images" / "train" / "a.jpg"
+    image.rename(image.with_suffix(".tif"))
+    with pytest.raises(UserError, match="images/train/a.tif: an image must be a JPEG or PNG"):
+        names_of(root, "train")
+
+
+def test_folders_may_be_links(root, tmp_path):
+    add(tmp_path / "elsewhere", "a")
+    for folder in ("images", "labels"):
+        (root / folder).mkdir()
+        (root / folder / "train").symlink_to(tmp_path / "elsewhere" / folder)
+    assert names_of(root, "train") == ["train/a"]
+
+
+def test_a_folder_is_no_image_whatever_its_name(root):
+    add(root, "train/a")
+    (root / "images" / "train" / "b.png").mkdir()
+    assert names_of(root, "train") == ["train/a"]
+
+
+def test_names_that_are_not_unicode_are_refused(root):
+    add(root, "train/a", os.fsdecode(b"train/stra\xdfe"))
+    with pytest.raises(UserError, match=r"stra\\xdfe.jpg': expected a file name in UTF-8"):
+        names_of(root, "train")
 
 
 def test_a_label_map_without_image(root):

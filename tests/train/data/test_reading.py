@@ -14,7 +14,7 @@ from train.data.datasets import SCENES
 from train.data.labels import DataError
 from train.data.labels import decode_labels as decode
 from train.data.palette import IGNORED, colour_table
-from train.data.reading import read_all
+from train.data.reading import find_fault, read_all
 from train.data.samples import FileSamples
 from train.data.survey import checked
 from train.errors import UserError
@@ -203,6 +203,15 @@ def test_wrong_samples_are_skipped_and_listed(good_and_bad):
     assert samples.labels_name(0).endswith("good.labels.png")
     (fault,) = faults
     assert "bad.labels.png: cannot be decoded" in fault
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(good_and_bad):
+    samples = good_and_bad(GREY)
+    samples.labels[1].unlink()
+    samples.labels[1].mkdir()
+    fault = find_fault(samples, 1)
+    assert fault.startswith(f"{samples.images[1]}: cannot be read: {samples.labels[1]}")
+    assert fault.lower().endswith("is a directory")
 
 
 def test_a_split_without_a_good_sample_is_an_error(good_and_bad):

@@ -126,7 +126,7 @@ def test_a_stopped_preparation_goes_on_where_it_was(train_samples, tmp_path, mon
         write(train_samples, tmp_path)
     whole = shards(tmp_path)
     assert 0 < len(whole) < write(train_samples, tmp_path / "other")
-    assert not list(tmp_path.glob("*unfinished*"))
+    assert not list(tmp_path.glob(".*"))
     with pytest.raises(UserError, match=r"of \d shards of train: run `train prepare` again"):
         SCENES.samples("train", tmp_path)
     before = [path.stat().st_mtime_ns for path in whole]
@@ -189,6 +189,17 @@ def test_every_flipped_byte_is_noticed_and_named(written):
         assert f"{path}: scene_000000: the record is damaged" in find_fault(samples, 0)
 
 
+def test_a_damaged_shard_is_written_again(written, train_samples):
+    path = shards(written)[1]
+    contents = path.read_bytes()
+    path.write_bytes(contents[:-100] + bytes(100))
+    before = [path.stat().st_mtime_ns for path in shards(written)]
+    write(train_samples, written)
+    assert path.read_bytes() == contents
+    after = [path.stat().st_mtime_ns for path in shards(written)]
+    assert [old == new for old, new in zip(before, after, strict=True)].count(False) == 1
+
+
 def test_a_truncated_shard_is_named(written):
     samples = SCENES.samples("train", written)
     path = shards(written)[-1]
@@ -197,7 +208,15 @@ def test_a_truncated_shard_is_named(written):
     assert list(survey(samples, SCENES.classes).faults) == [len(samples) - 1]
 
 
-@pytest.mark.parametrize("damage", [lambda text: text[:-40], lambda text: "{}", lambda text: "[1]"])
+DAMAGES = {
+    "cut off": lambda text: text[:-40],
+    "empty": lambda text: "{}",
+    "a list": lambda text: "[1]",
+    "without records": lambda text: json.dumps(json.loads(text) | {"records": []}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_index_is_named(written, damage):
     path = shards(written)[1].with_suffix(".json")
     path.write_text(damage(path.read_text()))

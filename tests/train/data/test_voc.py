@@ -207,11 +207,12 @@ def test_a_damaged_mat_is_named_and_nothing_is_written(devkit, archive, damage):
 
 
 def test_a_damaged_png_is_named(devkit, archive):
-    (devkit / "VOC2012" / "SegmentationClass" / f"{TRAIN[0]}.png").write_bytes(b"")
-    with pytest.raises(UserError, match=f"SegmentationClass/{TRAIN[0]}.png is no label map"):
+    path = devkit / "VOC2012" / "SegmentationClass" / f"{TRAIN[0]}.png"
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=f"{path}: a label map must be a PNG"):
         VOC2012.samples("trainaug", devkit)
-    Image.new("RGB", (4, 1)).save(devkit / "VOC2012" / "SegmentationClass" / f"{TRAIN[0]}.png")
-    with pytest.raises(UserError, match="expected a palette or grey, got RGB"):
+    Image.new("RGB", (4, 1), "red").save(path)
+    with pytest.raises(UserError, match=f"{path}: no class of voc2012 has the colour 255, 0, 0"):
         VOC2012.samples("trainaug", devkit)
 
 
@@ -223,5 +224,5 @@ def test_a_missing_mat_is_named_by_its_list(devkit, archive):
 
 def test_another_process_may_be_faster(devkit, archive):
     for _ in range(2):
-        sbd.write_labels(written(devkit), devkit / "VOC2012", archive)
+        sbd.write_labels(written(devkit), devkit / "VOC2012", archive, VOC2012.code)
     assert len(VOC2012.samples("trainaug", devkit)) == len(TRAINAUG)
