@@ -127,10 +127,14 @@ def read_list(path: Path) -> list[tuple[str, str]]:
 
 
 def existing(path: Path, place: str) -> Path:
-    """The path of a file.
+    """The path of a file that must be there.
+
+    Args:
+        path: The path.
+        place: Who names it, such as a line of a list, for the error message.
 
     Raises:
-        UserError: There is none; `place` says who names it.
+        UserError: There is no such file.
     """
     if not path.is_file():
         raise UserError(f"{place}: no file {path}")

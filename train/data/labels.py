@@ -93,6 +93,10 @@ def decode_labels(contents: tf.Tensor, code: LabelCode) -> tf.Tensor:
 def decode_levels(contents: tf.Tensor, code: LabelCode) -> Levels:
     """A label map as it is stored; `level_ids` makes ids of all of it or of a part.
 
+    Args:
+        contents: A PNG of 8-bit grey, of a palette, or RGB.
+        code: What its pixels mean.
+
     Raises:
         DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
     """
@@ -212,7 +216,19 @@ def _ranges(numbers: Mapping[int, int]) -> str:
 def require(
     condition: tf.Tensor | bool, message: str, values: Callable[[], list[tf.Tensor]] = list
 ) -> list[tf.Operation]:
-    """Eagerly a DataError with the values in the message's places; in a graph an assertion."""
+    """Eagerly a DataError, in a graph an assertion, unless a condition holds.
+
+    Args:
+        condition: bool `[]`.
+        message: What is wrong, with places `{}` for values.
+        values: Computes them; called only where the condition does not hold.
+
+    Returns:
+        What the rest of a graph must depend on; nothing in eager mode.
+
+    Raises:
+        DataError: In eager mode, the message.
+    """
     if not tf.executing_eagerly():
         # Its message reaches nobody: what is wrong is looked for again, eagerly.
         return [tf.debugging.Assert(condition, [message])]

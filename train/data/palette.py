@@ -16,6 +16,10 @@ def colour_table(colours: Sequence[Colour], ignored_colour: Colour) -> np.ndarra
 
     Between them lie colours that differ from these and from each other: no two indices of a palette
     may look alike.
+
+    Args:
+        colours: RGB of each class, at most 255.
+        ignored_colour: RGB of what is ignored.
     """
     used = {*map(tuple, colours), tuple(ignored_colour)}
     others = (colour for colour in itertools.product(range(256), repeat=3) if colour not in used)

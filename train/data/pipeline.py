@@ -49,19 +49,8 @@ def training_stream(
     own = slice(worker * share, (worker + 1) * share)
 
     def plan(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The samples of a step and their random numbers: at once, drawing them singly is slow."""
-        positions = step * batch_size + np.arange(batch_size)[own]
-        epochs, places = positions // len(samples), positions % len(samples)
-        seeds = tf.stack([tf.fill([share], tf.constant(s, tf.int64)) for s in (0, seed)], axis=1)
-        # tf.random.experimental.index_shuffle takes one seed alone, not one for each place.
-        indices = tf.raw_ops.RandomIndexShuffle(
-            index=places,
-            seed=tf.concat([seeds, epochs[:, tf.newaxis]], axis=1),
-            max_index=tf.constant(len(samples) - 1, tf.int64),
-            rounds=4,
-        )
-        shape = [batch_size, augmentation.UNIFORMS + sampling_module.UNIFORMS]
-        return indices, tf.random.stateless_uniform(shape, [seed, step])[own]
+        indices, uniforms = _plan(step, len(samples), batch_size, seed)
+        return indices[own], uniforms[own]
 
     def load(index: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return _load(samples, config, sampling, index, uniforms)
@@ -74,6 +63,21 @@ def training_stream(
     options.threading.max_intra_op_parallelism = 1  # images are parallel, not parts of one
     stream = stream.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     return stream.with_options(options)
+
+
+def _plan(step: tf.Tensor, samples: int, batch_size: int, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The samples of a step and their random numbers: at once, drawing them singly is slow."""
+    positions = step * batch_size + np.arange(batch_size)
+    epochs, places = positions // samples, positions % samples
+    seeds = tf.stack(
+        [tf.zeros_like(epochs), tf.fill([batch_size], tf.cast(seed, tf.int64)), epochs], 1
+    )
+    # tf.random.experimental.index_shuffle takes one seed alone, not one for each place.
+    indices = tf.raw_ops.RandomIndexShuffle(
+        index=places, seed=seeds, max_index=tf.constant(samples - 1, tf.int64), rounds=4
+    )
+    shape = [batch_size, augmentation.UNIFORMS + sampling_module.UNIFORMS]
+    return indices, tf.random.stateless_uniform(shape, [seed, step])
 
 
 def _load(

@@ -52,7 +52,12 @@ def name_fault(samples: Samples) -> None:
 
 
 def find_fault(samples: Samples, index: int) -> str | None:
-    """What is wrong with a sample, with the names of its files; None where it is right."""
+    """What is wrong with a sample, with the names of its files; None where it is right.
+
+    Args:
+        samples: The samples.
+        index: Which of them.
+    """
     image_name, labels_name = samples.image_name(index), samples.labels_name(index)
     try:
         image, labels = samples.read(tf.constant(index))

@@ -109,6 +109,12 @@ def find(
 ) -> RecordSamples | None:
     """The records of a split in a folder; None where there are none.
 
+    Args:
+        folder: Where they may be.
+        split: Name of the split.
+        dataset: Name of the dataset, for error messages.
+        class_names: Its classes, which must be those of the records.
+
     Raises:
         UserError: Shards are missing, or they are of another dataset.
     """

@@ -38,6 +38,11 @@ class Data:
 def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -> Data:
     """The samples of a run, checked if it says so.
 
+    Args:
+        dataset: The dataset.
+        options: Where it is, which splits, whether and how it is checked.
+        sampling: How crops are drawn: by class, it must be known what the samples hold.
+
     Raises:
         UserError: Something is wrong with a split or a sample.
     """
@@ -62,6 +67,11 @@ def class_sampling(
     data: Data, options: SamplingConfig, running: RunningShares | None
 ) -> ClassSampling | None:
     """How crops are drawn by class from now on; None: uniformly.
+
+    Args:
+        data: What the run reads.
+        options: How its crops are drawn.
+        running: The shares of complementary sampling; None: of all classes the same.
 
     Raises:
         UserError: There is no class to draw.

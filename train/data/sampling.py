@@ -32,7 +32,13 @@ class ClassSampling:
 
     @classmethod
     def of(cls, pixels: np.ndarray, shares: np.ndarray, uniform_share: float) -> "ClassSampling":
-        """From the pixels of each class in each sample, int `[N, C]`."""
+        """From what the samples hold.
+
+        Args:
+            pixels: Pixels of each class in each sample, int `[N, C]`.
+            shares: How often each class is to be drawn, relative to the others, float `[C]`.
+            uniform_share: Share of the samples that is drawn uniformly, in [0, 1].
+        """
         _, members = np.nonzero(pixels.T)
         counts = np.count_nonzero(pixels, axis=0)
         shares = np.where(counts > 0, shares, 0.0)
@@ -70,7 +76,16 @@ class ClassSampling:
 
 
 def draw_pixel(levels: Levels, drawn: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """Row and column, int32 `[2]`, of one of the pixels of a class that occurs."""
+    """One of the pixels of a class.
+
+    Args:
+        levels: A label map.
+        drawn: A class that occurs in it, int `[]`.
+        uniform: In [0, 1), float32 `[]`: which of its pixels.
+
+    Returns:
+        Row and column, int32 `[2]`.
+    """
     values = tf.cast(tf.where(levels.table == tf.cast(drawn, tf.int16))[:, 0], tf.uint8)
     places = tf.where(tf.reduce_any(levels.values[..., tf.newaxis] == values, axis=-1))
     places = tf.cast(places, tf.int32)
