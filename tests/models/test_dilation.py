@@ -18,7 +18,7 @@ KINDS = [
     "xception",
     "efficientnet_lite0",
     "efficientnet_b0",
-    "convnext_tiny",
+    pytest.param("convnext_tiny", marks=pytest.mark.slow),
 ]
 # In float64: the deepest networks make 1e-3 of a rounding in float32.
 SIBLINGS = [

@@ -55,6 +55,7 @@ def test_loss_falls(batch):
     assert losses[-1] < 0.7 * losses[0]
 
 
+@pytest.mark.slow
 def test_two_replicas_take_the_steps_of_one(batch, float64, two_replicas):
     """In float32 the rounding of two summation orders grows through 50 normalised layers."""
     alone = _weights_after_three_steps(tf.distribute.get_strategy(), batch)

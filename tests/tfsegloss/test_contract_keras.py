@@ -52,6 +52,7 @@ def test_two_replicas_take_the_step_of_one(make_kind, two_replicas, shards):
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * abs(expected).max())
 
 
+@pytest.mark.slow
 def test_keras_fit_on_two_replicas_equals_one(make_kind, two_replicas, monkeypatch):
     """With clusters on the replicas, which sum their counts outside of them."""
     ids, images = example((4, 12, 12))

@@ -155,9 +155,9 @@ def test_bad_options_are_named(options, message):
         LADLoss(**options)
 
 
-@pytest.mark.parametrize("classes", [2, 2100, 5000])
+@pytest.mark.parametrize("classes", [2, 2100])
 def test_one_sure_class_among_thousands(classes):
-    """Its standardised logit is √(C − 1), and twice that the pooled one: e¹⁴¹ has no float32."""
+    """Its standardised logit is √(C − 1), and twice that the pooled one: e⁹¹ has no float32."""
     logits = np.zeros([1, 1, 2, classes], np.float32)
     logits[0, 0, 0, 1] = 9
     value, gradient = value_and_gradient(LADLoss(kernel_size=1), np.array([[[1, 0]]]), logits)

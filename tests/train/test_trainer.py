@@ -73,6 +73,7 @@ def test_a_crashed_run_resumes_as_if_it_had_not(tmp_path):
     assert [line["step"] for line in logged(tmp_path / "crashed")] == [4, 8]
 
 
+@pytest.mark.slow
 def test_the_real_model_is_restored_whole(tmp_path):
     data = list(batches(2))
     trainer = make_trainer(tf.distribute.get_strategy(), deeplab, tmp_path)
