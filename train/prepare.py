@@ -12,13 +12,11 @@ from train.data.dataset import default_root
 from train.data.datasets import find_dataset
 from train.data.folder import FILE, NAME
 from train.data.reading import name_fault
-from train.data.record_writer import write_split
+from train.data.record_writer import SHARD_MEGABYTES, write_split
 from train.data.samples import FileSamples
 from train.data.survey import checked, list_skipped
 from train.errors import UserError
 from train.files import write_whole
-
-MEGABYTE = 2**20
 
 
 def prepare_parser() -> ArgumentParser:
@@ -34,8 +32,8 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument(
         "--shard_megabytes",
         type=PositiveInt,
-        default=16,
-        help="About how large a shard is; in larger ones a record takes longer to reach.",
+        default=SHARD_MEGABYTES,
+        help="About how large a shard is: what an interruption loses at most.",
     )
     return parser
 
@@ -69,7 +67,7 @@ def prepare(values: Namespace) -> None:
                 dataset,
                 split,
                 values.output,
-                shard_bytes=values.shard_megabytes * MEGABYTE,
+                shard_megabytes=values.shard_megabytes,
             )
         except tf.errors.OpError as error:
             name_fault(samples)

@@ -9,13 +9,11 @@ from PIL import Image
 from train.data.cityscapes import CITYSCAPES, CLASSES, GREY_OF_IDS
 from train.data.dataset import Dataset
 from train.data.labels import LabelCode
-from train.data.record_writer import write_split
+from train.data.palette import IGNORED
+from train.data.record_writer import SHARD_MEGABYTES, write_split
 from train.data.samples import FileSamples, Samples
 from train.data.survey import checked
-from train.data.voc import VOC2012
-from train.pictures import palette_image
-
-SHARD_BYTES = 16 * 2**20
+from train.data.voc import VOC2012, voc_colours
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def make_up(setting: Setting, count: int, root: Path) -> tuple[FileSamples, Samp
         _label_map(ids, setting.dataset).save(labels[-1])
     files = FileSamples(_code(setting.dataset), tuple(images), tuple(labels))
     _, found, _ = checked(files, setting.dataset.classes)
-    write_split(files, found, setting.dataset, "train", records, shard_bytes=SHARD_BYTES)
+    write_split(files, found, setting.dataset, "train", records, shard_megabytes=SHARD_MEGABYTES)
     return files, setting.dataset.samples("train", records)
 
 
@@ -88,18 +86,22 @@ def _photograph(random: np.random.Generator, setting: Setting) -> tuple[np.ndarr
 
 
 def _classes(random: np.random.Generator, setting: Setting) -> np.ndarray:
-    """Smooth outlines: rarely more than a few classes in a neighbourhood."""
+    """Smooth outlines: rarely more than a few classes in a neighbourhood; some ignored pixels."""
     classes, size = setting.dataset.classes, (setting.width, setting.height)
     coarse = Image.fromarray(random.normal(0.5, 0.3, [6, 8]).astype(np.float32))
     field = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
-    return np.clip(field * classes, 0, classes - 1).astype(np.uint8)
+    ids = np.clip(field * classes, 0, classes - 1).astype(np.uint8)
+    return np.where(field < 0, IGNORED, ids).astype(np.uint8)
 
 
 def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
-    """As the dataset's own files are: a palette, or Cityscapes' label ids."""
+    """As the dataset's own files are: VOC's palette, or Cityscapes' label ids."""
     if dataset is VOC2012:
-        return palette_image(ids, dataset.colours)
-    label_ids = np.array([label_id for _, label_id, _ in CLASSES], np.uint8)
+        picture = Image.fromarray(ids)
+        picture.putpalette(np.array(voc_colours(256), np.uint8).tobytes())
+        return picture
+    label_ids = np.zeros(256, np.uint8)  # 0: unlabelled
+    label_ids[: len(CLASSES)] = [label_id for _, label_id, _ in CLASSES]
     return Image.fromarray(label_ids[ids])
 
 

@@ -170,9 +170,10 @@ def level_ids(values: tf.Tensor, levels: Levels, code: LabelCode) -> tf.Tensor:
         DataError: In eager mode, which values mean nothing; in a graph a
             `tf.errors.InvalidArgumentError`.
     """
-    plain = tf.reduce_all(levels.table[: code.classes] == np.arange(code.classes))
-    plain &= levels.table[IGNORED] == IGNORED
-    plain &= tf.reduce_all((values < code.classes) | (values == IGNORED))
+    # Many palettes have no entry 255, and many label maps no ignored pixel.
+    ignored = (values == IGNORED) & (levels.table[IGNORED] == IGNORED)
+    plain = tf.reduce_all((values < code.classes) | ignored)
+    plain &= tf.reduce_all(levels.table[: code.classes] == np.arange(code.classes))
     return tf.cond(plain, lambda: values, lambda: _look_up(values, levels, code))
 
 

@@ -1,5 +1,6 @@
 """Writing a split as records, shard by shard; what is whole already stays."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from train.data.survey import Survey, fingerprint
 from train.errors import UserError
 from train.progress import progress_bars
 
+SHARD_MEGABYTES = 128  # unless asked for otherwise
+
 
 def write_split(
     samples: FileSamples,
@@ -31,7 +34,7 @@ def write_split(
     split: str,
     folder: Path,
     *,
-    shard_bytes: int,
+    shard_megabytes: float,
 ) -> int:
     """Writes a split; shards that an earlier call has finished stay.
 
@@ -41,7 +44,7 @@ def write_split(
         dataset: Their dataset.
         split: Name of the split.
         folder: Where the shards go.
-        shard_bytes: About how large they are.
+        shard_megabytes: About how large they are.
 
     Returns:
         Number of shards.
@@ -50,7 +53,7 @@ def write_split(
         UserError: The folder holds records of the split in another number of shards.
     """
     sizes = [path.stat().st_size for path in (*samples.images, *samples.labels)]
-    shards = min(len(samples), -(-sum(sizes) // shard_bytes))
+    shards = min(len(samples), math.ceil(sum(sizes) / (shard_megabytes * 2**20)))
     others = set(folder.glob(f"{split}-*-of-*.tfrecord")) - {
         folder / f"{shard_name(split, shard, shards)}.tfrecord" for shard in range(shards)
     }

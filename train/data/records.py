@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from train.data.labels import LabelCode, require
+from train.data.labels import DataError, LabelCode, require
 from train.data.palette import IGNORED
 from train.data.samples import Samples
 from train.data.survey import Survey, fingerprint
@@ -24,6 +24,7 @@ from train.files import write_whole
 IMAGE, LABELS = "image/encoded", "image/segmentation/class/encoded"
 # Before a record: its length and the length's checksum; after it: its own.
 HEADER, FOOTER = 12, 4
+DAMAGED = "the record is damaged: run `train prepare` again, which writes its shard anew"
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,14 @@ class RecordSamples(Samples):
         Raises:
             DataError: In eager mode, if it is not; in a graph a `tf.errors.InvalidArgumentError`.
         """
-        shard = tf.constant(self.shard_of)[index]
+        shard = tf.constant([*map(str, self.shards)])[tf.constant(self.shard_of)[index]]
         offset, length = tf.constant(self.offsets)[index], tf.constant(self.lengths)[index]
-        size = tf.constant([path.stat().st_size for path in self.shards], tf.int64)[shard]
-        # The one public operation that reads a part of a file.
-        part = tf.data.FixedLengthRecordDataset(
-            tf.constant([*map(str, self.shards)])[shard],
-            record_bytes=length,
-            header_bytes=offset,
-            footer_bytes=size - offset - length,
-            buffer_size=length,
-        )
-        record = part.get_single_element()
+        try:
+            record = _read_record(shard, offset, length)
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
+            raise DataError(DAMAGED) from None
         same = fingerprint(record) == tf.constant(self.fingerprints)[index]
-        checks = require(
-            same, "the record is damaged: run `train prepare` again, which writes its shard anew"
-        )
-        with tf.control_dependencies(checks):
+        with tf.control_dependencies(require(same, DAMAGED)):
             parts = tf.io.parse_single_example(
                 record, {key: tf.io.FixedLenFeature([], tf.string) for key in (IMAGE, LABELS)}
             )
@@ -97,6 +89,19 @@ class RecordSamples(Samples):
         return f"{self.shards[self.shard_of[index]]}: {self.names[index]}"
 
     labels_name = image_name
+
+
+def _read_record(shard: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """The record of a shard that starts at an offset, if its own checksum is right."""
+    # Unlike tf.data.TFRecordDataset the operation below it may start anywhere.
+    records = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[shard],
+        compression_type="",
+        buffer_size=HEADER + length + FOOTER,
+        byte_offsets=[offset - HEADER],
+    )
+    records = tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
+    return records.take(1).get_single_element()
 
 
 def shard_name(split: str, shard: int, shards: int) -> str:

@@ -30,10 +30,10 @@ def _other(tmp_path):
 CONFIG = InputConfig(crop=(24, 32), scale=(0.5, 2.0))
 
 
-def write(samples, folder, shard_bytes=6000):
+def write(samples, folder, shard_megabytes=0.006):
     found = survey(samples, SCENES.classes)
     return record_writer.write_split(
-        samples, found, SCENES, "train", folder, shard_bytes=shard_bytes
+        samples, found, SCENES, "train", folder, shard_megabytes=shard_megabytes
     )
 
 
@@ -172,7 +172,7 @@ def test_another_split_without_records_is_named(written):
 
 def test_records_in_another_number_of_shards_are_not_overwritten(written, train_samples):
     with pytest.raises(UserError, match="is of other records: choose another --output"):
-        write(train_samples, written, shard_bytes=10**9)
+        write(train_samples, written, shard_megabytes=1000)
 
 
 def test_every_flipped_byte_is_noticed_and_named(written):
@@ -244,7 +244,7 @@ def test_label_ids_of_cityscapes_become_classes(tmp_path):
         Image.fromarray(pixels).save(city / f"ulm_000001_{ending}")
     files = CITYSCAPES.samples("train", root)
     found = survey(files, CITYSCAPES.classes)
-    record_writer.write_split(files, found, CITYSCAPES, "train", folder, shard_bytes=10**6)
+    record_writer.write_split(files, found, CITYSCAPES, "train", folder, shard_megabytes=1)
     samples = CITYSCAPES.samples("train", folder)
     for source in (files, samples):
         (_, read) = next(iter(read_all(source)))
