@@ -3,7 +3,8 @@
 import argparse
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -71,6 +72,21 @@ def check_writable(
         raise ValueError(f"{path}: would be overwritten; choose another name for the output")
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file to write, which gets its name when the block ends, or vanishes if it fails.
+
+    Args:
+        path: In a folder that is there.
+    """
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file: the old one or the new one is there, never a part.
 
@@ -78,12 +94,5 @@ def write_whole(path: Path, content: str | bytes) -> None:
         path: In a folder that is there.
         content: All of it; text in UTF-8.
     """
-    if isinstance(content, str):
-        content = content.encode()
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)

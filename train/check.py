@@ -1,7 +1,9 @@
 """`python -m train check --data.name NAME --data.root ROOT`: is this data what it should be?"""
 
+import io
 import itertools
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from train.data.dataset import Dataset
 from train.data.datasets import find_dataset
 from train.data.palette import IGNORED
 from train.data.reading import decode_sample
-from train.data.samples import FileSamples, Samples
+from train.data.samples import Samples
 from train.data.survey import Survey, survey
 from train.errors import UserError
 from train.pictures import overlay, picture_sheet
@@ -124,7 +126,7 @@ def facts(split: Split, dataset: Dataset) -> Iterator[str]:
     if not good:
         return
     ids = [*np.flatnonzero(found.pixels.any(axis=0)), *([IGNORED] if found.ignored.any() else [])]
-    yield f"ids {', '.join(map(str, ids))}"
+    yield f"ids, as trained on, {', '.join(map(str, ids))}"
     share = found.ignored.sum() / max(found.ignored.sum() + found.pixels.sum(), 1)
     yield f"{100 * share:.2f} % of the pixels ignored"
     sizes = Counter(map(tuple, found.sizes[good].tolist())).most_common()
@@ -161,17 +163,25 @@ def _empty(split: Split) -> Iterator[str]:
 
 def _turned(split: Split) -> Iterator[str]:
     """Images that other programs show turned or mirrored: their labels may have been drawn so."""
-    if isinstance(split.samples, FileSamples):
-        good = (path for i, path in enumerate(split.samples.images) if i not in split.survey.faults)
-        names = [str(path) for path in good if _orientation(path) != 1]
-        if names:
-            what = "images whose EXIF orientation, which is not applied, turns them"
-            yield f"{what} ({len(names)}): {_some(names)}"
+    good = (i for i in range(len(split.samples)) if i not in split.survey.faults)
+    names = [split.samples.image_name(i) for i in good if _is_turned(split.samples, i)]
+    if names:
+        what = "images whose EXIF orientation, which is not applied, turns them"
+        yield f"{what} ({len(names)}): {_some(names)}"
 
 
-def _orientation(path: Path) -> int:
-    with Image.open(path) as image:  # reads the header alone
-        return image.getexif().get(ORIENTATION, 1)
+def _is_turned(samples: Samples, index: int) -> bool:
+    contents = samples.read(tf.constant(index))[0]
+    if not tf.io.is_jpeg(contents):  # no camera writes others
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(contents.numpy())) as image:  # reads the header alone
+                return image.getexif().get(ORIENTATION, 1) != 1
+        # Whatever is the matter with its EXIF, or its size to Pillow, TensorFlow reads the image.
+        except Exception:
+            return False
 
 
 def _equal(one: Split, other: Split) -> Iterator[str]:
@@ -220,5 +230,7 @@ def draw_sheet(splits: Sequence[Split], dataset: Dataset, output: Path) -> bool:
                 rows.append([image, overlay(image, ids, dataset.colours)])
     if rows:
         titles = ("image", "labels over it")
-        picture_sheet(rows, titles, dataset.class_names, dataset.colours).save(output)
+        ignored = "ignored (not painted)"
+        sheet = picture_sheet(rows, titles, dataset.class_names, dataset.colours, ignored)
+        sheet.save(output)
     return bool(rows)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfsegloss.command_line import write_whole
+from tfsegloss.command_line import whole_file, write_whole
 
-__all__ = ["whole_folder", "write_whole"]
+__all__ = ["whole_file", "whole_folder", "write_whole"]
 
 
 @contextmanager

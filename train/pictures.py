@@ -70,6 +70,7 @@ def picture_sheet(
     titles: Sequence[str],
     class_names: Sequence[str],
     colours: Sequence[Colour],
+    ignored: str = "ignored",
 ) -> Image.Image:
     """Pictures in columns with titles, wide ones made smaller, and a legend.
 
@@ -78,6 +79,7 @@ def picture_sheet(
         titles: Of the columns.
         class_names: Names of the classes.
         colours: Their colours.
+        ignored: What the legend says of white, the colour of what is ignored.
     """
     cells = [[_at_most(picture, CELL_WIDTH) for picture in row] for row in rows]
     height = max(row[0].shape[0] for row in cells) + MARGIN
@@ -87,7 +89,7 @@ def picture_sheet(
         for j, cell in enumerate(row):
             y, x = 20 + i * height, MARGIN + j * width
             sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
-    picture = with_legend(sheet, [*class_names, "ignored"], [*colours, IGNORED_COLOUR])
+    picture = with_legend(sheet, [*class_names, ignored], [*colours, IGNORED_COLOUR])
     draw = ImageDraw.Draw(picture)
     for j, title in enumerate(titles):
         font = ImageFont.load_default(size=12)

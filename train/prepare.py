@@ -11,7 +11,7 @@ from train.config import DataConfig
 from train.data.dataset import default_root
 from train.data.datasets import find_dataset
 from train.data.folder import FILE, NAME
-from train.data.reading import name_fault
+from train.data.reading import name_fault, reason
 from train.data.record_writer import SHARD_MEGABYTES, write_split
 from train.data.samples import FileSamples
 from train.data.survey import checked, list_skipped
@@ -33,7 +33,7 @@ def prepare_parser() -> ArgumentParser:
         "--shard_megabytes",
         type=PositiveInt,
         default=SHARD_MEGABYTES,
-        help="About how large a shard is: what an interruption loses at most.",
+        help="About how large a shard is; after an interruption whole ones are not written again.",
     )
     return parser
 
@@ -52,14 +52,16 @@ def prepare(values: Namespace) -> None:
         raise UserError(f"output: {values.output} is the folder of the data: choose another")
     if values.output.exists() and not values.output.is_dir():
         raise UserError(f"output: {values.output}: expected a folder, it is a file")
+    if (values.output / FILE).exists() and not any(values.output.glob("*.tfrecord")):
+        raise UserError(f"output: {values.output} holds own data: choose another")
+    parts = {}  # everything is checked before anything is written
     for split in dict.fromkeys([options.train_split, options.val_split]):
         samples = dataset.samples(split, options.root)
         if not isinstance(samples, FileSamples):
             raise UserError(f"data.root: {root} holds records already")
-        samples, survey, faults = checked(samples, dataset.classes, skip=options.on_error == "skip")
-        values.output.mkdir(parents=True, exist_ok=True)
-        if dataset.name == NAME:
-            write_whole(values.output / FILE, (root / FILE).read_text(encoding="utf-8"))
+        parts[split] = checked(samples, dataset.classes, skip=options.on_error == "skip")
+    values.output.mkdir(parents=True, exist_ok=True)
+    for split, (samples, survey, faults) in parts.items():
         try:
             shards = write_split(
                 samples,
@@ -71,7 +73,9 @@ def prepare(values: Namespace) -> None:
             )
         except tf.errors.OpError as error:
             name_fault(samples)
-            raise UserError(f"output: {values.output}: {error.message}") from None
+            raise UserError(f"output: {values.output}: {reason(error)}") from None
         of_shards = f"{shards} shard{'s' if shards > 1 else ''}"
         print(f"{split}: {len(samples)} samples in {of_shards} in {values.output}")
         list_skipped(faults)
+    if dataset.name == NAME:
+        write_whole(values.output / FILE, (root / FILE).read_text(encoding="utf-8"))

@@ -71,13 +71,13 @@ def test_a_line_for_each_split_says_what_else_it_holds(check, root):
     ignored = 2 / (HEIGHT + 2 * HEIGHT)
     assert facts(outcome, "train") == [
         "2 samples",
-        "ids 0, 1, 255",
+        "ids, as trained on, 0, 1, 255",
         f"{100 * ignored:.2f} % of the pixels ignored",
         "sizes (width×height) 32×24: 1, 32×48: 1",
     ]
     assert facts(outcome, "val") == [
         "2 samples",
-        "ids 0, 1, 255",
+        "ids, as trained on, 0, 1, 255",
         "8.33 % of the pixels ignored",
         "sizes (width×height) 32×24: 2",
     ]
@@ -244,7 +244,7 @@ def test_the_kind_of_cityscapes_label_maps_is_told(train, tmp_path, kind, car, v
     assert facts(outcome, "val") == [
         "1 of 500 samples",
         kind,
-        "ids 13, 255",
+        "ids, as trained on, 13, 255",
         "25.00 % of the pixels ignored",
         "sizes (width×height) 6×4: 1",
     ]

@@ -111,13 +111,11 @@ def test_a_run_on_records_is_that_on_files(train, scenes_root, records, tmp_path
     assert "val_mean_iou" in logs[0][-1]
 
 
-def test_a_wrong_sample_stops_it_before_its_split_is_written(prepare, root, records):
+def test_a_wrong_sample_stops_it_before_anything_is_written(prepare, root, records):
     own_data.truncate(own_data.labels(root, "d"))
     outcome = prepare(root)
     assert_one_line(outcome, f"{own_data.labels(root, 'd')}: cannot be decoded")
-    assert [name for name in names(records) if name.endswith(".tfrecord")] == [
-        "train-00000-of-00001.tfrecord"
-    ]
+    assert not records.exists()
 
 
 def test_wrong_samples_are_counted(prepare, root, records):
@@ -186,6 +184,35 @@ def test_the_data_s_own_folder_is_no_output(prepare, root):
     assert names(root) == before
 
 
+def test_own_data_of_others_is_no_output(prepare, root, tmp_path):
+    other = own_data.write(tmp_path / "other")
+    (other / "classes.yaml").write_text("classes: [sea, land]")
+    outcome = prepare(root, f"--output={other}")
+    assert_one_line(outcome, f"output: {other} holds own data: choose another")
+    assert (other / "classes.yaml").read_text() == "classes: [sea, land]"
+
+
+def rename_classes(root):
+    (root / "classes.yaml").write_text("classes: [sea, land]")
+
+
+def rename_samples(root):
+    for split, names_of_split in own_data.SPLITS.items():
+        own_data.write_list(root, split, [f"new_{name}" for name in names_of_split])
+        for name in names_of_split:
+            for path in (own_data.image(root, name), own_data.labels(root, name)):
+                path.rename(path.with_name(f"new_{path.name}"))
+
+
+@pytest.mark.parametrize("change", [rename_classes, rename_samples])
+def test_records_of_other_data_are_not_overwritten(prepare, root, records, change):
+    printed(prepare(root))
+    before = {path.name: path.read_bytes() for path in records.iterdir()}
+    change(root)
+    assert_one_line(prepare(root), records / "train-00000-of-00001", "is of other records")
+    assert {path.name: path.read_bytes() for path in records.iterdir()} == before
+
+
 def test_a_file_is_no_output(prepare, root, tmp_path):
     (tmp_path / "file").touch()
     assert_one_line(prepare(root, "--output=file"), "output: file: expected a folder")
@@ -233,10 +260,12 @@ def test_killed_it_leaves_whole_shards_and_the_same_command_finishes(tmp_path):
     assert 3 <= len(written) < shards
     for name, contents in written.items():
         assert contents == (whole / name).read_bytes()
+    (killed / ".train-00039-of-00040.tfrecord-1").touch()  # as if it had been killed while writing
     before = times(killed)
     output, _ = start(root, killed).communicate()
     assert f"train: 40 samples in {shards} shards" in output
     after = times(killed)
     assert {name: after[name] for name in written} == {name: before[name] for name in written}
+    assert names(killed) == names(whole)
     for path in whole.iterdir():
         assert (killed / path.name).read_bytes() == path.read_bytes()

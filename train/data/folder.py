@@ -1,14 +1,16 @@
 """Own data: a folder of images, a folder of label maps, and a file that says what they mean."""
 
+import glob
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import yaml
 
 from train.data.dataset import Dataset, read_list
+from train.data.images import IMAGE_KINDS
 from train.data.labels import PNG_ALONE, LabelCode
 from train.data.palette import IGNORED, Colour
 from train.data.samples import FileSamples
@@ -19,8 +21,19 @@ NAME = "folder"
 FILE = "classes.yaml"
 KEYS = ("classes", "ignored_ids", "ignored_colours")
 SPLITS = ("train", "val", "test")
-IMAGES, LABELS = (".jpg", ".jpeg", ".png"), (".png",)
 HELP = f"{FILE}, images/ and labels/ in one folder"
+
+
+class Kind(NamedTuple):
+    """One of the two folders of own data, and what its files may be."""
+
+    folder: str
+    suffixes: tuple[str, ...]
+    rule: str
+
+
+IMAGES = Kind("images", (".jpg", ".jpeg", ".png"), IMAGE_KINDS)
+LABELS = Kind("labels", (".png",), PNG_ALONE)
 
 
 def read_folder(root: Path) -> Dataset:
@@ -75,7 +88,7 @@ def read_folder(root: Path) -> Dataset:
 def _load(path: Path) -> Mapping[str, Any]:
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date of month 13 is a ValueError
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(entries, dict):
         raise UserError(f"{path}: expected the keys {', '.join(KEYS)}, got {entries!r}")
@@ -164,7 +177,7 @@ def list_folder(code: LabelCode, root: Path, split: str) -> FileSamples:
     Raises:
         UserError: A file is missing, or an image or label map has no partner.
     """
-    images, labels = _scan(root / "images", IMAGES), _scan(root / "labels", LABELS)
+    images, labels = _scan(root, IMAGES), _scan(root, LABELS)
     if _lists(root):
         names = _listed_names(root, split, images, labels)
     else:
@@ -194,14 +207,15 @@ def _of(root: Path, split: str, name: str) -> bool:
     return split == ("train" if crc32(os.fsencode(name)) % 5 else "val")
 
 
-def _scan(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _scan(root: Path, kind: Kind) -> dict[str, Path]:
     """Files by their names below the folder, without suffix."""
+    folder = root / kind.folder
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; own data need {HELP}")
     files: dict[str, Path] = {}
     for path in _files(folder):
         # Names with a leading dot are what file managers leave beside pictures.
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+        if path.suffix.lower() in kind.suffixes and not path.name.startswith("."):
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in files:
                 raise UserError(f"{files[name]} and {path} have one name: which is meant?")
@@ -209,20 +223,26 @@ def _scan(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return files
 
 
-def _files(folder: Path) -> list[Path]:
-    """All files below a folder, also where folders in it are links."""
-    walk = os.walk(folder, followlinks=True)
-    return sorted(Path(parent) / name for parent, _, names in walk for name in names)
+def _files(folder: Path, around: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All files below a folder. Links to folders are followed, but not to those around them."""
+    around |= {os.path.realpath(folder)}
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            yield path
+        elif os.path.realpath(path) not in around:
+            yield from _files(path, around)
 
 
 def _listed_names(root: Path, split: str, *files: Mapping[str, Path]) -> list[str]:
-    names = read_list(root / f"{split}.txt")
+    lines = read_list(root / f"{split}.txt")
+    names = [(place, PurePath(line).as_posix()) for place, line in lines]  # ./a and a are one
     for place, name in names:
-        for folder, found in zip(("images", "labels"), files, strict=True):
+        for kind, found in zip((IMAGES, LABELS), files, strict=True):
             if name not in found:
-                _require_no_other(root / folder, name)
+                _require_no_other(root, kind, name)
                 raise UserError(
-                    f"{place}: no file {name} in {root / folder}; names have no suffix in the list"
+                    f"{place}: no file {name} in {root / kind.folder}; the list has names below "
+                    "that folder, without suffix"
                 )
     return [name for _, name in names]
 
@@ -232,17 +252,16 @@ def _require_partners(
 ) -> None:
     for name in names:
         if name not in labels:
-            _require_no_other(root / "labels", name)
+            _require_no_other(root, LABELS, name)
             raise UserError(f"{images[name]} has no label map {root / 'labels' / name}.png")
         if name not in images:
-            _require_no_other(root / "images", name)
+            _require_no_other(root, IMAGES, name)
             raise UserError(f"{labels[name]} has no image {root / 'images' / name}.jpg or .png")
 
 
-def _require_no_other(folder: Path, name: str) -> None:
+def _require_no_other(root: Path, kind: Kind, name: str) -> None:
     """Names the file that was probably meant, but has another suffix."""
-    wanted = folder / name
-    for path in _files(wanted.parent):
-        if path.with_suffix("") == wanted:
-            images = folder.name == "images"
-            raise UserError(f"{path}: {'an image must be a JPEG or PNG' if images else PNG_ALONE}")
+    wanted = root / kind.folder / name
+    for path in sorted(wanted.parent.glob(f"{glob.escape(wanted.name)}.*")):
+        if path.suffix.lower() not in kind.suffixes:
+            raise UserError(f"{path}: {kind.rule}")

@@ -2,21 +2,34 @@
 
 import tensorflow as tf
 
+from tfsegloss.png import png_header
 from train.data.augmentation import cut
 from train.data.labels import require
 
+IMAGE_KINDS = "an image must be a JPEG or PNG"
+
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
-    """An image uint8 `[H, W, 3]` of a JPEG or PNG; grey becomes RGB, alpha is dropped."""
-    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    """An image uint8 `[H, W, 3]` of a JPEG or PNG; grey becomes RGB, alpha is dropped.
+
+    Args:
+        contents: The file.
+
+    Raises:
+        DataError: In eager mode, where it is neither; in a graph a
+            `tf.errors.InvalidArgumentError`.
+    """
+    known = require(tf.io.is_jpeg(contents) | png_header(contents).is_png, IMAGE_KINDS)
+    with tf.control_dependencies(known):
+        image = tf.io.decode_image(contents, channels=3, expand_animations=False)
     return tf.ensure_shape(image, [None, None, 3])
 
 
 def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> tf.Tensor:
     """A box of an image; of a JPEG the rest is not decoded.
 
-    Where a JPEG stores colours at half the resolution, pixels on the box's border differ by a few
-    levels (4 at most, as seen) from those of the whole image: the decoder has no neighbours there.
+    Where a JPEG stores colours at half the resolution, pixels on the box's border differ a little
+    from those of the whole image: the decoder has no neighbours there.
 
     Args:
         contents: JPEG or PNG.

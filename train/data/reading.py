@@ -64,9 +64,14 @@ def find_fault(samples: Samples, index: int) -> str | None:
     except DataError as error:
         return f"{image_name}: {error}"
     except tf.errors.OpError as error:
-        return f"{image_name}: cannot be read: {_reason(error)}"
+        return f"{image_name}: cannot be read: {reason(error)}"
+    for name, contents in ((image_name, image), (labels_name, labels)):
+        if not tf.strings.length(contents):
+            return f"{name}: the file is empty"
     try:
         decode_image(image)
+    except DataError as error:
+        return f"{image_name}: {error}"
     except tf.errors.OpError:
         return f"{image_name}: cannot be decoded"
     try:
@@ -78,6 +83,6 @@ def find_fault(samples: Samples, index: int) -> str | None:
     return None
 
 
-def _reason(error: tf.errors.OpError) -> str:
+def reason(error: tf.errors.OpError) -> str:
     """What an operation says, without which one it is: "FILE; Permission denied"."""
     return re.sub(r"^\{\{.*?\}\} | \[Op:\w+\].*$", "", error.message)

@@ -22,9 +22,11 @@ from train.data.records import (
 from train.data.samples import FileSamples
 from train.data.survey import Survey, fingerprint
 from train.errors import UserError
+from train.files import whole_file
 from train.progress import progress_bars
 
 SHARD_MEGABYTES = 128  # unless asked for otherwise
+OTHER_RECORDS = "{} is of other records: choose another --output, or remove it"
 
 
 def write_split(
@@ -50,7 +52,8 @@ def write_split(
         Number of shards.
 
     Raises:
-        UserError: The folder holds records of the split in another number of shards.
+        UserError: The folder holds records of the split in another number of shards, or of other
+            data.
     """
     sizes = [path.stat().st_size for path in (*samples.images, *samples.labels)]
     shards = min(len(samples), math.ceil(sum(sizes) / (shard_megabytes * 2**20)))
@@ -58,7 +61,7 @@ def write_split(
         folder / f"{shard_name(split, shard, shards)}.tfrecord" for shard in range(shards)
     }
     if others:
-        raise UserError(f"{min(others)} is of other records: choose another --output, or remove it")
+        raise UserError(OTHER_RECORDS.format(min(others)))
     names = _names(samples)
     parts = np.array_split(np.arange(len(samples)), shards)
     heads = [
@@ -71,6 +74,9 @@ def write_split(
         )
         for shard, part in enumerate(parts)
     ]
+    _require_same_records(heads)
+    for left in folder.glob(f".{split}-*.tfrecord-*"):  # by processes that were killed
+        left.unlink(missing_ok=True)
     missing = [shard for shard, head in enumerate(heads) if not _is_whole(head)]
     stream = iter(_encoded(samples, [i for shard in missing for i in parts[shard]]))
     with progress_bars() as progress:
@@ -80,6 +86,18 @@ def write_split(
             _write_shard(heads[shard], stream)
             progress.advance(task)
     return shards
+
+
+def _require_same_records(heads: Sequence[ShardIndex]) -> None:
+    """Refuses to overwrite records of other data; of the same, samples may have changed."""
+    for head in heads:
+        try:
+            found = read_index(head.shard)
+        except UserError:
+            continue  # there is none, or it is damaged
+        same = (found.dataset, found.class_names) == (head.dataset, head.class_names)
+        if not same or set(found.names).isdisjoint(head.names):
+            raise UserError(OTHER_RECORDS.format(head.shard))
 
 
 def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
@@ -109,30 +127,34 @@ def _is_whole(head: ShardIndex) -> bool:
         found = read_index(head.shard)
     except UserError:
         return False
-    contents = head.shard.read_bytes()
-    end = found.offsets[-1] + found.lengths[-1] + FOOTER
-    if not found.describes(head) or len(contents) != end:
+    if not found.describes(head) or found.offsets.tolist() != _offsets(found.lengths).tolist():
         return False
-    places = zip(found.offsets, found.lengths, found.fingerprints, strict=True)
-    return all(fingerprint(tf.constant(contents[at : at + n])) == own for at, n, own in places)
+    records = tf.data.TFRecordDataset(str(head.shard))
+    records = records.map(lambda record: (tf.strings.length(record), fingerprint(record)))
+    try:
+        there = [*records.as_numpy_iterator()]
+    except tf.errors.DataLossError:
+        return False
+    return there == [*zip(found.lengths, found.fingerprints, strict=True)]
 
 
 def _write_shard(head: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> None:
     """Writes the stream's next samples and their index; the shard gets its name last."""
-    unfinished = head.shard.with_name(f".{head.shard.name}-{os.getpid()}")
     lengths, fingerprints = [], []
-    try:
+    with whole_file(head.shard) as unfinished:
         with tf.io.TFRecordWriter(str(unfinished)) as writer:
             for name, size in zip(head.names, head.survey.sizes, strict=True):
                 record = _example(name, size, *(part.numpy() for part in next(stream)))
                 writer.write(record)
                 lengths.append(len(record))
                 fingerprints.append(fingerprint(tf.constant(record)).numpy())
-        steps = HEADER + np.array(lengths, np.int64) + FOOTER
-        head.with_places(np.cumsum(steps) - steps + HEADER, lengths, fingerprints).write()
-        unfinished.rename(head.shard)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        head.with_places(_offsets(lengths), lengths, fingerprints).write()
+
+
+def _offsets(lengths: Sequence[int]) -> np.ndarray:
+    """Where records of these lengths start if they follow each other, int64 `[N]`."""
+    steps = HEADER + np.array(lengths, np.int64) + FOOTER
+    return np.cumsum(steps) - steps + HEADER
 
 
 def _example(name: str, size: Sequence[int], image: bytes, labels: bytes) -> bytes:

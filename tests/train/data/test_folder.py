@@ -93,6 +93,7 @@ WRONG = {
     "{classes: [a], colors: []}": "no key 'colors': expected classes, ignored_ids, ignored_colours",
     "ignored_ids: [9]": "classes: expected a list, got None",
     "classes: 3": "classes: expected a list, got 3",
+    "classes: [2020-13-45]": "is no YAML: month must be in 1..12",
     "classes: []": "classes: expected 1 to 255 entries, got 0",
     f"classes: [{MANY}]": "classes: expected 1 to 255 entries, got 256",
     "classes: [yes, no]": "expected a name or {name: NAME, colour: .*}, got True",
@@ -217,6 +218,27 @@ def test_an_image_of_another_format(root):
         names_of(root, "train")
 
 
+def test_a_listed_name_may_start_at_the_folder(root):
+    add(root, "a")
+    (root / "train.txt").write_text("./a\n")
+    assert names_of(root, "train") == ["a"]
+
+
+def test_a_listed_name_is_no_path(root):
+    add(root, "a")
+    (root / "train.txt").write_text(f"{root}/images/a\n")
+    with pytest.raises(UserError, match="train.txt line 1: no file /.* names below that folder"):
+        names_of(root, "train")
+
+
+def test_links_to_folders_around_them_are_left_out(root):
+    add(root, "train/a")
+    for name in ("one", "two"):
+        for folder in ("images", "labels"):
+            (root / folder / "train" / name).symlink_to(root / folder)
+    assert names_of(root, "train") == ["train/a"]
+
+
 def test_folders_may_be_links(root, tmp_path):
     add(tmp_path / "elsewhere", "a")
     for folder in ("images", "labels"):
@@ -261,7 +283,9 @@ def test_what_file_managers_leave_is_no_image(root):
 def test_a_listed_name_without_file(root):
     add(root, "a")
     (root / "train.txt").write_text("a\na.jpg\n")
-    with pytest.raises(UserError, match="train.txt line 2: no file a.jpg in .*; names have"):
+    with pytest.raises(
+        UserError, match="train.txt line 2: no file a.jpg in .*names below that folder"
+    ):
         names_of(root, "train")
 
 

@@ -1,16 +1,22 @@
 """Augmentation keeps image and labels together; the stream is a function of seed and position."""
 
+import io
 import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from train.config import InputConfig
 from train.data.augmentation import UNIFORMS, Draw, cut, draw, finish, warp
+from train.data.datasets import SCENES
+from train.data.images import decode_box, decode_image
 from train.data.palette import IGNORED
 from train.data.pipeline import training_stream
+from train.data.samples import FileSamples
+from train.data.sampling import ClassSampling
 
 CONFIG = InputConfig(crop=(24, 32), scale=(0.5, 2.0))
 PLAIN = InputConfig(crop=(24, 32), scale=(1.0, 1.0), flip=False)
@@ -139,6 +145,48 @@ def test_colour_changes_within_its_range_and_labels_do_not():
         means.append(tf.reduce_mean(out).numpy())
     assert 75 < min(means) < 90  # 100 less 20 % and what saturation does
     assert 110 < max(means) < 125
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(image.numpy()).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def jpeg(image):
+    return encoded(image, "JPEG", quality=100, subsampling="4:4:4")
+
+
+def png(image):
+    return encoded(image, "PNG")
+
+
+@pytest.mark.parametrize("encode", [jpeg, png])
+@pytest.mark.parametrize("box", [(0, 0, 40, 50), (7, 11, 20, 30), (39, 49, 1, 1)])
+def test_a_box_is_decoded_as_it_is_in_the_whole_image(encode, box):
+    pixels = np.random.default_rng(0).integers(0, 256, [40, 50, 3]).astype(np.uint8)
+    contents = tf.constant(encode(tf.constant(pixels)))
+    part = decode_box(contents, tf.constant(box), tf.constant([40, 50]))
+    np.testing.assert_array_equal(part, cut(decode_image(contents), tf.constant(box)))
+
+
+@pytest.mark.parametrize("encode", [jpeg, png])
+@pytest.mark.parametrize("sampling", [None, "by class"])
+def test_in_the_stream_labels_follow_the_image(encode, sampling, tmp_path):
+    """From files whose labels are painted into their images."""
+    image, ids = blocks((60, 80))
+    paths = tmp_path / "image", tmp_path / "labels"
+    for path, contents in zip(paths, (encode(image), png(ids)), strict=True):
+        path.write_bytes(contents)
+    samples = FileSamples(SCENES.code, *((path,) for path in paths))
+    if sampling:
+        counts = np.bincount(ids.numpy().ravel(), minlength=SCENES.classes)
+        sampling = ClassSampling.of(counts[np.newaxis], np.ones(SCENES.classes), 0.5)
+    config = replace(PLAIN, flip=True)
+    for images, labels in stream(samples, config, sampling=sampling).take(10):
+        assert not (labels.numpy() == IGNORED).any()
+        painted = images.numpy()[..., 0] / 40  # of a JPEG not quite the ids
+        np.testing.assert_array_equal(painted.round(), labels)
 
 
 def stream(samples, config=CONFIG, **options):

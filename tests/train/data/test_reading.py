@@ -16,7 +16,7 @@ from train.data.labels import decode_labels as decode
 from train.data.palette import IGNORED, colour_table
 from train.data.reading import find_fault, read_all
 from train.data.samples import FileSamples
-from train.data.survey import checked
+from train.data.survey import checked, survey
 from train.errors import UserError
 
 IDS = np.random.default_rng(0).integers(0, 11, [9, 7]).astype(np.uint8)
@@ -31,6 +31,9 @@ def png(picture, **options):
 
 def colours_of(dataset):
     return colour_table(dataset.colours, dataset.ignored_colours[0])
+
+
+TABLE = colours_of(SCENES)
 
 
 def palette(ids, table):
@@ -148,7 +151,7 @@ GREY = png(Image.fromarray(IDS))
         (GREY[:-20], None, r"bad.labels.png: cannot be decoded"),
         (GREY[:-20] + b"\0" * 20, None, r"bad.labels.png: cannot be decoded"),
         (GREY, png(Image.new("RGB", (7, 9)))[:60], r"bad.image.png: cannot be decoded"),
-        (GREY, b"", r"bad.image.png: cannot be decoded"),
+        (GREY, b"", r"bad.image.png: the file is empty"),
         (GREY, png(Image.new("RGB", (9, 7))), r"bad.labels.png: the image is 7, 9 .* map 9, 7"),
         (png(Image.fromarray(IDS + 5)), None, r"bad.labels.png: label ids .*found .*12"),
     ],
@@ -203,6 +206,32 @@ def test_wrong_samples_are_skipped_and_listed(good_and_bad):
     assert samples.labels_name(0).endswith("good.labels.png")
     (fault,) = faults
     assert "bad.labels.png: cannot be decoded" in fault
+
+
+def test_an_empty_file_is_called_so(good_and_bad):
+    samples = good_and_bad(b"")
+    assert find_fault(samples, 1) == f"{samples.labels[1]}: the file is empty"
+    samples = good_and_bad(GREY, image=b"")
+    assert find_fault(samples, 1) == f"{samples.images[1]}: the file is empty"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP"])
+def test_an_image_of_another_format_is_refused(good_and_bad, kind):
+    buffer = io.BytesIO()
+    Image.new("RGB", (7, 9)).save(buffer, kind)
+    samples = good_and_bad(GREY, image=buffer.getvalue())
+    faults = survey(samples, SCENES.classes).faults
+    assert faults == {1: f"{samples.images[1]}: an image must be a JPEG or PNG"}
+
+
+@pytest.mark.parametrize("entry", [(1, 2, 3), TABLE[254]], ids=["unknown", "not the only one"])
+def test_pixels_of_255_are_ignored_only_where_the_palette_says_so(entry):
+    table = TABLE.copy()
+    table[IGNORED] = entry
+    with pytest.raises(DataError, match=", ".join(map(str, entry))):
+        decode_labels(png(palette(IDS, table)), SCENES)
+    labelled = np.where(IDS == IGNORED, 0, IDS)
+    np.testing.assert_array_equal(decode_labels(png(palette(labelled, table)), SCENES), labelled)
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(good_and_bad):

@@ -189,15 +189,35 @@ def test_every_flipped_byte_is_noticed_and_named(written):
         assert f"{path}: scene_000000: the record is damaged" in find_fault(samples, 0)
 
 
-def test_a_damaged_shard_is_written_again(written, train_samples):
+PLACES = {"length": 3, "checksum of the length": 9, "record": 100, "checksum": -1}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_damaged_shard_is_noticed_and_written_again(written, train_samples, place):
     path = shards(written)[1]
     contents = path.read_bytes()
-    path.write_bytes(contents[:-100] + bytes(100))
+    damaged = bytearray(contents)
+    damaged[place] ^= 1
+    path.write_bytes(damaged)
+    (fault,) = survey(SCENES.samples("train", written), SCENES.classes).faults.values()
+    assert fault.startswith(f"{path}: ")
+    assert "the record is damaged: run `train prepare` again" in fault
     before = [path.stat().st_mtime_ns for path in shards(written)]
     write(train_samples, written)
     assert path.read_bytes() == contents
     after = [path.stat().st_mtime_ns for path in shards(written)]
     assert [old == new for old, new in zip(before, after, strict=True)].count(False) == 1
+
+
+def test_a_shard_that_is_not_the_index_own_is_noticed(written):
+    """Its records are whole and lie where those of the index do."""
+    path = shards(written)[0]
+    index = path.with_suffix(".json")
+    found = json.loads(index.read_text())
+    found["records"][0]["fingerprint"] ^= 1
+    index.write_text(json.dumps(found))
+    with pytest.raises(DataError, match="the record is damaged"):
+        SCENES.samples("train", written).read(tf.constant(0))
 
 
 def test_a_truncated_shard_is_named(written):
