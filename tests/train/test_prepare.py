@@ -260,7 +260,8 @@ def test_killed_it_leaves_whole_shards_and_the_same_command_finishes(tmp_path):
     assert 3 <= len(written) < shards
     for name, contents in written.items():
         assert contents == (whole / name).read_bytes()
-    (killed / ".train-00039-of-00040.tfrecord-1").touch()  # as if it had been killed while writing
+    for kind in ("tfrecord", "json"):  # as if it had been killed while writing
+        (killed / f".train-00039-of-00040.{kind}-1").touch()
     before = times(killed)
     output, _ = start(root, killed).communicate()
     assert f"train: 40 samples in {shards} shards" in output

@@ -62,8 +62,8 @@ def write_split(
     }
     if others:
         raise UserError(OTHER_RECORDS.format(min(others)))
-    names = _names(samples)
     parts = np.array_split(np.arange(len(samples)), shards)
+    names = _names(samples)
     heads = [
         ShardIndex(
             shard=folder / f"{shard_name(split, shard, shards)}.tfrecord",
@@ -74,8 +74,9 @@ def write_split(
         )
         for shard, part in enumerate(parts)
     ]
-    _require_same_records(heads)
-    for left in folder.glob(f".{split}-*.tfrecord-*"):  # by processes that were killed
+    for head in heads:
+        _require_same_data(head, names)
+    for left in folder.glob(f".{split}-*-of-*"):  # by processes that were killed
         left.unlink(missing_ok=True)
     missing = [shard for shard, head in enumerate(heads) if not _is_whole(head)]
     stream = iter(_encoded(samples, [i for shard in missing for i in parts[shard]]))
@@ -88,16 +89,15 @@ def write_split(
     return shards
 
 
-def _require_same_records(heads: Sequence[ShardIndex]) -> None:
+def _require_same_data(head: ShardIndex, names: Sequence[str]) -> None:
     """Refuses to overwrite records of other data; of the same, samples may have changed."""
-    for head in heads:
-        try:
-            found = read_index(head.shard)
-        except UserError:
-            continue  # there is none, or it is damaged
-        same = (found.dataset, found.class_names) == (head.dataset, head.class_names)
-        if not same or set(found.names).isdisjoint(head.names):
-            raise UserError(OTHER_RECORDS.format(head.shard))
+    try:
+        found = read_index(head.shard)
+    except UserError:
+        return  # there is none, or it is damaged
+    same = (found.dataset, found.class_names) == (head.dataset, head.class_names)
+    if not same or set(found.names).isdisjoint(names):
+        raise UserError(OTHER_RECORDS.format(head.shard))
 
 
 def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
