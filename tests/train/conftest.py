@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import command
+from tests.train import own_data
 from train.data.datasets import SCENES
 
 
@@ -28,3 +29,17 @@ def train(monkeypatch, capfd, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     return lambda *arguments: command(monkeypatch, capfd, "train", *arguments)
+
+
+@pytest.fixture
+def check(train):
+    """Runs `check` on own data."""
+    return lambda root, *options: train(
+        "check", "--data.name=folder", f"--data.root={root}", *options
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Own data in which nothing is wrong yet."""
+    return own_data.write(tmp_path / "own")

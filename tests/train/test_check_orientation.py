@@ -20,11 +20,6 @@ def root(tmp_path):
     return root
 
 
-@pytest.fixture
-def check(train):
-    return lambda root: train("check", "--data.name=folder", f"--data.root={root}")
-
-
 def turn(path):
     exif = Image.Exif()
     exif[0x0112] = TURNED

@@ -19,12 +19,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def root(tmp_path):
-    """Own data."""
-    return own_data.write(tmp_path / "own")
-
-
-@pytest.fixture
 def large_root(tmp_path):
     """Own data of which two images need two shards of a megabyte."""
     return own_data.write(tmp_path / "large", {"train": ("a", "b", "e"), "val": ("c",)}, scale=18)
