@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +25,7 @@ from train.data.dataset import Dataset
 from train.data.datasets import find_dataset
 from train.data.palette import IGNORED
 from train.data.reading import decode_sample
-from train.data.samples import Samples
+from train.data.samples import FileSamples, Samples
 from train.data.survey import Survey, survey
 from train.errors import UserError
 from train.pictures import overlay, picture_sheet
@@ -171,17 +172,22 @@ def _turned(split: Split) -> Iterator[str]:
 
 
 def _is_turned(samples: Samples, index: int) -> bool:
-    contents = samples.read(tf.constant(index))[0]
-    if not tf.io.is_jpeg(contents):  # no camera writes others
-        return False
-    with warnings.catch_warnings():
+    with _opened(samples, index) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(contents.numpy())) as image:  # reads the header alone
+            # Reads the header alone; no camera writes other formats.
+            with Image.open(file, formats=["JPEG"]) as image:
                 return image.getexif().get(ORIENTATION, 1) != 1
         # Whatever is the matter with its EXIF, or its size to Pillow, TensorFlow reads the image.
         except Exception:
             return False
+
+
+def _opened(samples: Samples, index: int) -> BinaryIO:
+    """An image's bytes; those of a file are not all read again."""
+    if isinstance(samples, FileSamples):
+        return samples.images[index].open("rb")
+    return io.BytesIO(samples.read(tf.constant(index))[0].numpy())
 
 
 def _equal(one: Split, other: Split) -> Iterator[str]:

@@ -100,11 +100,18 @@ def test_suffixes_of_images(root, suffix):
     assert names_of(root, "train") == ["train/a"]
 
 
-def test_an_image_without_label_map(root):
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("labels/{}.png", "images/{0}.jpg has no label map .*labels/{0}.png"),
+        ("images/{}.jpg", "labels/{0}.png has no image .*images/{0}.jpg or"),
+    ],
+)
+def test_what_has_no_partner_is_named(root, missing, message):
     add(root, *NAMES)
     val = names_of(root, "val")[0]
-    (root / "labels" / f"{val}.png").unlink()
-    with pytest.raises(UserError, match=f"images/{val}.jpg has no label map .*labels/{val}.png"):
+    (root / missing.format(val)).unlink()
+    with pytest.raises(UserError, match=message.format(val)):
         names_of(root, "val")
 
 
@@ -166,14 +173,6 @@ def test_names_that_are_not_unicode_are_refused(root):
     add(root, "train/a", os.fsdecode(b"train/stra\xdfe"))
     with pytest.raises(UserError, match=r"stra\\xdfe.jpg': expected a file name in UTF-8"):
         names_of(root, "train")
-
-
-def test_a_label_map_without_image(root):
-    add(root, *NAMES)
-    val = names_of(root, "val")[0]
-    (root / "images" / f"{val}.jpg").unlink()
-    with pytest.raises(UserError, match=f"labels/{val}.png has no image .*images/{val}.jpg or"):
-        names_of(root, "val")
 
 
 def test_two_images_of_one_name(root):
