@@ -1,11 +1,11 @@
 """Segmentation networks on classification networks at any output stride."""
 
-from models.backbones import BACKBONES, build_backbone
-from models.deeplab_v2 import deeplab_v2
-from models.deeplab_v3 import deeplab_v3
-from models.deeplab_v3_plus import deeplab_v3_plus
-from models.dilation import OUTPUT_STRIDES, dilate
-from models.registry import ARCHITECTURES, build
+from models.architectures.deeplab_v2 import deeplab_v2
+from models.architectures.deeplab_v3 import deeplab_v3
+from models.architectures.deeplab_v3_plus import deeplab_v3_plus
+from models.backbones.registry import BACKBONES, build_backbone
+from models.builder import ARCHITECTURES, build
+from models.dilation.dilate import OUTPUT_STRIDES, dilate
 
 __all__ = [
     "ARCHITECTURES",

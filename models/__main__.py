@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from models import registry
-from models.backbones import BACKBONES
-from models.dilation import OUTPUT_STRIDES
-from models.slim_checkpoint import ARCHITECTURES, Report, import_checkpoint, open_checkpoint
-from models.slim_names import SCOPES
+from models import builder
+from models.backbones.registry import BACKBONES
+from models.dilation.dilate import OUTPUT_STRIDES
 from models.summary import LEAST_SIDE, summary_table
+from models.weights.slim_checkpoint import ARCHITECTURES, Report, import_checkpoint, open_checkpoint
+from models.weights.slim_names import SCOPES
 
 WEIGHTS_SUFFIX = ".weights.h5"
 
@@ -113,7 +113,7 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
 def _import(options: argparse.Namespace) -> str:
     _check_output(options.output)
     open_checkpoint(options.checkpoint)  # before the network is built
-    model = registry.build(
+    model = builder.build(
         options.architecture,
         backbone=options.backbone,
         classes=options.classes,
@@ -151,7 +151,7 @@ def _listed(report: Report) -> str:
 
 def _summary_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("architecture", choices=registry.ARCHITECTURES, metavar="NAME", help="%(choices)s")
+    add("architecture", choices=builder.ARCHITECTURES, metavar="NAME", help="%(choices)s")
     add("--backbone", choices=BACKBONES, required=True, metavar="NAME", help="%(choices)s")
     add("--classes", type=int, default=21, metavar="N", help="(default: %(default)s)")
     add("--output-stride", type=int, choices=OUTPUT_STRIDES, help="(default: the architecture's)")
@@ -168,7 +168,7 @@ def _summary_options(parser: argparse.ArgumentParser) -> None:
 def _summary(options: argparse.Namespace) -> str:
     if min(options.size) < LEAST_SIDE:
         raise ValueError(f"--size: expected sides of at least {LEAST_SIDE}, got {options.size}")
-    model = registry.build(
+    model = builder.build(
         options.architecture,
         backbone=options.backbone,
         classes=options.classes,

@@ -1,6 +1,6 @@
 """`python -m savedmodels COMMAND`."""
 
-from train.command_line import Command, main, quiet_tensorflow
+from train.common.cli import Command, main, quiet_tensorflow
 
 with quiet_tensorflow():
     from savedmodels.evaluate import evaluate, evaluate_parser

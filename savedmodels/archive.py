@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from train.data.palette import Colour
-from train.errors import UserError
-from train.files import whole_folder
-from train.inference import most_likely, whole_image_logits
+from train.common.errors import UserError
+from train.common.files import whole_folder
+from train.data.decoding.palette import Colour
+from train.loop.inference import predict_classes, whole_image_logits
 
 CLASSES = "classes.json"
 
@@ -54,7 +54,7 @@ def write(model: keras.Model, resolution: float, classes: Classes, folder: Path)
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = whole_image_logits(model, images, resolution)
-        return {"classes": most_likely(logits), "probabilities": activation(logits)}
+        return {"classes": predict_classes(logits), "probabilities": activation(logits)}
 
     archive = keras.export.ExportArchive()
     archive.track(model)

@@ -11,15 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from savedmodels.archive import SavedSegmenter
-from train.command_line import make_parser
-from train.data.dataset import Dataset
-from train.data.datasets import NAMES, find_dataset
-from train.errors import UserError
-from train.evaluation import Scores
-from train.evaluation import evaluate as score
-from train.files import write_whole
-from train.pictures import contact_sheet
-from train.progress import progress_bars
+from train.common.cli import make_parser
+from train.common.errors import UserError
+from train.common.files import write_whole
+from train.common.pictures import contact_sheet
+from train.common.progress import progress_bars
+from train.data.datasets.dataset import Dataset
+from train.data.datasets.registry import NAMES, find_dataset
+from train.loop.evaluation import Scores
+from train.loop.evaluation import evaluate as score
 
 SHEET_ROWS = 6
 

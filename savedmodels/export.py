@@ -5,8 +5,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from savedmodels import archive
-from train.command_line import make_parser
-from train.fit import load_trained
+from train.commands.fit import load_trained
+from train.common.cli import make_parser
 
 
 def export_parser() -> ArgumentParser:

@@ -8,10 +8,10 @@ import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 
 from savedmodels.archive import SavedSegmenter
-from train.command_line import make_parser
-from train.errors import UserError
-from train.pictures import overlay, palette_image, with_legend
-from train.progress import track
+from train.common.cli import make_parser
+from train.common.errors import UserError
+from train.common.pictures import overlay, palette_image, with_legend
+from train.common.progress import track
 
 
 def predict_parser() -> ArgumentParser:

@@ -11,7 +11,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from train import scenes
+from train.data.datasets import scenes
 
 REPLICAS = ("CPU:0", "CPU:1")
 

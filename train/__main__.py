@@ -1,16 +1,16 @@
 """`python -m train COMMAND`."""
 
-from train.command_line import Command, main, quiet_tensorflow
-from train.memory import keep_freed_memory
+from train.common.cli import Command, main, quiet_tensorflow
+from train.common.memory import keep_freed_memory
 
 with quiet_tensorflow():
     from train.bench.command import bench, bench_parser
-    from train.check import check, check_parser
-    from train.explain import explain, explain_parser
-    from train.fit import fit, fit_parser
-    from train.prepare import prepare, prepare_parser
-    from train.show_sampling import sampling_parser, show_sampling
-    from train.weights import weights, weights_parser
+    from train.commands.check import check, check_parser
+    from train.commands.explain import explain, explain_parser
+    from train.commands.fit import fit, fit_parser
+    from train.commands.prepare import prepare, prepare_parser
+    from train.commands.sampling import sampling_parser, show_sampling
+    from train.commands.weights import weights, weights_parser
 
 if __name__ == "__main__":
     keep_freed_memory()

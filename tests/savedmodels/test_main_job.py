@@ -11,10 +11,10 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.commands import TINY_RUN, assert_one_line, command
-from train.data.datasets import SCENES
-from train.evaluation import evaluate
-from train.fit import load_trained
-from train.inference import most_likely, whole_image_logits
+from train.commands.fit import load_trained
+from train.data.datasets.registry import SCENES
+from train.loop.evaluation import evaluate
+from train.loop.inference import predict_classes, whole_image_logits
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_training_export_and_checkpoint_agree_on_the_score(job, scenes_root, sav
     samples = dataset.samples("val", scenes_root)
     predicted = []
     loaded = evaluate(
-        lambda images: most_likely(whole_image_logits(model, images, config.input.resolution)),
+        lambda images: predict_classes(whole_image_logits(model, images, config.input.resolution)),
         samples,
         dataset,
         lambda *sample: predicted.append(sample[-1]),

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tfsegloss import cluster
-
-from .losses import KINDS, LOSSES
+from tests.tfsegloss.losses_under_test import KINDS, LOSSES
+from tfsegloss.kernels import xla
 
 
 @pytest.fixture(params=LOSSES)
@@ -22,4 +21,4 @@ def make_kind(request):
 @pytest.fixture
 def without_clusters(monkeypatch):
     """Losses in graphs without clusters of their own, which take seconds to compile."""
-    monkeypatch.setattr(cluster, "_pays", lambda arguments: False)
+    monkeypatch.setattr(xla, "is_worth_compiling", lambda arguments: False)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.commands import command
 from tests.train import own_data
-from train.data.datasets import SCENES
+from train.data.datasets.registry import SCENES
 
 
 @pytest.fixture(scope="session")

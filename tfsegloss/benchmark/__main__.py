@@ -13,7 +13,7 @@ from tfsegloss.benchmark import measure, memory, report
 from tfsegloss.benchmark.losses import losses
 from tfsegloss.benchmark.machine import describe
 from tfsegloss.benchmark.measure import REFERENCE
-from tfsegloss.command_line import Parser, check_writable, require_matplotlib, write_whole
+from tfsegloss.core.command_line import Parser, check_writable, require_matplotlib, write_whole
 
 SHAPE = (2, 513, 513, 21)
 ROUNDS = 20

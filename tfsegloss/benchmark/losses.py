@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import keras
 
-from tfsegloss import ssim
 from tfsegloss.benchmark.measure import IGNORED, REFERENCE
-from tfsegloss.catalogue import LOSSES
-from tfsegloss.cross_entropy import SoftmaxCrossEntropy
-from tfsegloss.max_pooling import MaxPooling
-from tfsegloss.pooling import Minkowski, TopK
+from tfsegloss.losses import ssim
+from tfsegloss.losses.cross_entropy import SoftmaxCrossEntropy
+from tfsegloss.losses.registry import LOSSES
+from tfsegloss.poolings.max_pooling import MaxPooling
+from tfsegloss.poolings.pooling import Minkowski, TopK
 
 
 def losses() -> dict[str, Callable[[], keras.losses.Loss]]:

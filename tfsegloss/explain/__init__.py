@@ -6,10 +6,10 @@
 The pictures need matplotlib: `pip install tfsegloss[plot]`.
 """
 
-from tfsegloss.catalogue import losses_by_name
 from tfsegloss.explain.lmp_figures import draw_optimal_weights, draw_weight_space
 from tfsegloss.explain.maps import explain
 from tfsegloss.explain.picture import SUFFIXES, draw, save
+from tfsegloss.losses.registry import losses_by_name
 
 __all__ = [
     "SUFFIXES",

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfsegloss.catalogue import LOSSES, losses_by_name
-from tfsegloss.command_line import Parser, check_writable, require_matplotlib
+from tfsegloss.core.command_line import Parser, check_writable, require_matplotlib
 from tfsegloss.explain.lmp_figures import draw_optimal_weights, draw_weight_space
 from tfsegloss.explain.picture import SUFFIXES, draw, save
 from tfsegloss.explain.reading import read_array, read_image, read_labels
+from tfsegloss.losses.registry import LOSSES, losses_by_name
 
 LMP_FIGURES = {"lmp_figure_1.png": draw_weight_space, "lmp_figure_2.png": draw_optimal_weights}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfsegloss.command_line import require_matplotlib
+from tfsegloss.core.command_line import require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

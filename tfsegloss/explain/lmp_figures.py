@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsegloss.explain.grid import new_figure
-from tfsegloss.max_pooling import optimal_weights
+from tfsegloss.poolings.max_pooling import optimal_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

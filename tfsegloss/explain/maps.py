@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from tfsegloss.base import PROBABILITY_MARGIN, SegmentationLoss
-from tfsegloss.cross_entropy import SigmoidCrossEntropy, SoftmaxCrossEntropy
-from tfsegloss.weighted import WeightedLosses
+from tfsegloss.losses.base import PROBABILITY_MARGIN, SegmentationLoss
+from tfsegloss.losses.cross_entropy import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from tfsegloss.losses.weighted import WeightedLosses
 
 CROSS_ENTROPIES = {"softmax": SoftmaxCrossEntropy, "sigmoid": SigmoidCrossEntropy}
 # By activation: logits of probabilities, and back.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from tfsegloss.base import SegmentationLoss
-from tfsegloss.command_line import write_whole
+from tfsegloss.core.command_line import write_whole
 from tfsegloss.explain.drawing import draw_rows
 from tfsegloss.explain.maps import explain, one_image
+from tfsegloss.losses.base import SegmentationLoss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

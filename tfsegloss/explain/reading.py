@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfsegloss.png import GREY, png_header
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY_OF_8_BITS = b"\x08\x00"  # bits per channel and colour type, bytes 24 and 25 of the header
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -17,8 +18,7 @@ def read_labels(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
         return read_array(path)
     contents = path.read_bytes()
-    is_png, depth, colour_type = png_header(contents)
-    if not is_png or depth != 8 or colour_type != GREY:
+    if not contents.startswith(PNG_SIGNATURE) or contents[24:26] != GREY_OF_8_BITS:
         raise ValueError(f"{path}: expected ids in a .npy file or in an 8-bit grey PNG")
     try:
         return tf.io.decode_png(contents, channels=1)[..., 0].numpy()

@@ -16,13 +16,13 @@ from jsonargparse.typing import PositiveInt
 from rich.console import Console
 from rich.table import Table
 
-from train.bench import peer
+from train.bench import pillow_baseline
 from train.bench.files import SETTINGS, Setting, make_up
-from train.command_line import make_parser
+from train.common.cli import make_parser
 from train.config import InputConfig
-from train.data.pipeline import training_stream
-from train.data.reading import read_all
-from train.data.samples import FileSamples, Samples
+from train.data.input.pipeline import training_stream
+from train.data.samples.decode import read_all
+from train.data.samples.samples import FileSamples, Samples
 
 SCALE = (0.5, 2.0)
 PEER_PROCESSES = 2
@@ -47,7 +47,9 @@ def bench_parser() -> ArgumentParser:
 def bench(values: Namespace) -> None:
     """Measures every setting and prints the table."""
     console = Console()
-    sheet = Table(title=f"images/s, median of {values.rounds} rounds, batches of {peer.BATCH}")
+    sheet = Table(
+        title=f"images/s, median of {values.rounds} rounds, batches of {pillow_baseline.BATCH}"
+    )
     sheet.add_column("files")
     columns = ("crop", "decoding", "folder", "of decoding", "records", "peer", "folder / peer")
     more = ("records / peer", "crop first", "folder / crop first")
@@ -57,7 +59,7 @@ def bench(values: Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder, workers as pool:
         memory = None
         for setting in SETTINGS:
-            count = max(int(values.images * setting.share), peer.BATCH)
+            count = max(int(values.images * setting.share), pillow_baseline.BATCH)
             with console.status(f"writing {count} of {setting.name}"):
                 files, records = make_up(setting, count, Path(folder) / setting.dataset.name)
             with console.status(f"memory over {values.epochs} epochs"):
@@ -81,9 +83,9 @@ def measure(
     config = InputConfig(crop=(crop, crop), scale=SCALE)
     decoding = read_all(files).map(lambda image, ids: (image[:1, :1], ids[:1, :1]))
     streams = {
-        "decoding": decoding.repeat().batch(peer.BATCH),
-        "files": training_stream(files, config, batch_size=peer.BATCH, seed=0),
-        "records": training_stream(records, config, batch_size=peer.BATCH, seed=0),
+        "decoding": decoding.repeat().batch(pillow_baseline.BATCH),
+        "files": training_stream(files, config, batch_size=pillow_baseline.BATCH, seed=0),
+        "records": training_stream(records, config, batch_size=pillow_baseline.BATCH, seed=0),
     }
     options = (files.images, files.labels, files.code.grey_table, crop, SCALE, values.seconds)
     found = {key: [] for key in (*streams, "peer", "crop first")}
@@ -93,7 +95,7 @@ def measure(
         for key, crop_first in (("peer", False), ("crop first", True)):
             seeds = range(number * PEER_PROCESSES, (number + 1) * PEER_PROCESSES)
             work = [(*options, seed, crop_first) for seed in seeds]
-            found[key].append(sum(pool.starmap(peer.rate, work)))
+            found[key].append(sum(pool.starmap(pillow_baseline.rate, work)))
     return {key: statistics.median(rates) for key, rates in found.items()}
 
 
@@ -104,7 +106,7 @@ def _rate(stream: tf.data.Dataset, seconds: int) -> float:
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         next(batches)
-        count += peer.BATCH
+        count += pillow_baseline.BATCH
     return count / (time.perf_counter() - start)
 
 
@@ -129,9 +131,9 @@ def row(setting: Setting, crop: int, rates: dict[str, float]) -> list[str]:
 def peaks(samples: Samples, crop: int, epochs: int) -> Iterator[float]:
     """The process' peak memory after each epoch, in MB."""
     config = InputConfig(crop=(crop, crop), scale=SCALE)
-    stream = iter(training_stream(samples, config, batch_size=peer.BATCH, seed=0))
+    stream = iter(training_stream(samples, config, batch_size=pillow_baseline.BATCH, seed=0))
     unit = 2**20 if sys.platform == "darwin" else 2**10
     for _ in range(epochs):
-        for _ in range(-(-len(samples) // peer.BATCH)):
-            tf.ensure_shape(next(stream)[0], [peer.BATCH, crop, crop, 3])
+        for _ in range(-(-len(samples) // pillow_baseline.BATCH)):
+            tf.ensure_shape(next(stream)[0], [pillow_baseline.BATCH, crop, crop, 3])
         yield resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

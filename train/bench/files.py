@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from train.data.cityscapes import CITYSCAPES, CLASSES, GREY_OF_IDS
-from train.data.dataset import Dataset
-from train.data.labels import LabelCode
-from train.data.palette import IGNORED
-from train.data.record_writer import SHARD_MEGABYTES, write_split
-from train.data.samples import FileSamples, Samples
-from train.data.survey import checked
-from train.data.voc import VOC2012, voc_colours
+from train.data.datasets.cityscapes import CITYSCAPES, CLASSES, GREY_OF_IDS
+from train.data.datasets.dataset import Dataset
+from train.data.datasets.voc import VOC2012, voc_colours
+from train.data.decoding.labels import LabelEncoding
+from train.data.decoding.palette import IGNORED
+from train.data.samples.record_writer import SHARD_MEGABYTES, write_split
+from train.data.samples.samples import FileSamples, Samples
+from train.data.samples.statistics import checked
 
 
 @dataclass(frozen=True)
@@ -105,5 +105,5 @@ def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
     return Image.fromarray(label_ids[ids])
 
 
-def _code(dataset: Dataset) -> LabelCode:
+def _code(dataset: Dataset) -> LabelEncoding:
     return dataset.code if dataset is VOC2012 else replace(dataset.code, grey=GREY_OF_IDS)

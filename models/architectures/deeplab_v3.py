@@ -1,0 +1,78 @@
+"""DeepLabV3."""
+
+from collections.abc import Sequence
+
+import keras
+
+from models.architectures.aspp import aspp, rates_at
+from models.architectures.segmenter import classifier, frame
+from models.backbones.registry import build_backbone
+from models.checks import check_channels, check_dropout, check_rates
+from models.layers.blocks import BatchNorm
+
+# The atrous rates are stated for this output stride.
+RATES_AT_STRIDE = 16
+
+
+def deeplab_v3(
+    *,
+    backbone: str | keras.Model,
+    classes: int,
+    output_stride: int = 16,
+    weights: str | None = None,
+    batch_norm: BatchNorm | None = None,
+    channels: int | None = None,
+    separable: bool | None = None,
+    atrous_rates: Sequence[int] = (6, 12, 18),
+    dropout: float = 0.1,
+) -> keras.Model:
+    """Build DeepLabV3: a dilated backbone, ASPP, and logits resized from the output stride.
+
+    Args:
+        backbone: See `build`.
+        classes: Number of classes C, at least 1.
+        output_stride: 8, 16 or 32: of the features that ASPP sees.
+        weights: Of the backbone, see `build_backbone`.
+        batch_norm: How batch normalisation trains.
+        channels: Width of ASPP. None: 256, the paper's; 64 with a MobileNet or EfficientNet-Lite.
+        separable: Whether the 3x3 convolutions of ASPP are depthwise separable. None: with an
+            Xception, a MobileNet or an EfficientNet-Lite.
+        atrous_rates: Of ASPP's 3x3 branches at output stride 16; halved at 32, doubled at 8.
+        dropout: Rate behind ASPP, in [0, 1).
+
+    Returns:
+        A functional model, see `build`. Its layers behind the backbone begin with "aspp" and
+        "logits".
+
+    Raises:
+        ValueError: if an argument is none of the possible ones.
+
+    Example:
+        >>> model = models.build("deeplab_v3", backbone="resnet50", classes=21)
+        >>> model(tf.zeros([1, 33, 41, 3])).shape
+        TensorShape([1, 33, 41, 21])
+
+    Reference:
+        Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017,
+        section 3. Deviations: no multi-grid rates in the last block, so that a backbone's features
+        stay those it was trained for (the paper's own gain from them is 0.9 points at stride 16,
+        its table 5); dropout as in DeepLab's own code; sizes and resizing as in
+        `deeplab_v3_plus`.
+    """
+    check_channels(channels)
+    check_dropout(dropout)
+    check_rates(atrous_rates, least=0)
+    norm = batch_norm or BatchNorm()
+    encoder = build_backbone(
+        backbone, output_stride=output_stride, weights=weights, batch_norm=norm
+    )
+    image = frame(encoder, output_stride)
+    x = aspp(
+        image.maps[output_stride],
+        channels or encoder.description.channels,
+        rates=rates_at(output_stride, atrous_rates, RATES_AT_STRIDE),
+        separable=encoder.description.separable if separable is None else separable,
+        dropout=dropout,
+        norm=norm,
+    )
+    return image.model(classifier(x, classes), "deeplab_v3")

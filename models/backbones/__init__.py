@@ -1,0 +1,1 @@
+"""Classification networks that become encoders."""

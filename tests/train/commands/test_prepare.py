@@ -1,0 +1,266 @@
+"""`python -m train prepare` from the outside: records are read like the files."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.commands import TINY_RUN, assert_one_line
+from tests.train import own_data
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def large_root(tmp_path):
+    """Own data of which two images need two shards of a megabyte."""
+    return own_data.write(tmp_path / "large", {"train": ("a", "b", "e"), "val": ("c",)}, scale=18)
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Where the records go."""
+    return tmp_path / "records"
+
+
+@pytest.fixture
+def prepare(train, records):
+    """Prepares own data."""
+    return lambda root, *options: train(
+        "prepare", "--data.name=folder", f"--data.root={root}", f"--output={records}", *options
+    )
+
+
+def printed(outcome):
+    """The lines of a command that did what it should; of progress there is nothing in a pipe."""
+    assert outcome.status == 0, outcome.err
+    return outcome.out.splitlines()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def times(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_it_says_what_it_has_written(prepare, root, records):
+    assert printed(prepare(root)) == [
+        f"train: 2 samples in 1 shard in {records}",
+        f"val: 2 samples in 1 shard in {records}",
+    ]
+    shards = [f"{split}-00000-of-00001" for split in ("train", "val")]
+    files = [f"{shard}.{suffix}" for shard in shards for suffix in ("json", "tfrecord")]
+    assert names(records) == ["classes.yaml", *files]
+    assert (records / "classes.yaml").read_bytes() == (root / "classes.yaml").read_bytes()
+
+
+def test_shards_are_about_as_large_as_asked_for(prepare, large_root, records):
+    assert printed(prepare(large_root, "--shard_megabytes=1"))[0].startswith(
+        "train: 3 samples in 3 shards"
+    )
+    for path in records.glob("train-*-of-00003.tfrecord"):
+        assert 0.5 < path.stat().st_size / 2**20 < 1.5
+
+
+def test_weights_are_those_of_the_files(train, scenes_root, records):
+    printed(train("prepare", f"--data.root={scenes_root}", f"--output={records}"))
+    for split in ("train", "val"):
+        of_files, of_records = (
+            printed(train("weights", f"--data.root={folder}", f"--split={split}"))
+            for folder in (scenes_root, records)
+        )
+        assert of_records == of_files
+        assert len(yaml.safe_load(of_records[-1])["class_weights"]) == 11
+
+
+def test_records_of_own_data_describe_their_classes(train, prepare, root, records):
+    printed(prepare(root))
+    of_files, of_records = (
+        printed(train("weights", "--data.name=folder", f"--data.root={folder}"))
+        for folder in (root, records)
+    )
+    assert of_records == of_files
+    assert any(" tree " in line for line in of_records)
+
+
+@pytest.mark.slow
+def test_a_run_on_records_is_that_on_files(train, scenes_root, records, tmp_path):
+    printed(train("prepare", f"--data.root={scenes_root}", f"--output={records}"))
+    logs = []
+    for name, folder in {"files": scenes_root, "records": records}.items():
+        run = tmp_path / name
+        assert train("fit", f"--run={run}", f"--data.root={folder}", *TINY_RUN).status == 0
+        lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        logs.append([{k: v for k, v in line.items() if "second" not in k} for line in lines])
+    assert logs[0] == logs[1]
+    assert "val_mean_iou" in logs[0][-1]
+
+
+def test_a_wrong_sample_stops_it_before_anything_is_written(prepare, root, records):
+    own_data.truncate(own_data.labels(root, "d"))
+    outcome = prepare(root)
+    assert_one_line(outcome, f"{own_data.labels(root, 'd')}: cannot be decoded")
+    assert not records.exists()
+
+
+def test_wrong_samples_are_counted(prepare, root, records):
+    for name in "ab":
+        own_data.truncate(own_data.labels(root, name))
+    assert_one_line(prepare(root), own_data.labels(root, "a"), "1 more", "`train check` lists all")
+    assert not records.exists()
+
+
+def test_a_wrong_sample_is_left_out_and_listed_where_that_is_asked_for(
+    train, prepare, root, records
+):
+    own_data.truncate(own_data.labels(root, "a"))
+    assert printed(prepare(root, "--data.on_error=skip")) == [
+        f"train: 1 samples in 1 shard in {records}",
+        f"skipped: {own_data.labels(root, 'a')}: cannot be decoded",
+        f"val: 2 samples in 1 shard in {records}",
+    ]
+    outcome = train("check", "--data.name=folder", f"--data.root={records}")
+    assert "train: 1 samples; " in outcome.out
+    assert outcome.status == 0
+
+
+def test_nothing_is_written_twice(prepare, root, records):
+    first = printed(prepare(root))
+    before = times(records)
+    assert printed(prepare(root)) == first
+    after = times(records)
+    assert after.pop("classes.yaml") >= before.pop("classes.yaml")
+    assert after == before
+
+
+def test_a_shard_that_is_missing_is_written_again(prepare, large_root, records):
+    printed(prepare(large_root, "--shard_megabytes=1"))
+    path = records / "train-00001-of-00003.tfrecord"
+    contents, before = path.read_bytes(), times(records)
+    path.unlink()
+    printed(prepare(large_root, "--shard_megabytes=1"))
+    assert path.read_bytes() == contents
+    changed = {name for name, changed in times(records).items() if changed != before[name]}
+    assert changed - {"classes.yaml"} == {path.name, path.with_suffix(".json").name}
+
+
+def test_labels_that_changed_are_written_again(train, prepare, root, records):
+    printed(prepare(root))
+    own_data.write_labels(root, "a", np.zeros_like(own_data.IDS))
+    printed(prepare(root))
+    of_files, of_records = (
+        printed(train("weights", "--data.name=folder", f"--data.root={folder}"))
+        for folder in (root, records)
+    )
+    assert of_records == of_files
+
+
+def test_records_are_no_input(train, prepare, root, records, tmp_path):
+    printed(prepare(root))
+    outcome = prepare(records, f"--output={tmp_path}/again")
+    assert_one_line(outcome, f"data.root: {records} holds records already")
+    assert not (tmp_path / "again").exists()
+
+
+def test_the_data_s_own_folder_is_no_output(prepare, root):
+    before = names(root)
+    outcome = prepare(root, f"--output={root}/../own")
+    assert_one_line(outcome, "output", "is the folder of the data")
+    assert names(root) == before
+
+
+def test_own_data_of_others_is_no_output(prepare, root, tmp_path):
+    other = own_data.write(tmp_path / "other")
+    (other / "classes.yaml").write_text("classes: [sea, land]")
+    outcome = prepare(root, f"--output={other}")
+    assert_one_line(outcome, f"output: {other} holds own data: choose another")
+    assert (other / "classes.yaml").read_text() == "classes: [sea, land]"
+
+
+def rename_classes(root):
+    (root / "classes.yaml").write_text("classes: [sea, land]")
+
+
+def rename_samples(root):
+    for split, names_of_split in own_data.SPLITS.items():
+        own_data.write_list(root, split, [f"new_{name}" for name in names_of_split])
+        for name in names_of_split:
+            for path in (own_data.image(root, name), own_data.labels(root, name)):
+                path.rename(path.with_name(f"new_{path.name}"))
+
+
+@pytest.mark.parametrize("change", [rename_classes, rename_samples])
+def test_records_of_other_data_are_not_overwritten(prepare, root, records, change):
+    printed(prepare(root))
+    before = {path.name: path.read_bytes() for path in records.iterdir()}
+    change(root)
+    assert_one_line(prepare(root), records / "train-00000-of-00001", "is of other records")
+    assert {path.name: path.read_bytes() for path in records.iterdir()} == before
+
+
+def test_a_file_is_no_output(prepare, root, tmp_path):
+    (tmp_path / "file").touch()
+    assert_one_line(prepare(root, "--output=file"), "output: file: expected a folder")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--shard_megabytes=0"], ["shard_megabytes", "0"]),
+        (["--data.val_split=exam"], ["folder has the splits train, val", "exam"]),
+        (["--data.root=nowhere"], ["nowhere"]),
+        (["--data.verify=false"], ["data.verify"]),  # what is wrong must not become a record
+    ],
+)
+def test_a_wrong_argument_is_named(prepare, root, arguments, parts):
+    assert_one_line(prepare(root, *arguments), *parts)
+
+
+def start(root, records):
+    """The command in a process of its own."""
+    options = ["--data.name=folder", f"--data.root={root}", f"--output={records}"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "train", "prepare", *options, "--shard_megabytes=1"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_killed_it_leaves_whole_shards_and_the_same_command_finishes(tmp_path):
+    splits = {"train": [f"{i:02}" for i in range(40)], "val": ["v"]}
+    root = own_data.write(tmp_path / "own", splits, scale=18)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    output, _ = start(root, whole).communicate()
+    (shards,) = map(int, re.findall(r"train: 40 samples in (\d+) shards", output))
+    process = start(root, killed)
+    while len(list(killed.glob("train-*.tfrecord"))) < 3:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    written = {path.name: path.read_bytes() for path in killed.glob("train-*.tfrecord")}
+    assert 3 <= len(written) < shards
+    for name, contents in written.items():
+        assert contents == (whole / name).read_bytes()
+    for kind in ("tfrecord", "json"):  # as if it had been killed while writing
+        (killed / f".train-00039-of-00040.{kind}-1").touch()
+    before = times(killed)
+    output, _ = start(root, killed).communicate()
+    assert f"train: 40 samples in {shards} shards" in output
+    after = times(killed)
+    assert {name: after[name] for name in written} == {name: before[name] for name in written}
+    assert names(killed) == names(whole)
+    for path in whole.iterdir():
+        assert (killed / path.name).read_bytes() == path.read_bytes()

@@ -1,0 +1,106 @@
+"""Runs that draw their crops by class: resumed bit for bit, and shown."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests.commands import TINY_RUN, assert_one_line, command
+from train.data.datasets.camvid_classes import CAR
+from train.data.datasets.registry import SCENES
+from train.data.input.sampling import ComplementaryWeights
+from train.loop.trainer import Trainer
+
+COMPLEMENTARY = ("--input.sampling.strategy=complementary", "--input.crop=[24, 32]")
+
+
+@pytest.fixture
+def train(monkeypatch, capfd, scenes_root):
+    def run(subcommand, *arguments):
+        return command(monkeypatch, capfd, "train", subcommand, *arguments)
+
+    return run
+
+
+def fit(train, scenes_root, run, *options):
+    options = (f"--run={run}", f"--data.root={scenes_root}", *TINY_RUN, *COMPLEMENTARY, *options)
+    return train("fit", *options)
+
+
+def last_checkpoint(run):
+    reader = tf.train.load_checkpoint(str(run / "checkpoints"))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {name: reader.get_tensor(name) for name in names if "GRAPH" not in name}
+
+
+@pytest.mark.slow
+def test_a_crash_between_two_refreshes_changes_nothing(train, scenes_root, tmp_path, monkeypatch):
+    folder = tmp_path
+    assert fit(train, scenes_root, folder / "whole").status == 0
+    step, calls = Trainer.train_step, []
+
+    def until_the_fourth(trainer, batch):
+        calls.append(batch)
+        if len(calls) == 4:  # in the second of two epochs of two steps
+            raise RuntimeError("crash")
+        return step.__get__(trainer, Trainer)(batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", until_the_fourth)
+        with pytest.raises(RuntimeError, match="crash"):
+            fit(train, scenes_root, folder / "crashed")
+    resumed = fit(train, scenes_root, folder / "crashed")
+    assert "at step 3 of 4" in resumed.out
+    whole, again = (last_checkpoint(folder / name) for name in ("whole", "crashed"))
+    assert whole.keys() == again.keys()
+    for name, value in whole.items():
+        if "save_counter" not in name:
+            np.testing.assert_array_equal(again[name], value, err_msg=name)
+    shares = whole["shares/1/.ATTRIBUTES/VARIABLE_VALUE"]
+    assert len(np.unique(shares)) > 1  # something was learnt of the classes
+    assert shares.sum() == pytest.approx(1)
+
+
+@pytest.fixture
+def run(scenes_root, tmp_path):
+    """A folder that holds what the command reads of a run: nothing but cars is segmented."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(
+        f"data:\n  root: {scenes_root}\ninput:\n  sampling:\n    strategy: complementary\n"
+    )
+    running = ComplementaryWeights(SCENES.classes)
+    running.observe(tf.linalg.diag(tf.one_hot(CAR, SCENES.classes)))
+    checkpoint = tf.train.Checkpoint(shares=running.variables)
+    tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=1).save()
+    return folder
+
+
+def test_the_frequencies_are_shown(train, run, tmp_path):
+    outcome = train("sampling", run, f"--output={tmp_path / 'plot.png'}")
+    assert outcome.status == 0, outcome.err
+    rows = {
+        cells[1].strip(): [float(cell) for cell in cells[2:5]]
+        for cells in (line.split("│") for line in outcome.out.splitlines())
+        if len(cells) > 4
+    }
+    assert set(rows) == set(SCENES.class_names)
+    uniform, drawn, _ = rows["car"]
+    assert drawn == pytest.approx(uniform / 2, abs=0.01)  # in uniform crops alone
+    uniform, drawn, times = rows["pole"]
+    assert drawn == pytest.approx(uniform / 2 + 100 / 20, abs=0.01)
+    assert times == pytest.approx(drawn / uniform, abs=0.1)
+    assert Image.open(tmp_path / "plot.png").width > 500
+
+
+def test_what_cannot_be_shown_is_named(train, run, tmp_path):
+    output = f"--output={tmp_path / 'plot.png'}"
+    assert_one_line(train("sampling", tmp_path, output), tmp_path, "is no run")
+    assert_one_line(train("sampling", run, "--output=plot.bmp"), "output", "plot.bmp")
+    shutil.rmtree(run / "checkpoints")
+    assert_one_line(train("sampling", run, output), run, "no checkpoint yet")
+    (run / "config.yaml").write_text("data:\n  name: scenes\n")
+    assert_one_line(train("sampling", run, output), run, "strategy is uniform")
+    assert not (tmp_path / "plot.png").exists()

@@ -1,0 +1,54 @@
+"""Trainers of networks small enough for tests, and data for them."""
+
+import keras
+import numpy as np
+
+import models
+import tfsegloss
+from train.data.decoding.palette import IGNORED
+from train.loop.schedules import PolynomialWithWarmup
+from train.loop.trainer import Trainer
+
+CLASSES = 3
+
+
+def two_convolutions():
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+            keras.layers.Conv2D(CLASSES, 3, padding="same"),
+        ]
+    )
+
+
+def deeplab(**options):
+    return models.build("deeplab_v3_plus", backbone="mobilenet_v2", classes=CLASSES, **options)
+
+
+def deeplab_without_dropout():
+    """Replicas draw dropout independently of each other: no step of one device has their masks."""
+    return deeplab(dropout=0.0)
+
+
+def batches(count, size=32, dtype=np.float32):
+    """Batches of four whose first two images have almost no labels."""
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        images = random.uniform(0, 255, [4, size, size, 3]).astype(dtype)
+        ids = random.integers(0, CLASSES, [4, size, size]).astype(np.uint8)
+        ids[:2][random.random([2, size, size]) < 0.95] = IGNORED
+        yield images, ids
+
+
+def make_trainer(strategy, make_model, folder, loss=None, steps=20, running=None):
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        optimizer = keras.optimizers.SGD(
+            PolynomialWithWarmup(0.05, steps=steps, warmup_steps=2),
+            momentum=0.9,
+            weight_decay=1e-3,
+        )
+        loss = loss or tfsegloss.RMILoss()
+        return Trainer(strategy, make_model(), loss, optimizer, folder, running)

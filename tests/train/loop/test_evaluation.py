@@ -1,0 +1,58 @@
+"""The one evaluation, on classifiers whose scores are known."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from train.common.errors import UserError
+from train.data.datasets.registry import SCENES
+from train.data.decoding.palette import IGNORED
+from train.data.samples.samples import FileSamples
+from train.loop.evaluation import evaluate
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Two images of different sizes: 4 sky and 2 road pixels, 3 road and 1 ignored."""
+    made = []
+    for name, ids in {"a": [[0, 0, 0], [0, 3, 3]], "b": [[3, 3, 3, 255]]}.items():
+        ids = np.array(ids, np.uint8)
+        paths = [tmp_path / f"{name}.image.png", tmp_path / f"{name}.png"]
+        Image.fromarray(np.repeat(ids[..., None], 3, -1)).save(paths[0])
+        Image.fromarray(ids).save(paths[1])
+        made.append(paths)
+    return FileSamples(SCENES.code, *zip(*made, strict=True))
+
+
+def test_the_truth_scores_one_and_absent_classes_none(samples):
+    scores = evaluate(lambda images: images[..., 0], samples, SCENES)
+    assert scores.mean_iou == scores.pixel_accuracy == 1
+    assert scores.images == 2
+    assert scores.iou["sky"] == scores.iou["road"] == 1
+    assert scores.iou["tree"] is None
+    assert json.loads(json.dumps(scores.as_json()))["iou"]["tree"] is None
+
+
+def test_a_constant_answer_scores_its_share(samples):
+    scores = evaluate(lambda images: tf.zeros(tf.shape(images)[:3], tf.uint8), samples, SCENES)
+    assert scores.iou["sky"] == pytest.approx(4 / 9)
+    assert scores.iou["road"] == 0
+    assert scores.mean_iou == pytest.approx(2 / 9)
+    assert scores.pixel_accuracy == pytest.approx(4 / 9)
+
+
+def test_the_observer_sees_every_sample_in_order(samples):
+    seen = []
+    evaluate(lambda images: images[..., 0], samples, SCENES, lambda *sample: seen.append(sample))
+    assert [sample[0] for sample in seen] == [0, 1]
+    assert seen[1][2].tolist() == [[3, 3, 3, IGNORED]]
+
+
+def test_a_file_that_breaks_later_is_named(samples):
+    path = samples.labels[1]
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UserError, match=r"b.png: cannot be decoded"):
+        evaluate(lambda images: images[..., 0], samples, SCENES)

@@ -1,0 +1,127 @@
+"""A run killed without warning: the same command goes on where the last checkpoint is."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.commands import TINY_RUN
+
+ROOT = Path(__file__).parents[3]
+STEPS = 12
+PATIENCE = 300  # seconds until a step that must come has come
+
+pytestmark = pytest.mark.slow
+
+
+def start(scenes_root, run):
+    command = [sys.executable, "-m", "train", "fit", f"--run={run}", f"--data.root={scenes_root}"]
+    options = [*TINY_RUN, f"--trainer.steps={STEPS}", "--trainer.evaluate_every=6"]
+    return subprocess.Popen(
+        [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def last_step(checkpoints):
+    """The step of the last complete checkpoint, 0 where there is none."""
+    latest = tf.train.latest_checkpoint(str(checkpoints))
+    return int(latest.rpartition("-")[2]) if latest else 0
+
+
+def kill_after(process, checkpoints, step):
+    """SIGKILL as soon as the checkpoint of a step is complete."""
+    deadline = time.monotonic() + PATIENCE
+    while last_step(checkpoints) < step:
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    return output
+
+
+def last_weights(run):
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(run / "checkpoints")))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {n: reader.get_tensor(n) for n in names if n.endswith("VARIABLE_VALUE")}
+
+
+def logged(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_killed_twice_equals_never_killed(scenes_root, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(start(scenes_root, whole))
+    for step in (3, 8):
+        kill_after(start(scenes_root, killed), killed / "checkpoints", step)
+    output = finish(start(scenes_root, killed))
+    resumed = re.search(rf"Resuming {killed} at step (\d+) of {STEPS}\n", output)
+    assert int(resumed[1]) >= 8
+    expected, actual = last_weights(whole), last_weights(killed)
+    assert expected.keys() == actual.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
+    for ours, theirs in zip(logged(killed), logged(whole), strict=True):
+        for key in ("step", "learning_rate", "val_mean_iou"):
+            assert ours[key] == theirs[key]
+
+
+def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
+    run = tmp_path / "run"
+    kill_after(start(scenes_root, run), run / "checkpoints", 1)
+    before = sorted(path.name for path in run.rglob("*"))
+    command = [sys.executable, "-m", "train", "fit", f"--run={run}", f"--data.root={scenes_root}"]
+    outcome = subprocess.run(
+        [*command, *TINY_RUN], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 2
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("python -m train: error: ")
+    assert f"trainer.steps: {STEPS}, now 4" in line
+    assert sorted(path.name for path in run.rglob("*")) == before
+
+
+@pytest.mark.skipif(not shutil.which("nvidia-smi"), reason="needs an NVIDIA GPU")
+def test_the_gpu_trains(scenes_root, tmp_path):
+    command = [sys.executable, "-m", "train", "fit", f"--run={tmp_path}/run", *TINY_RUN]
+    environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
+    outcome = subprocess.run(
+        [*command, f"--data.root={scenes_root}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert re.search(r"Training .* on \d+ GPU", outcome.stdout)
+
+
+def test_two_replicas_train_and_resume(scenes_root, tmp_path):
+    for expected in ("Epoch 2/2", f"Resuming {tmp_path}/run at step 4 of 4"):
+        command = [sys.executable, "-m", "train", "fit", f"--run={tmp_path}/run", *TINY_RUN]
+        outcome = subprocess.run(
+            [*command, f"--data.root={scenes_root}", "--trainer.replicas=2"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        assert expected in outcome.stdout
+    assert [line["step"] for line in logged(tmp_path / "run")] == [2, 4]

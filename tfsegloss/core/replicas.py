@@ -1,0 +1,80 @@
+"""Division by counts: one device and many replicas take the same step."""
+
+import tensorflow as tf
+
+
+def replica_count() -> int:
+    """Number of replicas that take a step together."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def global_sum(value: tf.Tensor) -> tf.Tensor:
+    """Sum of a per-replica value over all replicas; no gradient flows through it."""
+    value = tf.stop_gradient(value)
+    context = tf.distribute.get_replica_context()
+    # There is no replica context while Keras builds a model symbolically inside a strategy's scope.
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def normalize_globally(numerators: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Per-image values whose Keras mean is `sum(numerators) / count` over the global batch.
+
+    Keras divides by the replica's own batch B and by the number of replicas R, so the value of an
+    image is numerator · B · R / Σ_replicas count; B of the replica, not B_global / R, keeps an
+    unequal last shard exact.
+
+    Args:
+        numerators: `[B]`.
+        count: `[]`, this replica's share of the divisor.
+
+    Returns:
+        `[B]`; 0 where the global count is 0.
+
+    Example:
+
+    >>> normalize_globally(tf.constant([1.0, 5.0]), tf.constant(4)).numpy().tolist()
+    [0.5, 2.5]
+    """
+    dtype = numerators.dtype
+    images = tf.cast(tf.shape(numerators)[0] * replica_count(), dtype)
+    total = tf.cast(global_sum(count), dtype)
+    return tf.math.divide_no_nan(numerators * images, total)
+
+
+def mean_over_pixels(
+    losses: tf.Tensor,
+    valid: tf.Tensor,
+    pixel_weights: tf.Tensor | None = None,
+    *,
+    additional: float = 0,
+) -> tf.Tensor:
+    """Per-image values whose Keras mean is Σ_V w ℓ / |V|, V the valid pixels of the global batch.
+
+    Args:
+        losses: ℓ `[B, H, W]`, 0 where not valid.
+        valid: bool `[B, H, W]`.
+        pixel_weights: w `[B, H, W]`; None: 1. The divisor stays |V|.
+        additional: Added to |V|.
+
+    Returns:
+        `[B]`; 0 where |V| = 0.
+
+    Example:
+
+    >>> losses, valid = tf.constant([[[1.0, 3.0]], [[5.0, 0.0]]]), tf.constant([[[1, 1]], [[1, 0]]])
+    >>> float(tf.reduce_mean(mean_over_pixels(losses, valid == 1)))
+    3.0
+    """
+    if pixel_weights is not None:
+        losses *= pixel_weights
+    count = tf.math.count_nonzero(valid)
+    if additional:  # shared by the replicas
+        count = tf.cast(count, losses.dtype) + additional / replica_count()
+    return normalize_globally(tf.reduce_sum(losses, axis=[1, 2]), count)
+
+
+def image_share(values: tf.Tensor) -> tf.Tensor:
+    """Per-image values `[B]` weighted so that Keras' mean is that over all replicas' images."""
+    return normalize_globally(values, tf.shape(values)[0])

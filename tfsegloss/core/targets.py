@@ -1,0 +1,236 @@
+"""Labels: which pixels count, what their targets are, and what is wrong with them.
+
+The rules for ignored pixels and for ids out of range live here alone.
+"""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Targets(NamedTuple):
+    """Labels as the losses use them; B images of H×W pixels, C classes.
+
+    Exactly one of `ids` and `dense` is set.
+    """
+
+    ids: tf.Tensor | None  # int32 [B, H, W], 0 where ignored
+    dense: tf.Tensor | None  # [B, H, W, C] in [0, 1], 0 where ignored
+    valid: tf.Tensor  # bool [B, H, W]
+    in_range: tf.Tensor  # bool [], False where a target that counts is out of range
+
+
+def normalize_ignore_class(ignore_class: int | Sequence[int] | None) -> int | list[int] | None:
+    """The option `ignore_class` as an int, a list of ints or None."""
+    try:
+        if ignore_class is None:
+            return None
+        if isinstance(ignore_class, str):
+            raise TypeError
+        if isinstance(ignore_class, Iterable):
+            return [operator.index(i) for i in ignore_class]
+        return operator.index(ignore_class)
+    except TypeError:
+        raise ValueError(
+            "`ignore_class` must be an int, a sequence of ints or None. "
+            f"Received: ignore_class={ignore_class!r}"
+        ) from None
+
+
+def encode_targets(
+    y_true: tf.Tensor,
+    classes: int,
+    *,
+    ignore_class: int | Sequence[int] | None = 255,
+    empty_is_ignored: bool = True,
+    dtype: tf.DType = tf.float32,
+    name: str = "y_true",
+) -> Targets:
+    """Labels as targets, with the mask of the pixels that count.
+
+    Ids: a pixel is ignored where its id is in `ignore_class`. Dense targets (one-hot, soft or
+    multi-label): a pixel is ignored where any channel holds an id of `ignore_class`, or, with
+    `empty_is_ignored`, where all channels are 0 (what `tf.one_hot` makes of an ignored id).
+
+    Args:
+        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` of any number type, in [0, classes), or [0, 2)
+            for one class; or dense targets `[B, H, W, classes]` in [0, 1].
+        classes: Number of classes C.
+        ignore_class: Id, ids or None.
+        empty_is_ignored: Whether dense targets without any class are ignored; only if
+            `ignore_class` is not None.
+        dtype: Type of the dense targets.
+        name: What errors call the labels.
+
+    Returns:
+        The targets.
+
+    Raises:
+        ValueError: The shape fits neither ids nor dense targets; an ignored id lies in
+            [0, classes) where the targets are dense; or, in eager mode, a target out
+            of range, with the ids found. In a graph that is a `tf.errors.InvalidArgumentError`,
+            and under XLA, which drops assertions, `in_range` is False.
+
+    Example:
+
+    >>> targets = encode_targets(tf.constant([[[0, 2, 255]]]), classes=3)
+    >>> targets.ids.numpy().tolist(), targets.valid.numpy().tolist()
+    ([[[0, 2, 0]]], [[[True, True, False]]])
+    """
+    ignored = _as_list(ignore_class)
+    if y_true.shape.rank == 4 and y_true.shape[-1] == classes > 1:
+        return _encode_dense(y_true, classes, ignored, empty_is_ignored and bool(ignored), dtype)
+    if y_true.shape.rank == 4 and y_true.shape[-1] == 1:
+        y_true = tf.squeeze(y_true, axis=-1)
+    if y_true.shape.rank != 3:
+        raise ValueError(
+            f"`{name}` must be ids (batch, height, width) or (batch, height, width, 1), or dense "
+            f"targets (batch, height, width, {classes}). Received: {name}.shape={y_true.shape}"
+        )
+    return _encode_ids(y_true, classes, ignored, name)
+
+
+def class_ids(classes: int) -> range:
+    """The id of each class' map: 0 … C − 1, or 1 for one class, whose background is 0."""
+    return range(1, 2) if classes == 1 else range(classes)
+
+
+def is_class(ids: tf.Tensor, classes: int) -> tf.Tensor:
+    """Where a pixel's id is each class' `[B, H, W, C]`."""
+    return ids[..., tf.newaxis] == tf.constant([*class_ids(classes)])
+
+
+def one_hot(targets: Targets, classes: int, dtype: tf.DType) -> tf.Tensor:
+    """Targets as maps `[B, H, W, C]`, 0 where ignored."""
+    if targets.dense is not None:
+        return tf.cast(targets.dense, dtype)
+    return tf.cast(is_class(targets.ids, classes) & targets.valid[..., tf.newaxis], dtype)
+
+
+def split_target_classes(targets: Targets, classes: int, dtype: tf.DType) -> list[tf.Tensor]:
+    """The C maps `[B, H, W]` of `one_hot`, 0 where ignored."""
+    if targets.dense is not None:
+        return [tf.cast(targets.dense[..., c], dtype) for c in range(classes)]
+    return [tf.cast((targets.ids == c) & targets.valid, dtype) for c in class_ids(classes)]
+
+
+def zero_ignored(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """`values`, exactly 0 and without gradient where not valid, whatever they hold there.
+
+    A bitwise AND instead of a `tf.where`, because XLA's CPU code for a select whose mask is
+    broadcast over the classes takes twice the time.
+
+    Args:
+        values: `[B, H, W]` or `[B, H, W, C]`, float32 or float64; NaN and infinity are zeroed too.
+        valid: bool `[B, H, W]`.
+
+    Returns:
+        In the values' shape and type.
+
+    Example:
+
+    >>> zero_ignored(tf.constant([2.0, float("nan")]), tf.constant([True, False])).numpy().tolist()
+    [2.0, 0.0]
+    """
+    bits = tf.int64 if values.dtype == tf.float64 else tf.int32
+    mask = -tf.cast(valid, bits)  # all bits, or none
+    if values.shape.rank > valid.shape.rank:
+        mask = mask[..., tf.newaxis]
+
+    def masked(values):
+        kept = tf.bitwise.bitwise_and(tf.bitcast(values, bits), mask)
+        return tf.bitcast(kept, values.dtype)
+
+    return tf.custom_gradient(lambda values: (masked(values), masked))(values)
+
+
+def split_classes(maps: tf.Tensor, valid: tf.Tensor) -> list[tf.Tensor]:
+    """The C maps `[B, H, W]` of `[B, H, W, C]`, 0 at ignored pixels.
+
+    XLA reduces over the classes in one pass where they are planes, and in several where they are
+    the last axis.
+
+    Example:
+
+    >>> maps, valid = tf.constant([[[[1.0, 2.0]]]]), tf.constant([[[True]]])
+    >>> [plane.numpy().tolist() for plane in split_classes(maps, valid)]
+    [[[[1.0]]], [[[2.0]]]]
+    """
+    return [zero_ignored(maps[..., c], valid) for c in range(maps.shape[-1])]
+
+
+def sum_over_classes(maps: tf.Tensor, classes: int | None = None) -> tf.Tensor:
+    """Σ_c of maps `[…, C]`, plane by plane (see `split_classes`), of all classes or the first ones.
+
+    Example:
+
+    >>> sum_over_classes(tf.constant([[1.0, 2.0]])).numpy().tolist()
+    [3.0]
+    """
+    return tf.add_n(tf.unstack(maps, axis=-1)[:classes])
+
+
+def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:
+    ignore_class = normalize_ignore_class(ignore_class)
+    if ignore_class is None:
+        return []
+    return [ignore_class] if isinstance(ignore_class, int) else ignore_class
+
+
+def _encode_ids(y_true: tf.Tensor, classes: int, ignored: list[int], name: str) -> Targets:
+    ids = tf.cast(y_true, tf.int32)  # [B, H, W]
+    valid = tf.ones_like(ids, tf.bool)
+    for i in ignored:
+        valid &= ids != i
+    limit = max(classes, 2)
+    # Keras hands ids over as floats: a fraction or NaN is no id, nor is what int32 cannot hold.
+    whole = tf.cast(ids, y_true.dtype) == y_true
+    valid |= ~whole
+    wrong = valid & ~(whole & (ids >= 0) & (ids < limit))
+    or_ignored = f" or an ignored id ({ignored})" if ignored else ""
+    rule = f"`{name}` must hold ids in [0, {limit}){or_ignored}. Received ids:"
+    in_range = _check_range(wrong, y_true, rule)
+    return Targets(tf.where(valid & ~wrong, ids, 0), None, valid, in_range)
+
+
+def _encode_dense(
+    y_true: tf.Tensor, classes: int, ignored: list[int], empty_is_ignored: bool, dtype: tf.DType
+) -> Targets:
+    if any(0 <= i < classes for i in ignored):
+        raise ValueError(
+            f"`ignore_class` must lie outside [0, {classes}) where `y_true` is dense "
+            f"(batch, height, width, {classes}). Received: ignore_class={ignored}"
+        )
+    dense = tf.cast(y_true, dtype)  # [B, H, W, C]
+    valid = tf.ones(tf.shape(dense)[:3], tf.bool)
+    for i in ignored:
+        valid &= tf.reduce_all(dense != i, axis=-1)
+    if empty_is_ignored:
+        valid &= tf.reduce_any(dense != 0, axis=-1)
+    wrong = valid[..., tf.newaxis] & ~((dense >= 0) & (dense <= 1))
+    in_range = _check_range(wrong, dense, "Dense `y_true` must lie in [0, 1]. Received values:")
+    safe = tf.where(valid[..., tf.newaxis] & ~wrong, dense, 0)
+    return Targets(None, safe, valid, in_range)
+
+
+def _check_range(wrong: tf.Tensor, values: tf.Tensor, rule: str) -> tf.Tensor:
+    """False where anything is wrong, after saying so wherever an assertion can run."""
+    in_range = ~tf.reduce_any(wrong)
+
+    def found() -> tf.Tensor:
+        return tf.unique(tf.boolean_mask(values, wrong))[0]
+
+    if tf.executing_eagerly():
+        if not in_range:
+            first = sorted(found().numpy().tolist())[:16]
+            names = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in first)
+            raise ValueError(f"{rule} {names}")
+        return in_range
+
+    def fail() -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.Assert(False, [rule, found()], summarize=16)]):
+            return tf.constant(False)
+
+    return tf.cond(in_range, lambda: tf.constant(True), fail)

@@ -1,0 +1,1 @@
+"""Fast forms of the losses' formulas, each tested against the plain one."""

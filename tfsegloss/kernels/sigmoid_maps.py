@@ -1,0 +1,38 @@
+"""Truth and probabilities of a block of rows as maps, for the losses that compare their structure.
+
+What lanes beyond the classes hold means nothing, see `rows.pad_classes_to_vector_width`.
+"""
+
+import tensorflow as tf
+
+from tfsegloss.core.targets import Targets, one_hot, zero_ignored
+from tfsegloss.kernels.row_blocks import one_hot_to_vector_width, pad_classes_to_vector_width
+
+
+def truth_and_probabilities(x: tf.Tensor, block: Targets) -> tuple[tf.Tensor, tf.Tensor]:
+    """y and p = σ(x) `[rows, W, C and lanes]`, both 0 where ignored."""
+    # Masked twice: σ(NaN) is NaN, and σ(0) is not 0.
+    p = tf.sigmoid(zero_ignored(pad_classes_to_vector_width(x), block.valid))
+    return one_hot_to_vector_width(block, x.shape[-1], x.dtype), zero_ignored(p, block.valid)
+
+
+def cross_entropies(x: tf.Tensor, y: tf.Tensor, p: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """BCE of each class `[rows, W, C and lanes]`; not 0 where ignored.
+
+    log(1 + e^−|x|) is −log max(p, 1 − p): no other exponential, and exact to 1e-7.
+    """
+    x = pad_classes_to_vector_width(zero_ignored(x, valid))
+    return tf.nn.relu(x) - y * x - tf.math.log(tf.maximum(p, 1 - p))
+
+
+def slopes(x: tf.Tensor, targets: Targets, upstream: tf.Tensor) -> tf.Tensor:
+    """Gradient of Σ_c `cross_entropies` `[B, H, W, C]`: upstream · (σ(x) − y), 0 where ignored.
+
+    Args:
+        x: Logits `[B, H, W, C]`.
+        targets: Of `[B, H, W]`.
+        upstream: `[B, H, W, C]`, or with one map for all classes.
+    """
+    y = one_hot(targets, x.shape[-1], x.dtype)
+    difference = tf.sigmoid(zero_ignored(x, targets.valid)) - y
+    return zero_ignored(upstream * difference, targets.valid)

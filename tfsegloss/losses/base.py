@@ -1,0 +1,218 @@
+"""The contract of a loss: shapes, ignored pixels, logits or probabilities, weights, serialization.
+
+Letters used throughout: B images, H×W pixels, C classes, V the valid (not ignored) pixels.
+"""
+
+import inspect
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfsegloss.core.predictions import (
+    check_prediction,
+    checked_size,
+    warn_of_probabilities,
+    weights_of_pixels,
+)
+from tfsegloss.core.targets import Targets, encode_targets, normalize_ignore_class
+
+# Probabilities are clipped to [PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN], as Keras' losses do.
+PROBABILITY_MARGIN = 1e-7
+
+
+class SegmentationLoss(keras.losses.Loss):
+    """Base of all losses.
+
+    A subclass names its `activation`, stores its options under their argument names and implements
+    `terms`; `combine` where the terms are not simply added.
+
+    Args:
+        from_logits: Whether `y_pred` holds logits; otherwise the probabilities of the loss'
+            activation, clipped to [1e-7, 1 - 1e-7].
+        ignore_class: Id (or ids) of the pixels that change neither value nor gradient; None: none.
+        reduction: As in Keras. The value of an image is its share of a mean over the global batch:
+            only the mean of the values is the formula, "sum" gives it times the batch.
+        name: As in Keras.
+    """
+
+    activation: str  # "softmax" or "sigmoid": what turns logits into probabilities
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool = True,
+        ignore_class: int | Sequence[int] | None = 255,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ):
+        super().__init__(name=name, reduction=reduction)
+        self.from_logits = from_logits
+        self.ignore_class = normalize_ignore_class(ignore_class)
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What a training loop must keep beside the model's weights; see `StatefulLoss`."""
+        return []
+
+    def build(self, classes: int) -> None:
+        """Makes the variables, if the loss has any and they are not there yet."""
+        return
+
+    def terms(
+        self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """The loss' named terms, each `[B]`, from logits `[B, H, W, C]`.
+
+        At ignored pixels the logits may hold anything, NaN too: see `zero_ignored`.
+        """
+        raise NotImplementedError
+
+    def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the terms look at, for `tfsegloss.explain`: maps `[B, H, W]` by name."""
+        return {}
+
+    def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The value per image `[B]` from the terms: their sum."""
+        return tf.add_n(list(terms.values()))
+
+    def __call__(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The reduced loss.
+
+        Args:
+            y_true: Ids `[B, H, W]` or `[B, H, W, 1]`, or dense targets `[B, H, W, C]` in [0, 1].
+            y_pred: `[B, H, W, C]`.
+            sample_weight: `[B]` weighs images; `[B, H, W]` or `[B, H, W, 1]` multiplies the pixel
+                losses (terms of regions do not see it). Counts stay counts of valid pixels.
+        """
+        # Keras takes a list for a structure of tensors.
+        y_true, y_pred = (
+            tf.convert_to_tensor(y) if isinstance(y, list) else y for y in (y_true, y_pred)
+        )
+        if sample_weight is not None:
+            sample_weight = tf.convert_to_tensor(sample_weight)
+            rank = sample_weight.shape.rank
+            if rank in (3, 4):
+                # Keras would multiply the values [B] by it: hand it to `call` beside the labels.
+                return super().__call__((y_true, sample_weight), y_pred)
+            if rank is None or rank > 4 or (rank == 2 and sample_weight.shape[-1] != 1):
+                raise ValueError(
+                    "`sample_weight` must be (batch,), (batch, height, width) or (batch, height, "
+                    f"width, 1). Received: sample_weight.shape={sample_weight.shape}"
+                )
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor) -> tf.Tensor:
+        """One value per image `[B]`, such that their mean over the global batch is the formula."""
+        return self.combine(self._terms(y_true, y_pred))
+
+    def parts(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """The named terms of the loss, each a mean over the batch, before they are weighted.
+
+        On several replicas, the mean of what they return is the formula.
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+            sample_weight: Weights of pixels, or None.
+
+        Returns:
+            Scalars by name.
+        """
+        return self.value_and_parts(y_true, y_pred, sample_weight)[1]
+
+    def value_and_parts(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """What a call and what `parts` returns, computed once.
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+            sample_weight: Weights of pixels, or None.
+
+        Returns:
+            The reduced loss, and its terms by name.
+        """
+        given = (y_true, y_pred, *(() if sample_weight is None else (sample_weight,)))
+        y_true, y_pred, *weights = (
+            keras.ops.convert_to_tensor(value, dtype=self.dtype) for value in given
+        )
+        terms = self._terms((y_true, *weights) if weights else y_true, y_pred)
+        values = self.combine(terms)
+        reduce = _Reduction(reduction=self.reduction, name=self.name, dtype=self.dtype)
+        return reduce(values, values), {n: tf.reduce_mean(term) for n, term in terms.items()}
+
+    def maps(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the loss looks at: the maps of `term_maps`, and "valid".
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+
+        Returns:
+            Maps `[B, H, W]` by name; "valid" is bool.
+        """
+        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        targets, logits, _ = self._prepare(y_true, y_pred)
+        return {"valid": targets.valid, **self.term_maps(targets, logits)}
+
+    def get_config(self) -> dict:
+        """All options, by the names of the constructor's arguments."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def _terms(
+        self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The terms, NaN where labels are out of range and XLA has dropped the assertion."""
+        targets, logits, pixel_weights = self._prepare(y_true, y_pred)
+        self.build(logits.shape[-1])
+        nan = tf.constant(float("nan"), logits.dtype)
+        terms = self.terms(targets, logits, pixel_weights)
+        return {name: tf.where(targets.in_range, value, nan) for name, value in terms.items()}
+
+    def _prepare(
+        self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
+    ) -> tuple[Targets, tf.Tensor, tf.Tensor | None]:
+        """Targets, logits (anything at ignored pixels), and weights of pixels, 0 where ignored."""
+        y_true, pixel_weights = y_true if isinstance(y_true, tuple) else (y_true, None)
+        check_prediction(y_true, y_pred)
+        if self.from_logits:
+            warn_of_probabilities(y_pred, type(self).__name__)
+        if self.activation == "softmax" and y_pred.shape[-1] == 1:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 classes (batch, height, width, classes); "
+                f"for one class use a loss on sigmoids. Received: y_pred.shape={y_pred.shape}"
+            )
+        dtype = y_pred.dtype if y_pred.dtype == tf.float64 else tf.float32
+        targets = encode_targets(
+            y_true,
+            y_pred.shape[-1],
+            ignore_class=self.ignore_class,
+            empty_is_ignored=self.activation == "softmax",
+            dtype=dtype,
+        )
+        y_pred = checked_size(y_pred, targets.valid)
+        logits = self._logits(tf.cast(y_pred, dtype), targets.valid)
+        if pixel_weights is not None:
+            pixel_weights = weights_of_pixels(pixel_weights, targets.valid, dtype)
+        return targets, logits, pixel_weights
+
+    def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        """Logits; at ignored pixels they may hold anything, see `zero_ignored`."""
+        if self.from_logits:
+            return y_pred
+        p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
+        p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
+        return tf.math.log(p) if self.activation == "softmax" else tf.math.log(p / (1 - p))
+
+
+class _Reduction(keras.losses.Loss):
+    """Keras' reduction, of values already computed."""
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return y_pred

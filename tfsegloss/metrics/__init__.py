@@ -1,0 +1,1 @@
+"""Confusion matrix, mean IoU, and weights of classes from counts of labels."""

@@ -1,0 +1,212 @@
+"""Scores from one confusion matrix: IoU per class, their mean, accuracy."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfsegloss.core.checks import check_integer
+from tfsegloss.core.targets import encode_targets, normalize_ignore_class
+
+
+def confusion_matrix(
+    y_true: tf.Tensor,
+    predicted: tf.Tensor,
+    classes: int,
+    *,
+    ignore_class: int | Sequence[int] | None = 255,
+) -> tf.Tensor:
+    """Counts of pixels by true class (row) and predicted class (column).
+
+    Args:
+        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, classes), or dense targets
+            `[B, H, W, classes]`, of which the largest counts.
+        predicted: Predicted ids `[B, H, W]` in [0, classes); anything at ignored pixels.
+        classes: C; 1 means binary, with the ids 0 and 1.
+        ignore_class: Id or ids that are not counted; None: every pixel counts.
+
+    Returns:
+        float64 `[C, C]`, `[2, 2]` for one class; exact up to 2⁵³ pixels. NaN under XLA, which
+        drops assertions, where an id is out of range.
+
+    Raises:
+        ValueError: An id is out of range (see `encode_targets`), or the sizes differ.
+
+    Example:
+
+    >>> confusion_matrix([[[0, 1, 255]]], [[[0, 0, 1]]], classes=2).numpy().tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
+    targets = encode_targets(tf.convert_to_tensor(y_true), classes, ignore_class=ignore_class)
+    predicted = tf.convert_to_tensor(predicted)
+    if not predicted.shape.is_compatible_with(targets.valid.shape):
+        raise ValueError(
+            "`predicted` must have the true labels' batch, height and width. "
+            f"Received: y_true {targets.valid.shape}, predicted {predicted.shape}"
+        )
+    predicted = tf.where(targets.valid, predicted, tf.zeros_like(predicted))
+    found = encode_targets(predicted, classes, ignore_class=None, name="predicted")
+    ids = targets.ids
+    if ids is None:
+        ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
+    side = max(classes, 2)
+    cells = tf.where(targets.valid, ids * side + found.ids, -1)  # −1: a segment sum leaves it out
+    ones = tf.ones_like(cells, tf.float64)
+    # Not tf.math.bincount, which XLA compiles for constants only.
+    counts = tf.math.unsorted_segment_sum(ones, cells, side**2)
+    in_range = targets.in_range & found.in_range
+    counts = tf.where(in_range, counts, tf.constant(float("nan"), tf.float64))
+    return tf.reshape(counts, [side, side])
+
+
+def iou_per_class(matrix: tf.Tensor) -> tf.Tensor:
+    """Intersection over union of each class, TP / (TP + FP + FN).
+
+    Args:
+        matrix: Confusion matrix `[C, C]`, rows the truth.
+
+    Returns:
+        float64 `[C]` in [0, 1]; NaN for a class absent from both truth and prediction.
+
+    Example:
+
+    >>> iou_per_class([[2, 0, 0], [2, 0, 0], [0, 0, 0]]).numpy().tolist()
+    [0.5, 0.0, nan]
+    """
+    matrix = tf.cast(matrix, tf.float64)
+    hits = tf.linalg.diag_part(matrix)
+    return hits / (tf.reduce_sum(matrix, axis=0) + tf.reduce_sum(matrix, axis=1) - hits)
+
+
+def mean_iou(matrix: tf.Tensor) -> tf.Tensor:
+    """Mean of `iou_per_class` over the classes that occur in truth or prediction.
+
+    Args:
+        matrix: Confusion matrix `[C, C]`, rows the truth.
+
+    Returns:
+        float64 scalar in [0, 1]; NaN if no class occurs.
+
+    Example:
+
+    >>> float(mean_iou([[2, 0, 0], [2, 0, 0], [0, 0, 0]]))
+    0.25
+    """
+    iou = iou_per_class(matrix)
+    present = ~tf.math.is_nan(iou)
+    count = tf.cast(tf.math.count_nonzero(present), iou.dtype)
+    return tf.reduce_sum(tf.where(present, iou, 0)) / count
+
+
+def pixel_accuracy(matrix: tf.Tensor) -> tf.Tensor:
+    """Share of the counted pixels that are right, Σ_c TP_c / pixels.
+
+    Args:
+        matrix: Confusion matrix `[C, C]`, rows the truth.
+
+    Returns:
+        float64 scalar in [0, 1]; NaN if no pixel is counted.
+
+    Example:
+
+    >>> float(pixel_accuracy([[2, 0], [1, 1]]))
+    0.75
+    """
+    matrix = tf.cast(matrix, tf.float64)
+    return tf.linalg.trace(matrix) / tf.reduce_sum(matrix)
+
+
+@keras.saving.register_keras_serializable(package="tfsegloss")
+class MeanIoU(keras.metrics.Metric):
+    """Mean intersection over union of predicted logits (or probabilities), for `compile`.
+
+    The confusion matrix of the most likely classes is summed over all updates (exactly, up to
+    2⁵³ pixels) and over replicas. Classes absent from both truth and prediction are left out of
+    the mean. With one class a pixel is class 1 where its logit is above 0 (its probability above
+    0.5).
+
+    Args:
+        classes: Number of channels C of `y_pred`.
+        ignore_class: Id or ids that are not counted; None: every pixel counts.
+        from_logits: Matters for one class only.
+        name: As in Keras.
+        dtype: As in Keras.
+
+    Raises:
+        ValueError: An option, a shape or an id is not as above.
+
+    Example:
+
+    >>> metric = MeanIoU(classes=3)
+    >>> metric.update_state(tf.constant([[[0, 1, 255]]]), tf.one_hot([[[0, 0, 2]]], 3))
+    >>> round(float(metric.result()), 4), metric.iou_per_class().numpy().tolist()
+    (0.25, [0.5, 0.0, nan])
+
+    Reference: Everingham et al., *The PASCAL visual object classes (VOC) challenge*, 2010: counts
+    over all images, not a mean over images.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        ignore_class: int | Sequence[int] | None = 255,
+        from_logits: bool = True,
+        name: str = "mean_iou",
+        dtype: str | None = None,
+    ):
+        super().__init__(name=name, dtype=dtype)
+        self.classes = check_integer("classes", classes, 1)
+        self.ignore_class = normalize_ignore_class(ignore_class)
+        self.from_logits = from_logits
+        side = max(self.classes, 2)
+        # float64 is exact where float32, Keras' default, stops counting at 2²⁴ pixels.
+        self.matrix = self.add_variable(
+            shape=(side, side), initializer="zeros", dtype="float64", name="confusion_matrix"
+        )
+
+    def update_state(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: None = None
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            y_true: Ids `[B, H, W]` or `[B, H, W, 1]`, or one-hot targets `[B, H, W, C]`.
+            y_pred: Logits or probabilities `[B, H, W, C]`.
+            sample_weight: Refused: pixels are counted.
+
+        Raises:
+            ValueError: A shape is not as above, or a true id is out of range.
+        """
+        if sample_weight is not None:
+            raise ValueError("`sample_weight` must be None: MeanIoU counts pixels.")
+        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        if y_pred.shape.rank != 4 or y_pred.shape[-1] != self.classes:
+            raise ValueError(
+                f"`y_pred` must be (batch, height, width, {self.classes}). "
+                f"Received: y_pred.shape={y_pred.shape}"
+            )
+        if self.classes == 1:
+            threshold = 0.0 if self.from_logits else 0.5
+            predicted = tf.cast(y_pred[..., 0] > threshold, tf.int32)
+        else:
+            predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
+        counts = confusion_matrix(y_true, predicted, self.classes, ignore_class=self.ignore_class)
+        self.matrix.assign_add(counts)
+
+    def result(self) -> tf.Tensor:
+        """The mean over the classes that occur; NaN if none does."""
+        return mean_iou(self.matrix.value)
+
+    def iou_per_class(self) -> tf.Tensor:
+        """Intersection over union of each class, NaN for an absent one: `[C]`."""
+        return iou_per_class(self.matrix.value)
+
+    def get_config(self) -> dict:
+        """All options."""
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "ignore_class": self.ignore_class,
+            "from_logits": self.from_logits,
+        }

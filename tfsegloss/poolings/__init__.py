@@ -1,0 +1,1 @@
+"""From the losses of an image's pixels to one number per image."""

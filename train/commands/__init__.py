@@ -1,0 +1,1 @@
+"""`python -m train COMMAND`: a file each, which parses and calls."""

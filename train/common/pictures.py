@@ -1,0 +1,118 @@
+"""Pictures of label maps: palette, overlay, contact sheet, legend."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from train.data.decoding.palette import IGNORED, Colour, colour_table
+
+IGNORED_COLOUR = (255, 255, 255)
+MARGIN = 8
+CELL_WIDTH = 640
+
+
+def palette_image(ids: np.ndarray, colours: Sequence[Colour]) -> Image.Image:
+    """Ids uint8 `[H, W]` as a palette picture: its indices are the ids."""
+    picture = Image.fromarray(ids)
+    picture.putpalette(colour_table(colours, IGNORED_COLOUR).tobytes())
+    return picture
+
+
+def colourise(ids: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
+    """Ids `[H, W]` in their colours, uint8 `[H, W, 3]`; ignored pixels are white."""
+    return colour_table(colours, IGNORED_COLOUR)[ids]
+
+
+def overlay(image: np.ndarray, ids: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
+    """Half image uint8 `[H, W, 3]`, half colours of the ids; ignored pixels show the image."""
+    mixed = (image.astype(np.uint16) + colourise(ids, colours)) // 2
+    return np.where((ids == IGNORED)[..., np.newaxis], image, mixed).astype(np.uint8)
+
+
+def with_legend(
+    picture: np.ndarray, class_names: Sequence[str], colours: Sequence[Colour]
+) -> Image.Image:
+    """A picture with the names and colours of classes below it."""
+    font = ImageFont.load_default(size=12)
+    places, height = _flow(class_names, font, picture.shape[1])
+    sheet = Image.new("RGB", (picture.shape[1], picture.shape[0] + height), "white")
+    sheet.paste(Image.fromarray(picture))
+    draw = ImageDraw.Draw(sheet)
+    for name, colour, (x, y) in zip(class_names, colours, places, strict=True):
+        y += picture.shape[0]
+        draw.rectangle([x, y, x + 12, y + 12], fill=colour, outline="black")
+        draw.text((x + 17, y - 1), name, fill="black", font=font)
+    return sheet
+
+
+def contact_sheet(
+    rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    class_names: Sequence[str],
+    colours: Sequence[Colour],
+) -> Image.Image:
+    """Image, truth and prediction side by side, a row each, with a legend.
+
+    Args:
+        rows: (image uint8 `[H, W, 3]`, true ids, predicted ids uint8 `[H, W]`).
+        class_names: Names of the classes.
+        colours: Their colours.
+    """
+    cells = [
+        [image, colourise(truth, colours), colourise(predicted, colours)]
+        for image, truth, predicted in rows
+    ]
+    return picture_sheet(cells, ("image", "truth", "prediction"), class_names, colours)
+
+
+def picture_sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    class_names: Sequence[str],
+    colours: Sequence[Colour],
+    ignored: str = "ignored",
+) -> Image.Image:
+    """Pictures in columns with titles, wide ones made smaller, and a legend.
+
+    Args:
+        rows: Pictures uint8 `[H, W, 3]`, those of a row of one size.
+        titles: Of the columns.
+        class_names: Names of the classes.
+        colours: Their colours.
+        ignored: What the legend says of white, the colour of what is ignored.
+    """
+    cells = [[_at_most(picture, CELL_WIDTH) for picture in row] for row in rows]
+    height = max(row[0].shape[0] for row in cells) + MARGIN
+    width = max(row[0].shape[1] for row in cells) + MARGIN
+    sheet = np.full([20 + height * len(cells), MARGIN + width * len(titles), 3], 255, np.uint8)
+    for i, row in enumerate(cells):
+        for j, cell in enumerate(row):
+            y, x = 20 + i * height, MARGIN + j * width
+            sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
+    picture = with_legend(sheet, [*class_names, ignored], [*colours, IGNORED_COLOUR])
+    draw = ImageDraw.Draw(picture)
+    for j, title in enumerate(titles):
+        font = ImageFont.load_default(size=12)
+        draw.text((MARGIN + j * width, 3), title, fill="black", font=font)
+    return picture
+
+
+def _at_most(picture: np.ndarray, width: int) -> np.ndarray:
+    if picture.shape[1] <= width:
+        return picture
+    size = (width, max(round(picture.shape[0] * width / picture.shape[1]), 1))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def _flow(
+    names: Sequence[str], font: ImageFont.FreeTypeFont, width: int
+) -> tuple[list[tuple[int, int]], int]:
+    """Places of the legend's entries, broken into lines, and the height they need."""
+    places, x, y = [], MARGIN, MARGIN
+    for name in names:
+        needed = 17 + int(font.getlength(name)) + 2 * MARGIN
+        if x > MARGIN and x + needed > width:
+            x, y = MARGIN, y + 18
+        places.append((x, y))
+        x += needed
+    return places, y + 18 + MARGIN

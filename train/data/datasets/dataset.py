@@ -1,0 +1,141 @@
+"""What a dataset is: one frozen description, and the files of its splits."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from train.common.errors import UserError
+from train.data.decoding.labels import LabelEncoding
+from train.data.decoding.palette import IGNORED, Colour
+from train.data.samples import records
+from train.data.samples.samples import FileSamples, Samples
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset.
+
+    Args:
+        name: Its name on the command line.
+        class_names: Names of the classes 0, 1, ….
+        colours: RGB of each class, in label maps with colours and in pictures.
+        splits: Names of the splits, and how many samples each has; None where that is open.
+        source: Where it comes from, for error messages and reports.
+        licence: What one may do with it.
+        list_split: Files of a split below the dataset's folder.
+        ignored_ids: Ids in the files that mean "no label", beside 255.
+        ignored_colours: RGB in the files that mean "no label".
+        other_colours: Further RGB in the files, and the class of each.
+        make: Writes the dataset into a folder that does not exist; None where it cannot be made.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+    splits: Mapping[str, int | None]
+    source: str
+    licence: str
+    list_split: Callable[[LabelEncoding, Path, str], FileSamples]
+    ignored_ids: tuple[int, ...] = ()
+    ignored_colours: tuple[Colour, ...] = ()
+    other_colours: Mapping[Colour, int] = field(default_factory=dict)
+    make: Callable[[Path], None] | None = None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def code(self) -> LabelEncoding:
+        """What the pixels of its label maps mean."""
+        ignored = dict.fromkeys(self.ignored_colours, IGNORED)
+        own = {colour: i for i, colour in enumerate(self.colours)}
+        return LabelEncoding(
+            self.name,
+            {i: i for i in range(self.classes)}
+            | dict.fromkeys([*self.ignored_ids, IGNORED], IGNORED),
+            {**ignored, **self.other_colours, **own},
+        )
+
+    def samples(self, split: str, root: Path | None = None) -> Samples:
+        """The samples of a split: records where `train prepare` has written them, else files.
+
+        Args:
+            split: Name of the split.
+            root: The dataset's folder, or the records'. None: `data/NAME`, and there a dataset that
+                can be made is made first (a folder that was asked for and is missing may be
+                misspelt).
+
+        Raises:
+            UserError: The folder, the split's list or a file is missing, or the split is empty.
+        """
+        if split not in self.splits:
+            raise UserError(f"{self.name} has the splits {', '.join(self.splits)}, not {split!r}")
+        folder = default_root(self.name) if root is None else root
+        if root is None and self.make is not None and not folder.exists():
+            self._make(folder)
+        if not folder.is_dir():
+            raise UserError(f"data.root: no folder {folder}; {self.name}: {self.source}")
+        samples = records.find(folder, split, self.name, self.class_names)
+        if samples is None and any(folder.glob("*-of-*.tfrecord")):
+            raise UserError(f"{folder} holds no records of {split}: run `train prepare` again")
+        if samples is None:
+            samples = self.list_split(self.code, folder, split)
+            _require_unicode(samples)
+        if not len(samples):
+            raise UserError(f"{folder}: the split {split!r} of {self.name} is empty")
+        return samples
+
+    def _make(self, folder: Path) -> None:
+        print(f"Writing the {self.name} to {folder}")
+        try:
+            self.make(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was faster
+                raise
+
+
+def _require_unicode(samples: FileSamples) -> None:
+    """TensorFlow, and the lists and indices of this project, know names of Unicode alone."""
+    for path in (*samples.images, *samples.labels):
+        name = os.fsencode(path)
+        if name.decode(errors="replace") != str(path):
+            raise UserError(f"{name!r}: expected a file name in UTF-8")
+
+
+def default_root(name: str) -> Path:
+    """Where a dataset is looked for."""
+    return Path("data") / name
+
+
+def read_list(path: Path) -> list[tuple[str, str]]:
+    """(place, line) of each line of a list that is not empty.
+
+    Raises:
+        UserError: There is no such list, or it is not in UTF-8.
+    """
+    if not path.is_file():
+        raise UserError(f"no list {path}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: expected a list in UTF-8") from None
+    lines = enumerate(text.splitlines(), start=1)
+    return [(f"{path} line {number}", line.strip()) for number, line in lines if line.strip()]
+
+
+def existing(path: Path, place: str) -> Path:
+    """The path of a file that must be there.
+
+    Args:
+        path: The path.
+        place: Who names it, such as a line of a list, for the error message.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"{place}: no file {path}")
+    return path

@@ -1,0 +1,267 @@
+"""Own data: a folder of images, a folder of label maps, and a file that says what they mean."""
+
+import glob
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import yaml
+
+from train.common.errors import UserError
+from train.data.datasets.dataset import Dataset, read_list
+from train.data.datasets.voc import VOC2012, voc_colours
+from train.data.decoding.images import IMAGE_KINDS
+from train.data.decoding.labels import PNG_ALONE, LabelEncoding
+from train.data.decoding.palette import IGNORED, Colour
+from train.data.samples.samples import FileSamples
+
+NAME = "folder"
+FILE = "classes.yaml"
+KEYS = ("classes", "ignored_ids", "ignored_colours")
+SPLITS = ("train", "val", "test")
+HELP = f"{FILE}, images/ and labels/ in one folder"
+
+
+class Kind(NamedTuple):
+    """One of the two folders of own data, and what its files may be."""
+
+    folder: str
+    suffixes: tuple[str, ...]
+    rule: str
+
+
+IMAGES = Kind("images", (".jpg", ".jpeg", ".png"), IMAGE_KINDS)
+LABELS = Kind("labels", (".png",), PNG_ALONE)
+
+
+def read_folder(root: Path) -> Dataset:
+    """The description of own data.
+
+    `classes.yaml` holds `classes`, a list of names, or of `{name: road, colour: [128, 64, 128]}`;
+    and, where needed, `ignored_ids` and `ignored_colours`, lists of what means "no label" beside
+    the id 255. Without colours the classes have those of VOC's colour map, which most tools give
+    their palettes, and its last colour, (224, 224, 192), is ignored too.
+
+    `images/` holds JPEGs and PNGs, `labels/` PNGs of the same names, both in folders or not. The
+    splits are the lists `train.txt`, `val.txt`, `test.txt` where there is one: a name a line, below
+    `images/`, without suffix. Else they are the folders `train`, `val`, `test` in both. Where there
+    is neither, an image is of "val" if a checksum of its name can be divided by five, so that it
+    stays there when others come.
+
+    Args:
+        root: The folder.
+
+    Returns:
+        Its description.
+
+    Raises:
+        UserError: `classes.yaml` is missing or wrong.
+    """
+    path = root / FILE
+    if not path.is_file():
+        raise UserError(f"no file {path}; own data need {HELP}")
+    entries = _load(path)
+    names, colours = _classes(path, entries.get("classes"))
+    ignored_colours = _colours(path, "ignored_colours", entries.get("ignored_colours", []))
+    if not colours:
+        colours = voc_colours(len(names))
+        ignored_colours = (*dict.fromkeys((*ignored_colours, *VOC2012.ignored_colours)),)
+    for colour in ignored_colours:
+        if colour in colours:
+            owner = names[colours.index(colour)]
+            raise UserError(f"{path}: ignored_colours: {[*colour]} is the colour of {owner}")
+    return Dataset(
+        name=NAME,
+        class_names=names,
+        colours=colours,
+        ignored_ids=_ignored_ids(path, entries.get("ignored_ids", []), len(names)),
+        ignored_colours=ignored_colours,
+        splits=dict.fromkeys(("train", "val", *_test(root))),
+        source=HELP,
+        licence="yours",
+        list_split=list_folder,
+    )
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:  # a date of month 13 is a ValueError
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(entries, dict):
+        raise UserError(f"{path}: expected the keys {', '.join(KEYS)}, got {entries!r}")
+    for key in entries:
+        if key not in KEYS:
+            raise UserError(f"{path}: no key {key!r}: expected {', '.join(KEYS)}")
+    return entries
+
+
+def _classes(path: Path, entries: Any) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
+    """Names and colours; no colours where there are none."""
+    entries = _listed(path, "classes", entries)
+    if not 0 < len(entries) <= IGNORED:
+        raise UserError(f"{path}: classes: expected 1 to {IGNORED} entries, got {len(entries)}")
+    pairs = [_class(path, entry) for entry in entries]
+    names = tuple(name for name, _ in pairs)
+    given = [colour for _, colour in pairs if colour is not None]
+    if given and len(given) < len(names):
+        bare = next(name for name, colour in pairs if colour is None)
+        raise UserError(f"{path}: classes: all have a colour or none has; {bare} has none")
+    _require_distinct(path, "classes", names)
+    return names, _colours(path, "classes", given)
+
+
+def _class(path: Path, entry: Any) -> tuple[str, Any]:
+    name, colour = entry, None
+    if isinstance(entry, dict) and "name" in entry and entry.keys() <= {"name", "colour"}:
+        name, colour = entry["name"], entry.get("colour")
+    # YAML reads a bare `no` as False: it must be quoted.
+    if not isinstance(name, str) or not name:
+        raise UserError(
+            f"{path}: classes: expected a name or {{name: NAME, colour: [R, G, B]}}, got {entry!r}"
+        )
+    return name, colour
+
+
+def _ignored_ids(path: Path, entries: Any, classes: int) -> tuple[int, ...]:
+    entries = _listed(path, "ignored_ids", entries)
+    for entry in entries:
+        if not _is_byte(entry) or entry < classes:
+            raise UserError(
+                f"{path}: ignored_ids: expected ids from {classes} to {IGNORED}, beyond those of "
+                f"the {classes} classes, got {entry!r}"
+            )
+    return tuple(entries)
+
+
+def _colours(path: Path, key: str, entries: Any) -> tuple[Colour, ...]:
+    entries = _listed(path, key, entries)
+    for entry in entries:
+        if not isinstance(entry, list) or len(entry) != 3 or not all(map(_is_byte, entry)):
+            raise UserError(
+                f"{path}: {key}: expected a colour [R, G, B] of 0 to 255, got {entry!r}"
+            )
+    _require_distinct(path, key, entries)
+    return tuple(map(tuple, entries))
+
+
+def _listed(path: Path, key: str, entries: Any) -> list:
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: {key}: expected a list, got {entries!r}")
+    return entries
+
+
+def _is_byte(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 255  # True is an int, but no number here
+
+
+def _require_distinct(path: Path, key: str, values: Any) -> None:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise UserError(f"{path}: {key}: {value!r} is there twice")
+
+
+def list_folder(code: LabelEncoding, root: Path, split: str) -> FileSamples:
+    """The files of a split of own data; see `read_folder`.
+
+    Args:
+        code: What the label maps mean.
+        root: The folder.
+        split: "train", "val" or "test".
+
+    Returns:
+        The files, in the list's order or that of their names.
+
+    Raises:
+        UserError: A file is missing, or an image or label map has no partner.
+    """
+    images, labels = _scan(root, IMAGES), _scan(root, LABELS)
+    if _lists(root):
+        names = _listed_names(root, split, images, labels)
+    else:
+        names = [name for name in sorted(images.keys() | labels.keys()) if _of(root, split, name)]
+        _require_partners(root, names, images, labels)
+    return FileSamples(code, tuple(images[n] for n in names), tuple(labels[n] for n in names))
+
+
+def _test(root: Path) -> list[str]:
+    has_records = any(root.glob("test-*-of-*.tfrecord"))
+    has_files = "test" in (_lists(root) or _folders(root))
+    return ["test"] if has_records or has_files else []
+
+
+def _lists(root: Path) -> list[str]:
+    return [split for split in SPLITS if (root / f"{split}.txt").is_file()]
+
+
+def _folders(root: Path) -> list[str]:
+    return [split for split in SPLITS if (root / "images" / split).is_dir()]
+
+
+def _of(root: Path, split: str, name: str) -> bool:
+    """Whether a name is of a split, where there are no lists."""
+    if _folders(root):
+        return name.startswith(f"{split}/")
+    return split == ("train" if crc32(os.fsencode(name)) % 5 else "val")
+
+
+def _scan(root: Path, kind: Kind) -> dict[str, Path]:
+    """Files by their names below the folder, without suffix."""
+    folder = root / kind.folder
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}; own data need {HELP}")
+    files: dict[str, Path] = {}
+    for path in _files(folder):
+        # Names with a leading dot are what file managers leave beside pictures.
+        if path.suffix.lower() in kind.suffixes and not path.name.startswith("."):
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in files:
+                raise UserError(f"{files[name]} and {path} have one name: which is meant?")
+            files[name] = path
+    return files
+
+
+def _files(folder: Path, around: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All files below a folder. Links to folders are followed, but not to those around them."""
+    around |= {os.path.realpath(folder)}
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            yield path
+        elif os.path.realpath(path) not in around:
+            yield from _files(path, around)
+
+
+def _listed_names(root: Path, split: str, *files: Mapping[str, Path]) -> list[str]:
+    lines = read_list(root / f"{split}.txt")
+    names = [(place, PurePath(line).as_posix()) for place, line in lines]  # ./a and a are one
+    for place, name in names:
+        for kind, found in zip((IMAGES, LABELS), files, strict=True):
+            if name not in found:
+                _require_no_other(root, kind, name)
+                raise UserError(
+                    f"{place}: no file {name} in {root / kind.folder}; the list has names below "
+                    "that folder, without suffix"
+                )
+    return [name for _, name in names]
+
+
+def _require_partners(
+    root: Path, names: list[str], images: Mapping[str, Path], labels: Mapping[str, Path]
+) -> None:
+    for name in names:
+        if name not in labels:
+            _require_no_other(root, LABELS, name)
+            raise UserError(f"{images[name]} has no label map {root / 'labels' / name}.png")
+        if name not in images:
+            _require_no_other(root, IMAGES, name)
+            raise UserError(f"{labels[name]} has no image {root / 'images' / name}.jpg or .png")
+
+
+def _require_no_other(root: Path, kind: Kind, name: str) -> None:
+    """Names the file that was probably meant, but has another suffix."""
+    wanted = root / kind.folder / name
+    for path in sorted(wanted.parent.glob(f"{glob.escape(wanted.name)}.*")):
+        if path.suffix.lower() not in kind.suffixes:
+            raise UserError(f"{path}: {kind.rule}")

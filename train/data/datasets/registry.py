@@ -1,0 +1,45 @@
+"""The datasets by name."""
+
+from pathlib import Path
+
+from train.common.errors import UserError
+from train.data.datasets import folder, scenes
+from train.data.datasets.camvid import CAMVID
+from train.data.datasets.cityscapes import CITYSCAPES
+from train.data.datasets.dataset import Dataset, default_root
+from train.data.datasets.voc import VOC2012, list_voc
+
+SCENES = Dataset(
+    name="scenes",
+    class_names=scenes.CLASS_NAMES,
+    colours=scenes.COLOURS,
+    ignored_colours=(scenes.IGNORED_COLOUR,),
+    splits={"train": 320, "val": 80},
+    source="rendered by this project from a seed",
+    licence="Apache-2.0, like the project",
+    list_split=list_voc,
+    make=scenes.write,
+)
+
+DATASETS = {dataset.name: dataset for dataset in (SCENES, VOC2012, CITYSCAPES, CAMVID)}
+NAMES = (*DATASETS, folder.NAME)
+
+
+def find_dataset(name: str, root: Path | None = None) -> Dataset:
+    """The description of a dataset.
+
+    Args:
+        name: One of NAMES.
+        root: Its folder; only own data, "folder", are described by what lies there.
+
+    Returns:
+        The description.
+
+    Raises:
+        UserError: There is no such dataset, or its folder does not describe it.
+    """
+    if name == folder.NAME:
+        return folder.read_folder(default_root(name) if root is None else root)
+    if name not in DATASETS:
+        raise UserError(f"no dataset {name!r}: expected {', '.join(NAMES)}")
+    return DATASETS[name]

@@ -1,0 +1,66 @@
+"""Encoded images: whole, or only a box of them."""
+
+import tensorflow as tf
+
+from train.data.decoding.labels import require
+from train.data.decoding.png import png_header
+from train.data.input.augmentation import cut
+
+IMAGE_KINDS = "an image must be a JPEG or PNG"
+
+
+def decode_image(contents: tf.Tensor) -> tf.Tensor:
+    """An image uint8 `[H, W, 3]` of a JPEG or PNG; grey becomes RGB, alpha is dropped.
+
+    Args:
+        contents: The file.
+
+    Raises:
+        DataError: In eager mode, where it is neither; in a graph a
+            `tf.errors.InvalidArgumentError`.
+    """
+    known = require(tf.io.is_jpeg(contents) | png_header(contents).is_png, IMAGE_KINDS)
+    with tf.control_dependencies(known):
+        image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> tf.Tensor:
+    """A box of an image; of a JPEG the rest is not decoded.
+
+    Where a JPEG stores colours at half the resolution, pixels on the box's border differ a little
+    from those of the whole image: the decoder has no neighbours there.
+
+    Args:
+        contents: JPEG or PNG.
+        box: Top, left, height, width, int32 `[4]`.
+        labels_size: Height and width of its label map, which must be the image's.
+
+    Returns:
+        uint8 `[height, width, 3]`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: The image does not decode, or has another size.
+    """
+
+    def of_jpeg() -> tf.Tensor:
+        size = tf.image.extract_jpeg_shape(contents)[:2]
+        with tf.control_dependencies(require_size(size, labels_size)):
+            return tf.io.decode_and_crop_jpeg(contents, box, channels=3)
+
+    def of_other() -> tf.Tensor:
+        image = decode_image(contents)
+        with tf.control_dependencies(require_size(tf.shape(image)[:2], labels_size)):
+            return cut(image, box)
+
+    image = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_other)
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def require_size(image: tf.Tensor, labels: tf.Tensor) -> list[tf.Operation]:
+    """The sizes of an image and of its label map must be the same."""
+    return require(
+        tf.reduce_all(image == labels),
+        "the image is {} (height, width), its label map {}",
+        lambda: [image, labels],
+    )

@@ -1,0 +1,242 @@
+"""Label maps from PNG files: the header says what pixels are, tables say what they mean."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from train.data.decoding.palette import IGNORED, Colour
+from train.data.decoding.png import GREY, PALETTE, RGB, palette_as_grey, png_header, png_palette
+
+# In a table from levels to ids: no class has it; several entries of the palette have its colour.
+UNKNOWN, AMBIGUOUS = -1, -2
+PNG_ALONE = "a label map must be a PNG: other formats blur or change ids"
+
+
+class DataError(Exception):
+    """What is wrong with a file, without its name."""
+
+
+class RawLabels(NamedTuple):
+    """A label map as it is stored, and what that means."""
+
+    values: tf.Tensor  # uint8 [H, W]
+    table: tf.Tensor  # int16 [256]: class, 255, UNKNOWN or AMBIGUOUS of each value
+    colours: tf.Tensor  # uint8 [N, 3]: RGB of each value, where it is an index of a palette
+
+
+@dataclass(frozen=True)
+class LabelEncoding:
+    """What the pixels of label maps mean.
+
+    Args:
+        dataset: Whose label maps, for error messages.
+        grey: Class or 255, ignored, of every grey level that may occur.
+        colours: Class or 255 of every colour that may occur.
+    """
+
+    dataset: str
+    grey: Mapping[int, int]
+    colours: Mapping[Colour, int]
+
+    @cached_property
+    def classes(self) -> int:
+        """Number of classes."""
+        known = {*self.grey.values(), *self.colours.values()} - {IGNORED}
+        return max(known, default=-1) + 1
+
+    @cached_property
+    def grey_table(self) -> np.ndarray:
+        """Class, 255 or UNKNOWN of each grey level, int16 `[256]`."""
+        table = np.full(256, UNKNOWN, np.int16)
+        table[list(self.grey)] = list(self.grey.values())
+        return table
+
+    @cached_property
+    def colour_table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Colours as sorted numbers int32 `[N + 1]`, and their classes or 255, int16 `[N + 1]`.
+
+        The last number is no colour, so that the table is not empty.
+        """
+        rgba = np.array([(*colour, 0) for colour in self.colours], np.uint8).reshape(-1, 4)
+        numbers = np.append(rgba.view(np.int32)[:, 0], np.int32(2**31 - 1))
+        ids = np.append(list(self.colours.values()), UNKNOWN).astype(np.int16)
+        order = np.argsort(numbers)
+        return numbers[order], ids[order]
+
+    def ids_of(self, rgba: tf.Tensor) -> tf.Tensor:
+        """Class, 255 or UNKNOWN, int16 `[…]`, of colours uint8 `[…, 4]`, whatever their alpha."""
+        known, ids = map(tf.constant, self.colour_table)
+        numbers = tf.bitwise.bitwise_and(tf.bitcast(rgba, tf.int32), 0xFFFFFF)
+        place = tf.searchsorted(known, tf.reshape(numbers, [-1]))
+        place = tf.reshape(tf.minimum(place, len(ids) - 1), tf.shape(numbers))
+        return tf.where(tf.gather(known, place) == numbers, tf.gather(ids, place), UNKNOWN)
+
+
+def decode_labels(contents: tf.Tensor, code: LabelEncoding) -> tf.Tensor:
+    """Ids uint8 `[H, W]`, in [0, classes) or 255 where ignored, of a label map.
+
+    Args:
+        contents: A PNG of 8-bit grey, of a palette, or RGB.
+        code: What its pixels mean.
+
+    Raises:
+        DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
+    """
+    levels = decode_levels(contents, code)
+    return level_ids(levels.values, levels, code)
+
+
+def decode_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
+    """A label map as it is stored; `level_ids` makes ids of all of it or of a part.
+
+    Args:
+        contents: A PNG of 8-bit grey, of a palette, or RGB.
+        code: What its pixels mean.
+
+    Raises:
+        DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
+    """
+    is_png, depth, colour_type = png_header(contents)
+    require(is_png, PNG_ALONE)
+    require(
+        (colour_type == GREY) | (colour_type == RGB) | (colour_type == PALETTE),
+        "a label map must be grey, palette or RGB, without alpha; this PNG has colour type {}",
+        lambda: [colour_type],
+    )
+    # Of grey TensorFlow stretches 1 to 4 bits silently, and halves 16 of any type.
+    require(
+        (depth == 8) | (colour_type == PALETTE),
+        "a label map must have 8 bits per channel; this PNG has {}",
+        lambda: [depth],
+    )
+    return tf.case(
+        [
+            (colour_type == GREY, lambda: _grey_levels(contents, code)),
+            (colour_type == PALETTE, lambda: _palette_levels(contents, depth, code)),
+        ],
+        default=lambda: _rgb_levels(contents, code),
+    )
+
+
+def _grey_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
+    values = tf.io.decode_png(contents, channels=1)[..., 0]
+    return RawLabels(values, tf.constant(code.grey_table), tf.zeros([0, 3], tf.uint8))
+
+
+def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, code: LabelEncoding) -> RawLabels:
+    values = tf.io.decode_png(palette_as_grey(contents), channels=1)[..., 0]
+    # Of grey of few bits the decoder makes the whole range up to 255.
+    stretch = tf.cast(255 // (2 ** tf.cast(depth, tf.int32) - 1), tf.uint8)
+    values = tf.cond(stretch > 1, lambda: values // stretch, lambda: values)
+    colours = png_palette(contents)[:256]
+    rgba = tf.pad(colours, [[0, 0], [0, 1]])
+    _, place, counts = tf.unique_with_counts(tf.bitcast(rgba, tf.int32))
+    once = tf.gather(counts, place) == 1  # [N]
+    ids = tf.where(once, code.ids_of(rgba), tf.constant(AMBIGUOUS, tf.int16))
+    table = tf.pad(ids, [[0, 256 - tf.shape(ids)[0]]], constant_values=UNKNOWN)
+    return RawLabels(values, tf.ensure_shape(table, [256]), colours)
+
+
+def _rgb_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
+    colours = tf.io.decode_png(contents, channels=4)
+    ids = code.ids_of(colours)  # [H, W]
+
+    def first() -> list[tf.Tensor]:
+        place = tf.where(ids == UNKNOWN)[:1]
+        return [tf.gather_nd(colours, place)[:, :3], place]
+
+    require(
+        tf.reduce_min(ids) >= 0,
+        f"no class of {code.dataset} has the colour {{}} of pixel {{}} (row, column)",
+        first,
+    )
+    same = tf.constant(np.arange(256, dtype=np.int16))
+    return RawLabels(tf.cast(ids, tf.uint8), same, tf.zeros([0, 3], tf.uint8))
+
+
+def level_ids(values: tf.Tensor, levels: RawLabels, code: LabelEncoding) -> tf.Tensor:
+    """Ids uint8 `[h, w]`, in [0, classes) or 255 where ignored.
+
+    Args:
+        values: All of `levels.values` or a part, uint8 `[h, w]`.
+        levels: What they mean.
+        code: For error messages.
+
+    Raises:
+        DataError: In eager mode, which values mean nothing; in a graph a
+            `tf.errors.InvalidArgumentError`.
+    """
+    # Many palettes have no entry 255, and many label maps no ignored pixel.
+    ignored = (values == IGNORED) & (levels.table[IGNORED] == IGNORED)
+    plain = tf.reduce_all((values < code.classes) | ignored)
+    plain &= tf.reduce_all(levels.table[: code.classes] == np.arange(code.classes))
+    return tf.cond(plain, lambda: values, lambda: _look_up(values, levels, code))
+
+
+def _look_up(values: tf.Tensor, levels: RawLabels, code: LabelEncoding) -> tf.Tensor:
+    """Ids by the table, which costs ten times as much as seeing that they are the values."""
+    ids = tf.gather(levels.table, tf.cast(values, tf.int32))
+    if not tf.executing_eagerly() or tf.reduce_min(ids) >= 0:
+        require(tf.reduce_min(ids) >= 0, "values without a meaning")
+        return tf.cast(ids, tf.uint8)
+    place = tf.where(ids < 0)[0].numpy()
+    value = int(values[tuple(place)])
+    if 0 < len(levels.colours) <= value:
+        raise DataError(f"index {value} is beyond the palette's {len(levels.colours)} colours")
+    if not len(levels.colours):
+        found = sorted({*values[ids < 0].numpy().tolist()})
+        raise DataError(
+            f"label ids of {code.dataset} must be among {_ranges(code.grey)}, "
+            f"found {', '.join(map(str, found))}"
+        )
+    colour = ", ".join(map(str, levels.colours[value].numpy()))
+    if levels.table[value] == AMBIGUOUS:
+        raise DataError(
+            f"two entries of the palette have the colour {colour}, so it is open what they mean: "
+            "save the ids as grey levels"
+        )
+    raise DataError(
+        f"no class of {code.dataset} has the colour {colour} of pixel {place[0]}, {place[1]} "
+        "(row, column)"
+    )
+
+
+def _ranges(numbers: Mapping[int, int]) -> str:
+    """Like "0-10, 255"."""
+    numbers = sorted(numbers)
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    pairs = zip(starts, ends, strict=True)
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in pairs)
+
+
+def require(
+    condition: tf.Tensor | bool, message: str, values: Callable[[], list[tf.Tensor]] = list
+) -> list[tf.Operation]:
+    """Eagerly a DataError, in a graph an assertion, unless a condition holds.
+
+    Args:
+        condition: bool `[]`.
+        message: What is wrong, with places `{}` for values.
+        values: Computes them; called only where the condition does not hold.
+
+    Returns:
+        What the rest of a graph must depend on; nothing in eager mode.
+
+    Raises:
+        DataError: In eager mode, the message.
+    """
+    if not tf.executing_eagerly():
+        # Its message reaches nobody: what is wrong is looked for again, eagerly.
+        return [tf.debugging.Assert(condition, [message])]
+    if not condition:
+        raise DataError(message.format(*(", ".join(map(str, _plain(v))) for v in values())))
+    return []
+
+
+def _plain(value: tf.Tensor) -> list:
+    return tf.reshape(value, [-1]).numpy().tolist()

@@ -1,0 +1,1 @@
+"""From samples to batches: augmentation, sampling, the pipeline."""

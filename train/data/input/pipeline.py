@@ -1,0 +1,108 @@
+"""The training stream: a pure function of the seed and the position, so it can start anywhere."""
+
+import numpy as np
+import tensorflow as tf
+
+from train.config import InputConfig
+from train.data.decoding.images import decode_box
+from train.data.decoding.labels import decode_levels, level_ids
+from train.data.input import augmentation
+from train.data.input import sampling as sampling_module
+from train.data.input.augmentation import cut, draw, finish, warp
+from train.data.input.sampling import ClassSampling, draw_pixel
+from train.data.samples.samples import Samples
+
+
+def training_stream(
+    samples: Samples,
+    config: InputConfig,
+    *,
+    batch_size: int,
+    seed: int,
+    first_step: int = 0,
+    sampling: ClassSampling | None = None,
+    worker: int = 0,
+    workers: int = 1,
+) -> tf.data.Dataset:
+    """Endless batches of augmented samples.
+
+    Args:
+        samples: Where they come from.
+        config: How they are augmented.
+        batch_size: Images in a batch, over all replicas and workers.
+        seed: Of the order, of the sampling and of the augmentation.
+        first_step: Batches to leave out; they are not computed.
+        sampling: How crops are drawn by class. None: every sample once an epoch, shuffled anew
+            each.
+        worker: Which of the workers this is: it gets its own part of each batch.
+        workers: How many there are; the batch size is a multiple of it.
+
+    Returns:
+        (images uint8 `[batch / workers, *crop, 3]`, ids uint8 `[batch / workers, *crop]`).
+
+    Raises:
+        ValueError: The batch cannot be shared among the workers.
+    """
+    share, rest = divmod(batch_size, workers)
+    if rest:
+        raise ValueError(f"`batch_size` must be a multiple of {workers=}. Received: {batch_size=}")
+    own = slice(worker * share, (worker + 1) * share)
+
+    def plan(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        indices, uniforms = _plan(step, len(samples), batch_size, seed)
+        return indices[own], uniforms[own]
+
+    def load(index: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _load(samples, config, sampling, index, uniforms)
+
+    steps = tf.data.Dataset.range(first_step, tf.int64.max // batch_size)
+    stream = (
+        steps.map(plan).unbatch().map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    )
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1  # images are parallel, not parts of one
+    stream = stream.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return stream.with_options(options)
+
+
+def _plan(step: tf.Tensor, samples: int, batch_size: int, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The samples of a step and their random numbers: at once, drawing them singly is slow."""
+    positions = step * batch_size + np.arange(batch_size)
+    epochs, places = positions // samples, positions % samples
+    seeds = tf.stack(
+        [tf.zeros_like(epochs), tf.fill([batch_size], tf.cast(seed, tf.int64)), epochs], 1
+    )
+    # tf.random.experimental.index_shuffle takes one seed alone, not one for each place.
+    indices = tf.raw_ops.RandomIndexShuffle(
+        index=places, seed=seeds, max_index=tf.constant(samples - 1, tf.int64), rounds=4
+    )
+    shape = [batch_size, augmentation.UNIFORMS + sampling_module.UNIFORMS]
+    return indices, tf.random.stateless_uniform(shape, [seed, step])
+
+
+def _load(
+    samples: Samples,
+    config: InputConfig,
+    sampling: ClassSampling | None,
+    index: tf.Tensor,
+    uniforms: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The augmented sample that random numbers in [0, 1) make of the one with an index."""
+    of_draw, of_class = uniforms[: augmentation.UNIFORMS], uniforms[augmentation.UNIFORMS :]
+    if sampling is not None:
+        index, drawn_class = sampling.draw(index, of_class)
+    image, labels = samples.read(index)
+    levels = decode_levels(labels, samples.code)
+    size = tf.shape(levels.values)
+    if sampling is None:
+        drawn = draw(size, config, of_draw)
+    else:
+        drawn = tf.cond(
+            drawn_class < 0,
+            lambda: draw(size, config, of_draw),
+            lambda: draw(size, config, of_draw, draw_pixel(levels, drawn_class, of_class[-1])),
+        )
+    image = decode_box(image, drawn.box, size)
+    image, values = warp(image, cut(levels.values, drawn.box), drawn)
+    # What the values mean is looked up last: of the crop alone.
+    return finish(image, level_ids(values, levels, samples.code), drawn, config)

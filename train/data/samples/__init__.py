@@ -1,0 +1,1 @@
+"""Samples of a split: files or records, decoded, counted, checked."""

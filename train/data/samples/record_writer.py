@@ -1,0 +1,173 @@
+"""Writing a split as records, shard by shard; what is whole already stays."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from train.common.errors import UserError
+from train.common.files import whole_file
+from train.common.progress import progress_bars
+from train.data.datasets.dataset import Dataset
+from train.data.decoding.labels import decode_labels
+from train.data.samples.records import (
+    FOOTER,
+    HEADER,
+    IMAGE,
+    LABELS,
+    ShardIndex,
+    read_index,
+    shard_name,
+)
+from train.data.samples.samples import FileSamples
+from train.data.samples.statistics import Survey, fingerprint
+
+SHARD_MEGABYTES = 128  # unless asked for otherwise
+OTHER_RECORDS = "{} is of other records: choose another --output, or remove it"
+
+
+def write_split(
+    samples: FileSamples,
+    survey: Survey,
+    dataset: Dataset,
+    split: str,
+    folder: Path,
+    *,
+    shard_megabytes: float,
+) -> int:
+    """Writes a split; shards that an earlier call has finished stay.
+
+    Args:
+        samples: The samples, none of which is wrong.
+        survey: What they hold.
+        dataset: Their dataset.
+        split: Name of the split.
+        folder: Where the shards go.
+        shard_megabytes: About how large they are.
+
+    Returns:
+        Number of shards.
+
+    Raises:
+        UserError: The folder holds records of the split in another number of shards, or of other
+            data.
+    """
+    sizes = [path.stat().st_size for path in (*samples.images, *samples.labels)]
+    shards = min(len(samples), math.ceil(sum(sizes) / (shard_megabytes * 2**20)))
+    others = set(folder.glob(f"{split}-*-of-*.tfrecord")) - {
+        folder / f"{shard_name(split, shard, shards)}.tfrecord" for shard in range(shards)
+    }
+    if others:
+        raise UserError(OTHER_RECORDS.format(min(others)))
+    parts = np.array_split(np.arange(len(samples)), shards)
+    names = _names(samples)
+    heads = [
+        ShardIndex(
+            shard=folder / f"{shard_name(split, shard, shards)}.tfrecord",
+            dataset=dataset.name,
+            class_names=dataset.class_names,
+            names=tuple(names[i] for i in part),
+            survey=survey.subset(part),
+        )
+        for shard, part in enumerate(parts)
+    ]
+    for head in heads:
+        _require_same_data(head, names)
+    for left in folder.glob(f".{split}-*-of-*"):  # by processes that were killed
+        left.unlink(missing_ok=True)
+    missing = [shard for shard, head in enumerate(heads) if not _is_whole(head)]
+    stream = iter(_encoded(samples, [i for shard in missing for i in parts[shard]]))
+    with progress_bars() as progress:
+        task = progress.add_task(f"writing {split}", total=shards)
+        progress.advance(task, shards - len(missing))
+        for shard in missing:
+            _write_shard(heads[shard], stream)
+            progress.advance(task)
+    return shards
+
+
+def _require_same_data(head: ShardIndex, names: Sequence[str]) -> None:
+    """Refuses to overwrite records of other data; of the same, samples may have changed."""
+    try:
+        found = read_index(head.shard)
+    except UserError:
+        return  # there is none, or it is damaged
+    same = (found.dataset, found.class_names) == (head.dataset, head.class_names)
+    if not same or set(found.names).isdisjoint(names):
+        raise UserError(OTHER_RECORDS.format(head.shard))
+
+
+def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
+    """Encoded images, and their ids as grey PNGs, in the order of the indices."""
+
+    def encode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, labels = samples.read(index)
+        ids = decode_labels(labels, samples.code)
+        return image, tf.io.encode_png(ids[..., tf.newaxis])
+
+    indices = tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
+    return indices.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _names(samples: FileSamples) -> list[str]:
+    """The images' paths below the folder that holds them all, without suffix."""
+    images = [os.path.abspath(path) for path in samples.images]
+    root = os.path.commonpath([os.path.dirname(path) for path in images])
+    return [os.path.splitext(os.path.relpath(path, root))[0] for path in images]
+
+
+def _is_whole(head: ShardIndex) -> bool:
+    """Whether the shard is there, undamaged, of the same images and labels."""
+    if not head.shard.is_file():
+        return False
+    try:
+        found = read_index(head.shard)
+    except UserError:
+        return False
+    if not found.describes(head) or found.offsets.tolist() != _offsets(found.lengths).tolist():
+        return False
+    records = tf.data.TFRecordDataset(str(head.shard))
+    records = records.map(lambda record: (tf.strings.length(record), fingerprint(record)))
+    try:
+        there = [*records.as_numpy_iterator()]
+    except tf.errors.DataLossError:
+        return False
+    return there == [*zip(found.lengths, found.fingerprints, strict=True)]
+
+
+def _write_shard(head: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> None:
+    """Writes the stream's next samples and their index; the shard gets its name last."""
+    lengths, fingerprints = [], []
+    with whole_file(head.shard) as unfinished:
+        with tf.io.TFRecordWriter(str(unfinished)) as writer:
+            for name, size in zip(head.names, head.survey.sizes, strict=True):
+                record = _example(name, size, *(part.numpy() for part in next(stream)))
+                writer.write(record)
+                lengths.append(len(record))
+                fingerprints.append(fingerprint(tf.constant(record)).numpy())
+        head.with_places(_offsets(lengths), lengths, fingerprints).write()
+
+
+def _offsets(lengths: Sequence[int]) -> np.ndarray:
+    """Where records of these lengths start if they follow each other, int64 `[N]`."""
+    steps = HEADER + np.array(lengths, np.int64) + FOOTER
+    return np.cumsum(steps) - steps + HEADER
+
+
+def _example(name: str, size: Sequence[int], image: bytes, labels: bytes) -> bytes:
+    """A record; its keys are those of the TFRecords of DeepLab's own code."""
+    height, width = map(int, size)
+    of_bytes = {"image/filename": name.encode(), IMAGE: image, LABELS: labels}
+    of_bytes["image/format"] = b"jpeg" if image[:2] == b"\xff\xd8" else b"png"
+    of_bytes["image/segmentation/class/format"] = b"png"
+    features = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for key, value in of_bytes.items()
+    }
+    for key, value in {"image/height": height, "image/width": width, "image/channels": 3}.items():
+        features[key] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True)

@@ -1,0 +1,1 @@
+"""Steps, schedules, distribution, evaluation."""

@@ -1,0 +1,85 @@
+"""What a run reads: its splits, checked, and how its crops are drawn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.config import DataConfig, SamplingConfig
+from train.data.datasets.dataset import Dataset
+from train.data.samples.records import RecordSamples
+from train.data.samples.samples import Samples
+from train.data.input.sampling import ClassSampling, ComplementaryWeights
+from train.data.samples.statistics import Survey, checked, survey
+from train.common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run reads.
+
+    Args:
+        train, val: The samples.
+        found: What those of training hold; None where nobody needs to know.
+        faults: What is wrong with the samples that were left out.
+    """
+
+    train: Samples
+    val: Samples
+    found: Survey | None
+    faults: list[str]
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """What the samples are called, by "train" and "val"."""
+        splits = {"train": self.train, "val": self.val}
+        return {split: [s.image_name(i) for i in range(len(s))] for split, s in splits.items()}
+
+
+def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -> Data:
+    """The samples of a run, checked if it says so.
+
+    Args:
+        dataset: The dataset.
+        options: Where it is, which splits, whether and how it is checked.
+        sampling: How crops are drawn: by class, it must be known what the samples hold.
+
+    Raises:
+        UserError: Something is wrong with a split or a sample.
+    """
+    train, val = (
+        dataset.samples(split, options.root) for split in (options.train_split, options.val_split)
+    )
+    if not options.verify:
+        uniform = sampling.strategy == "uniform"
+        return Data(train, val, None if uniform else _survey(train, dataset.classes), [])
+    skip = options.on_error == "skip"
+    train, found, faults = checked(train, dataset.classes, skip=skip)
+    val, _, more = checked(val, dataset.classes, skip=skip)
+    return Data(train, val, found, [*faults, *more])
+
+
+def _survey(samples: Samples, classes: int) -> Survey:
+    """What the samples hold; of records it is on record."""
+    return samples.survey if isinstance(samples, RecordSamples) else survey(samples, classes)
+
+
+def class_sampling(
+    data: Data, options: SamplingConfig, running: ComplementaryWeights | None
+) -> ClassSampling | None:
+    """How crops are drawn by class from now on; None: uniformly.
+
+    Args:
+        data: What the run reads.
+        options: How its crops are drawn.
+        running: The shares of complementary sampling; None: of all classes the same.
+
+    Raises:
+        UserError: There is no class to draw.
+    """
+    if options.strategy == "uniform":
+        return None
+    if not data.found.pixels.any():
+        raise UserError("input.sampling is by class, but no pixel of the training data has one")
+    classes = data.found.pixels.shape[1]
+    shares = np.ones(classes) if running is None else running.shares.numpy()
+    return ClassSampling.of(data.found.pixels, shares, options.uniform_share)
