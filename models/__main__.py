@@ -96,7 +96,7 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
         help="of the checkpoint's network (default: %(default)s)",
     )
     add("--backbone", choices=SCOPES, default="xception_65", help="(default: %(default)s)")
-    add("--classes", type=int, default=21, metavar="N", help="(default: %(default)s)")
+    add("--num-classes", type=int, default=21, metavar="N", help="(default: %(default)s)")
     add(
         "--separable",
         action=argparse.BooleanOptionalAction,
@@ -116,7 +116,7 @@ def _import(options: argparse.Namespace) -> str:
     model = builder.build(
         options.architecture,
         backbone=options.backbone,
-        classes=options.classes,
+        num_classes=options.num_classes,
         **({} if options.separable is None else {"separable": options.separable}),
     )
     report = import_checkpoint(model, options.checkpoint, partial=options.partial)
@@ -153,7 +153,7 @@ def _summary_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("architecture", choices=builder.ARCHITECTURES, metavar="NAME", help="%(choices)s")
     add("--backbone", choices=BACKBONES, required=True, metavar="NAME", help="%(choices)s")
-    add("--classes", type=int, default=21, metavar="N", help="(default: %(default)s)")
+    add("--num-classes", type=int, default=21, metavar="N", help="(default: %(default)s)")
     add("--output-stride", type=int, choices=OUTPUT_STRIDES, help="(default: the architecture's)")
     add(
         "--size",
@@ -171,7 +171,7 @@ def _summary(options: argparse.Namespace) -> str:
     model = builder.build(
         options.architecture,
         backbone=options.backbone,
-        classes=options.classes,
+        num_classes=options.num_classes,
         output_stride=options.output_stride,
     )
     height, width = options.size

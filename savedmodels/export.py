@@ -23,7 +23,7 @@ def export(values: Namespace) -> None:
     """Writes the SavedModel of a run."""
     config, dataset, model = load_trained(values.run)
     classes = archive.Classes(
-        dataset.name, dataset.class_names, dataset.colours, config.loss.activation
+        dataset.name, dataset.class_names, dataset.colors, config.loss.activation
     )
     archive.write(model, config.input.resolution, classes, values.output)
     print(f"SavedModel: {values.output}")

@@ -34,12 +34,12 @@ def predict(values: Namespace) -> None:
         _read(path)  # all of them before the first picture is written
     segmenter = SavedSegmenter(values.model)
     values.output.mkdir(parents=True, exist_ok=True)
-    names, colours = segmenter.classes.class_names, segmenter.classes.colours
+    names, colors = segmenter.classes.class_names, segmenter.classes.colors
     for path, (palette_path, overlay_path) in track(outputs.items(), "segmenting", len(outputs)):
         image = _read(path)
         ids = np.asarray(segmenter.classify(image[tf.newaxis])[0])
-        palette_image(ids, colours).save(palette_path)
-        with_legend(overlay(image.numpy(), ids, colours), names, colours).save(overlay_path)
+        palette_image(ids, colors).save(palette_path)
+        with_legend(overlay(image.numpy(), ids, colors), names, colors).save(overlay_path)
     print(f"{len(outputs)} palette PNGs and overlays: {values.output}")
 
 

@@ -56,7 +56,7 @@ class SamplingConfig:
 
     Args:
         strategy: uniform: every image once an epoch, anywhere. The others draw a class, an image
-            that has it, and a crop centred on one of its pixels; class_balanced: all classes as
+            that has it, and a crop centered on one of its pixels; class_balanced: all classes as
             often; complementary: classes inversely to the running IoU of the training (LMP, section
             4).
         uniform_share: Share of the crops that are drawn uniformly all the same.
@@ -77,7 +77,7 @@ class InputConfig:
         scale: Range of the random scale, on top of `resolution`, like [0.5, 2.0].
         scale_step: Distance of the scales that occur, like 0.25; default: all of the range.
         flip: Whether half of the images are mirrored.
-        colour_jitter: Most that brightness, contrast and saturation change, each by a factor in
+        color_jitter: Most that brightness, contrast and saturation change, each by a factor in
             1 ± this.
         sampling: Which images the crops are taken from, and where.
     """
@@ -87,7 +87,7 @@ class InputConfig:
     scale: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.3)
     scale_step: PositiveFloat | None = None
     flip: bool = True
-    colour_jitter: ClosedUnitInterval = 0.0
+    color_jitter: ClosedUnitInterval = 0.0
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self):

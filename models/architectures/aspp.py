@@ -43,7 +43,7 @@ def aspp(
         rates: Dilation of each 3x3 branch. May be empty.
         separable: Whether the 3x3 branches are depthwise separable.
         dropout: Rate, in [0, 1), behind the projection.
-        norm: Of the batch normalisation.
+        norm: Of the batch normalization.
 
     Returns:
         Features `(batch, height, width, channels)`. All layers' names begin with "aspp".

@@ -22,7 +22,7 @@ UPSAMPLINGS = ("bilinear", "deconvolution")
 def deeplab_v2(
     *,
     backbone: str | keras.Model,
-    classes: int,
+    num_classes: int,
     output_stride: int = 8,
     weights: str | None = None,
     batch_norm: BatchNorm | None = None,
@@ -33,10 +33,10 @@ def deeplab_v2(
 
     Args:
         backbone: See `build`.
-        classes: Number of classes C, at least 1.
+        num_classes: Number of classes C, at least 1.
         output_stride: 8, as in the papers, 16 or 32: of the features that ASPP sees.
         weights: Of the backbone, see `build_backbone`.
-        batch_norm: How batch normalisation trains.
+        batch_norm: How batch normalization trains.
         atrous_rates: Of the classifiers at output stride 8; halved at 16, quartered at 32.
         upsampling: "bilinear", which is fixed, as LMP used it; or "deconvolution", as LAD used it:
             a transposed convolution, at first bilinear, whose weights are learnt.
@@ -50,7 +50,7 @@ def deeplab_v2(
 
     Example:
         >>> model = models.build(
-        ...     "deeplab_v2", backbone="resnet50", classes=21, upsampling="deconvolution")
+        ...     "deeplab_v2", backbone="resnet50", num_classes=21, upsampling="deconvolution")
         >>> model(tf.zeros([1, 33, 41, 3])).shape
         TensorShape([1, 33, 41, 21])
 
@@ -72,7 +72,7 @@ def deeplab_v2(
     image = frame(encoder, output_stride)
     x = image.maps[output_stride]
     branches = [
-        classifier(x, classes, side=3, rate=rate, name=f"aspp_branch{i}")
+        classifier(x, num_classes, side=3, rate=rate, name=f"aspp_branch{i}")
         for i, rate in enumerate(rates_at(output_stride, atrous_rates, RATES_AT_STRIDE), start=1)
     ]
     logits = branches[0]
@@ -85,11 +85,11 @@ def deeplab_v2(
 
 def _deconvolution(logits: keras.KerasTensor, stride: int, image: Frame) -> keras.KerasTensor:
     """Logits of every pixel of the padded image."""
-    classes = logits.shape[-1]
-    # From centre to centre, or from border to border of the features.
+    num_classes = logits.shape[-1]
+    # From center to center, or from border to border of the features.
     side, surplus = (2 * stride - 1, stride - 1) if image.corners else (2 * stride, stride // 2)
     x = keras.layers.Conv2DTranspose(
-        classes,
+        num_classes,
         side,
         strides=stride,
         use_bias=False,

@@ -17,7 +17,7 @@ RATES_AT_STRIDE = 16
 def deeplab_v3(
     *,
     backbone: str | keras.Model,
-    classes: int,
+    num_classes: int,
     output_stride: int = 16,
     weights: str | None = None,
     batch_norm: BatchNorm | None = None,
@@ -30,10 +30,10 @@ def deeplab_v3(
 
     Args:
         backbone: See `build`.
-        classes: Number of classes C, at least 1.
+        num_classes: Number of classes C, at least 1.
         output_stride: 8, 16 or 32: of the features that ASPP sees.
         weights: Of the backbone, see `build_backbone`.
-        batch_norm: How batch normalisation trains.
+        batch_norm: How batch normalization trains.
         channels: Width of ASPP. None: 256, the paper's; 64 with a MobileNet or EfficientNet-Lite.
         separable: Whether the 3x3 convolutions of ASPP are depthwise separable. None: with an
             Xception, a MobileNet or an EfficientNet-Lite.
@@ -48,7 +48,7 @@ def deeplab_v3(
         ValueError: if an argument is none of the possible ones.
 
     Example:
-        >>> model = models.build("deeplab_v3", backbone="resnet50", classes=21)
+        >>> model = models.build("deeplab_v3", backbone="resnet50", num_classes=21)
         >>> model(tf.zeros([1, 33, 41, 3])).shape
         TensorShape([1, 33, 41, 21])
 
@@ -75,4 +75,4 @@ def deeplab_v3(
         dropout=dropout,
         norm=norm,
     )
-    return image.model(classifier(x, classes), "deeplab_v3")
+    return image.model(classifier(x, num_classes), "deeplab_v3")

@@ -22,7 +22,7 @@ RATES_AT_STRIDE = 16
 def deeplab_v3_plus(
     *,
     backbone: str | keras.Model,
-    classes: int,
+    num_classes: int,
     output_stride: int = 16,
     weights: str | None = None,
     batch_norm: BatchNorm | None = None,
@@ -35,10 +35,10 @@ def deeplab_v3_plus(
 
     Args:
         backbone: See `build`.
-        classes: Number of classes C, at least 1.
+        num_classes: Number of classes C, at least 1.
         output_stride: 8, 16 or 32: of the features that ASPP sees.
         weights: Of the backbone, see `build_backbone`.
-        batch_norm: How batch normalisation trains.
+        batch_norm: How batch normalization trains.
         channels: Width of ASPP and decoder. None: 256, the paper's; a quarter of it with a
             MobileNet or EfficientNet-Lite, whose own features would otherwise be a small part of
             the network's cost.
@@ -55,17 +55,17 @@ def deeplab_v3_plus(
         ValueError: if an argument is none of the possible ones.
 
     Example:
-        >>> model = models.build("deeplab_v3_plus", backbone="mobilenet_v2", classes=21)
+        >>> model = models.build("deeplab_v3_plus", backbone="mobilenet_v2", num_classes=21)
         >>> model(tf.zeros([1, 33, 41, 3])).shape
         TensorShape([1, 33, 41, 21])
 
     Reference:
         Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image
-        Segmentation", 2018, sections 3.1 and 4.1. Where the features are centred on pixels 0,
+        Segmentation", 2018, sections 3.1 and 4.1. Where the features are centered on pixels 0,
         stride, 2 · stride, … (ResNets, Xceptions, EfficientNetV2 and -Lite) sides and resizing are
         those of the paper's code: k · stride + 1 pixels, corners aligned. Deviations: other sizes
-        are padded at the bottom and right, with zeros behind the normalisation (the mean colour,
-        or black where a backbone normalises by itself), and the logits cropped; the other
+        are padded at the bottom and right, with zeros behind the normalization (the mean color,
+        or black where a backbone normalizes by itself), and the logits cropped; the other
         backbones' features divide the image into cells, so they get sides of k · stride, and
         resizing aligns borders. The low-level features of Xception-65 and of the ResNet with three
         3x3 kernels at its start are those of DeepLab's own code, of the others those before the
@@ -103,4 +103,4 @@ def deeplab_v3_plus(
     x = keras.layers.Concatenate(name="decoder_concat")([x, low])
     x = block(x, channels, 3, norm=norm, name="decoder_1")
     x = block(x, channels, 3, norm=norm, name="decoder_2")
-    return image.model(classifier(x, classes), "deeplab_v3_plus")
+    return image.model(classifier(x, num_classes), "deeplab_v3_plus")

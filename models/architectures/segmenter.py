@@ -23,7 +23,7 @@ class Frame:
 
     Attributes:
         images: The input, RGB values 0–255 `(batch, height, width, 3)`.
-        padded: Normalised, and enlarged at the bottom and right to sides that fit the grid.
+        padded: Normalized, and enlarged at the bottom and right to sides that fit the grid.
         maps: Features by stride.
         corners: How features are resized, see `layers.ResizeLike`.
     """
@@ -54,7 +54,7 @@ class Frame:
 
 
 def frame(encoder: Encoder, output_stride: int) -> Frame:
-    """Put an encoder behind a normalisation and a padding.
+    """Put an encoder behind a normalization and a padding.
 
     Args:
         encoder: At `output_stride`.
@@ -85,13 +85,13 @@ def frame(encoder: Encoder, output_stride: int) -> Frame:
 
 
 def classifier(
-    x: keras.KerasTensor, classes: int, *, side: int = 1, rate: int = 1, name: str = "logits"
+    x: keras.KerasTensor, num_classes: int, *, side: int = 1, rate: int = 1, name: str = "logits"
 ) -> keras.KerasTensor:
     """Logits of every cell, in full precision.
 
     Args:
         x: Features `(batch, height, width, channels)`.
-        classes: ≥ 1.
+        num_classes: ≥ 1.
         side: Of the kernel, odd.
         rate: Dilation.
         name: Of the layer.
@@ -100,7 +100,7 @@ def classifier(
         `(batch, height, width, classes)`.
     """
     return keras.layers.Conv2D(
-        classes,
+        num_classes,
         side,
         dilation_rate=rate,
         padding="same",

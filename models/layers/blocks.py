@@ -1,4 +1,4 @@
-"""Blocks of layers that the networks share, and how their batch normalisation trains.
+"""Blocks of layers that the networks share, and how their batch normalization trains.
 
 Shapes are written with B images, H x W cells and C channels.
 """
@@ -16,7 +16,7 @@ DEPTHWISE_STDDEV = 0.33
 
 @dataclasses.dataclass(frozen=True)
 class BatchNorm:
-    """How batch normalisation trains, over all replicas together.
+    """How batch normalization trains, over all replicas together.
 
     Attributes:
         momentum: In [0, 1): share of the old statistics kept at each step.
@@ -60,7 +60,7 @@ class BatchNorm:
         if self.freeze is True:
             if kind not in (keras.layers.BatchNormalization, FixedStatistics):
                 raise ValueError(
-                    '`freeze_batch_norm` must be False or "all" for batch normalisation of a class '
+                    '`freeze_batch_norm` must be False or "all" for batch normalization of a class '
                     f"of its own. Received: layer={layer.name!r} ({kind.__name__})"
                 )
             kind = FixedStatistics
@@ -70,13 +70,13 @@ class BatchNorm:
         return kind.from_config({**layer.get_config(), **training, "name": name})
 
     def __call__(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """Normalise `x` by a new layer."""
+        """Normalize `x` by a new layer."""
         return self.like(keras.layers.BatchNormalization(epsilon=self.epsilon), name)(x)
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss_models")
 class FixedStatistics(keras.layers.BatchNormalization):
-    """Batch normalisation that uses its moving statistics in training too, and leaves them alone.
+    """Batch normalization that uses its moving statistics in training too, and leaves them alone.
 
     Example:
         >>> x = tf.constant([[3.0], [5.0]])
@@ -85,7 +85,7 @@ class FixedStatistics(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise `inputs`."""
+        """Normalize `inputs`."""
         # A call with training=False would not do: a functional model passes on its own `training`.
         return super().call(inputs, training=False, mask=mask)
 
@@ -97,13 +97,13 @@ FixedStatistics.__name__ = "BatchNormalization"
 def conv_block(
     x: keras.KerasTensor, filters: int, side: int, *, norm: BatchNorm, name: str, rate: int = 1
 ) -> keras.KerasTensor:
-    """Convolution, batch normalisation, ReLU.
+    """Convolution, batch normalization, ReLU.
 
     Args:
         x: Features `(batch, height, width, channels)`.
         filters: Number of output channels.
         side: Side of the kernel, odd.
-        norm: Of the batch normalisation.
+        norm: Of the batch normalization.
         name: Prefix of the three layers' names.
         rate: Dilation.
 
@@ -125,7 +125,7 @@ def conv_block(
 def separable_conv_block(
     x: keras.KerasTensor, filters: int, side: int, *, norm: BatchNorm, name: str, rate: int = 1
 ) -> keras.KerasTensor:
-    """Depthwise convolution, then a pointwise one, batch normalisation and ReLU after both.
+    """Depthwise convolution, then a pointwise one, batch normalization and ReLU after both.
 
     Arguments and result are those of `conv_block`.
     """

@@ -47,7 +47,7 @@ class PixelNormalization(keras.layers.Layer):
         self.bgr = bgr
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:  # [B, H, W, 3]
-        """Normalise `inputs`."""
+        """Normalize `inputs`."""
         if self.bgr:
             inputs = tf.reverse(inputs, axis=[-1])
         scale, offset = (tf.constant(x, inputs.dtype) for x in (self.scale, self.offset))
@@ -193,7 +193,7 @@ class ResizeLike(_SizedLike):
     Called on `[features, like]`.
 
     Args:
-        corners: Whether the outermost features are centred on the outermost cells of the other
+        corners: Whether the outermost features are centered on the outermost cells of the other
             features ("align corners"). False: the borders of the two coincide.
 
     Returns:

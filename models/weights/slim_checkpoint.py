@@ -35,7 +35,7 @@ class Report:
         unused: Variables the network has no place for.
         missing: Variables the network has a place for and the checkpoint lacks: the weights stay.
         ignored: Variables that are no weights of a segmentation network: the step, what the
-            optimiser kept of each weight, running averages, ImageNet's classifier.
+            optimizer kept of each weight, running averages, ImageNet's classifier.
     """
 
     used: tuple[str, ...]
@@ -70,7 +70,7 @@ def import_checkpoint(
             another shape than its weight, or if one is missing and `partial` is False.
 
     Example:
-        >>> model = models.build("deeplab_v3_plus", backbone="xception_65", classes=21)
+        >>> model = models.build("deeplab_v3_plus", backbone="xception_65", num_classes=21)
         >>> import_checkpoint(model, "deeplabv3_pascal_trainval/model.ckpt")  # doctest: +SKIP
         Report(used=('aspp0/BatchNorm/beta', ...), unused=(), missing=(), ignored=('global_step',))
 
@@ -176,7 +176,7 @@ def _head_of(model: keras.Model) -> Head:
     layers = _layer_names(model)
     branches = {name.split("_")[1] for name in layers if name.startswith("aspp_branch")}
     return Head(
-        classes=model.get_layer("logits").filters,
+        num_classes=model.get_layer("logits").filters,
         channels=model.get_layer("aspp_project_conv").filters,
         branches=len(branches),
         separable=bool({"aspp_branch1_depthwise", "decoder_1_depthwise"} & layers),
@@ -234,6 +234,6 @@ def _sorted_out(targets: Targets, names: Iterable[str], scope: str) -> Report:
 
 
 def _belongs_to_another(name: str, known: set[str]) -> bool:
-    """Whether a part of the name before a "/" is a variable: optimisers name their slots so."""
+    """Whether a part of the name before a "/" is a variable: optimizers name their slots so."""
     parts = name.split("/")
     return any("/".join(parts[:i]) in known for i in range(1, len(parts)))

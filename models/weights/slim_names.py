@@ -49,14 +49,14 @@ class Head:
     """What stands behind a backbone; the defaults are the published network for PASCAL VOC.
 
     Attributes:
-        classes: Number of classes.
+        num_classes: Number of classes.
         channels: Width of pyramid and decoder.
         branches: Number of atrous branches.
         separable: Whether their kernels and the decoder's are depthwise separable.
         decoder: Whether there is one: DeepLabV3+, not DeepLabV3.
     """
 
-    classes: int = 21
+    num_classes: int = 21
     channels: int = 256
     branches: int = 3
     separable: bool = True
@@ -100,7 +100,7 @@ def slim_variables(
 
 
 def _kernel(scope: str, layer: str, shape: tuple[int, ...]) -> Targets:
-    """Variables of slim.conv2d with batch normalisation."""
+    """Variables of slim.conv2d with batch normalization."""
     return {
         f"{scope}/weights": Target(layer, "kernel", shape),
         **_batch_norm(scope, f"{layer.removesuffix('_conv')}_bn", shape[-1]),
@@ -108,7 +108,7 @@ def _kernel(scope: str, layer: str, shape: tuple[int, ...]) -> Targets:
 
 
 def _depthwise_kernel(scope: str, layer: str, channels: int) -> Targets:
-    """Variables of slim.separable_conv2d without a pointwise part, with batch normalisation."""
+    """Variables of slim.separable_conv2d without a pointwise part, with batch normalization."""
     return {
         f"{scope}/depthwise_weights": Target(layer, "kernel", (3, 3, channels, 1)),
         **_batch_norm(scope, f"{layer}_bn", channels),
@@ -184,9 +184,9 @@ def _resnet_unit(unit: str, channels: int, filters: int) -> Targets:
 
 def _head(head: Head) -> Targets:
     variables = {**_pyramid(head), **(_decoder(head) if head.decoder else {})}
-    shape = (1, 1, head.channels, head.classes)
+    shape = (1, 1, head.channels, head.num_classes)
     variables["logits/semantic/weights"] = Target("logits", "kernel", shape)
-    variables["logits/semantic/biases"] = Target("logits", "bias", (head.classes,))
+    variables["logits/semantic/biases"] = Target("logits", "bias", (head.num_classes,))
     return variables
 
 

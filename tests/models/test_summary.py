@@ -56,7 +56,7 @@ def test_counts_by_hand():
 def test_rates_follow_the_output_stride():
     for output_stride, rates in ((8, (1, 2, 4)), (16, (1, 2)), (32, (1,))):
         model = models.build(
-            "deeplab_v3", backbone="resnet50", classes=2, output_stride=output_stride
+            "deeplab_v3", backbone="resnet50", num_classes=2, output_stride=output_stride
         )
         by_stage = {(s.part, s.stride): s.rates for s in stages(model, (129, 129))}
         assert by_stage["backbone", output_stride] == rates
@@ -64,10 +64,10 @@ def test_rates_follow_the_output_stride():
 
 
 def test_command(capsys):
-    main(["summary", "deeplab_v3_plus", "--backbone", "mobilenet_v2", "--classes", "3"])
+    main(["summary", "deeplab_v3_plus", "--backbone", "mobilenet_v2", "--num-classes", "3"])
     text = capsys.readouterr().out
     assert "deeplab_v3_plus on mobilenet_v2, an image of 513 × 513" in text
-    model = models.build("deeplab_v3_plus", backbone="mobilenet_v2", classes=3)
+    model = models.build("deeplab_v3_plus", backbone="mobilenet_v2", num_classes=3)
     assert f"{model.count_params() / 1e6:.2f} M" in text.splitlines()[-2]
 
 
@@ -79,7 +79,7 @@ def test_command(capsys):
         (["deeplab_v3"], "--backbone"),
         (["deeplab_v3", "--backbone", "resnet50", "--output-stride", "4"], "choose from 8, 16, 32"),
         (["deeplab_v3", "--backbone", "resnet50", "--size", "63", "500"], "--size"),
-        (["deeplab_v3", "--backbone", "resnet50", "--classes", "0"], "classes=0"),
+        (["deeplab_v3", "--backbone", "resnet50", "--num-classes", "0"], "num_classes=0"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments, part, capsys):

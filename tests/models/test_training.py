@@ -19,7 +19,7 @@ def batch(images):
 def build():
     keras.utils.set_random_seed(0)
     return models.build(
-        "deeplab_v3_plus", backbone="mobilenet_v2", classes=CLASSES, channels=8, dropout=0.0
+        "deeplab_v3_plus", backbone="mobilenet_v2", num_classes=CLASSES, channels=8, dropout=0.0
     )
 
 
@@ -57,7 +57,7 @@ def test_loss_falls(batch):
 
 @pytest.mark.slow
 def test_two_replicas_take_the_steps_of_one(batch, float64, two_replicas):
-    """In float32 the rounding of two summation orders grows through 50 normalised layers."""
+    """In float32 the rounding of two summation orders grows through 50 normalized layers."""
     alone = _weights_after_three_steps(tf.distribute.get_strategy(), batch)
     together = _weights_after_three_steps(two_replicas, batch)
     for one, two in zip(alone, together, strict=True):

@@ -117,7 +117,7 @@ def test_predictions_are_palette_pictures_and_overlays(job, scenes_root, savedmo
     classes = model.serve(pixels[tf.newaxis])["classes"]
     palette = Image.open(tmp_path / "out" / "scene_000007.png")
     assert palette.mode == "P"
-    assert tuple(palette.getpalette()[:33]) == sum(SCENES.colours, ())
+    assert tuple(palette.getpalette()[:33]) == sum(SCENES.colors, ())
     np.testing.assert_array_equal(np.asarray(palette), classes[0])
     assert Image.open(tmp_path / "out" / "other.png").size == (31, 17)
     assert Image.open(tmp_path / "out" / "scene_000007_overlay.png").width == 64

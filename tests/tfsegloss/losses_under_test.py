@@ -38,7 +38,7 @@ LOSSES = {
     "center": lambda **options: tfsegloss.CenterLoss(weight=0.01, **options),
     # By the defaults, 8 and 4, an image of a few pixels has no pair of pixels and one region:
     # terms of edges and of regions that are constant.
-    "affinity_field": lambda **options: tfsegloss.AffinityFieldLoss(downsample=2, **options),
+    "affinity_field": lambda **options: tfsegloss.AffinityFieldLoss(downsample_factor=2, **options),
     "lad": lambda **options: tfsegloss.LADLoss(kernel_size=3, **options),
     "lad_wide": tfsegloss.LADLoss,
     "lad_strided": lambda **options: tfsegloss.LADLoss(

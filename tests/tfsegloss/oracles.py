@@ -40,7 +40,7 @@ def average_pool(plane, factor):
 
 
 def region_points(plane, size):
-    """Every size × size region as a column, centred."""
+    """Every size × size region as a column, centered."""
     rows, columns = plane.shape[0] - size + 1, plane.shape[1] - size + 1
     points = np.stack(
         [plane[i : i + size, j : j + size].ravel() for i in range(rows) for j in range(columns)], 1
@@ -144,7 +144,7 @@ def center_distance(x, y, centers):
 
 
 def moved_centers(labels, logits, centers, alpha=0.5, ignored=255):
-    """The centres after one backward pass, pixel by pixel."""
+    """The centers after one backward pass, pixel by pixel."""
     moved = np.array(centers, np.float64)
     for j in range(len(centers)):
         total, count = np.zeros(len(centers)), 0
@@ -157,7 +157,7 @@ def moved_centers(labels, logits, centers, alpha=0.5, ignored=255):
 
 
 def resize_aligned(x, height, width):
-    """Bilinear, the corners' centres aligned, of one image `[H, W, C]`."""
+    """Bilinear, the corners' centers aligned, of one image `[H, W, C]`."""
     small = np.zeros([height, width, x.shape[2]])
     for i, j in np.ndindex(height, width):
         row = i * (x.shape[0] - 1) / max(height - 1, 1)
@@ -167,18 +167,18 @@ def resize_aligned(x, height, width):
     return small
 
 
-def affinity_field(labels, logits, size=1, margin=3.0, factor=8, ignored=255):
+def affinity_field(labels, logits, distance=1, margin=3.0, downsample_factor=8, ignored=255):
     """Mean edge and other terms of a batch, pair by pair."""
     sums, counts = {True: 0.0, False: 0.0}, {True: 0, False: 0}
     for y, x in zip(labels, logits, strict=True):
-        height, width = (max(1, side // factor) for side in y.shape)
+        height, width = (max(1, side // downsample_factor) for side in y.shape)
         x = resize_aligned(np.where((y == ignored)[..., None], 0, x), height, width)
         rows = [i * y.shape[0] // height for i in range(height)]
         y = y[np.ix_(rows, [j * y.shape[1] // width for j in range(width)])]
         p = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
         for i, j, c in np.ndindex(p.shape):
             for k, m in np.ndindex(3, 3):
-                row, column = i + (k - 1) * size, j + (m - 1) * size
+                row, column = i + (k - 1) * distance, j + (m - 1) * distance
                 inside = 0 <= row < height and 0 <= column < width
                 other = y[row, column] if inside else None
                 if k == m == 1 or ignored in (y[i, j], other):
@@ -196,7 +196,7 @@ def affinity_field(labels, logits, size=1, margin=3.0, factor=8, ignored=255):
 
 
 def locally_adaptive(labels, logits, size, ignored=255):
-    """LAD's pixel losses of one image, pixel by pixel and neighbour by neighbour."""
+    """LAD's pixel losses of one image, pixel by pixel and neighbor by neighbor."""
     z = logits - logits.mean(-1, keepdims=True)
     z = z / np.sqrt((z**2).mean(-1, keepdims=True) + 1e-6)
     losses = np.zeros(labels.shape)
@@ -230,13 +230,13 @@ def structural_difference(y, p, size=3, sigma=1.5, stability=0.01):
         return abs(y - p)
     window = gaussian_window(size, sigma)
 
-    def standardised(plane):
+    def standardized(plane):
         patches = local_patches(plane, size)
         mean = (window * patches).sum((2, 3))
         variance = (window * (patches - mean[..., None, None]) ** 2).sum((2, 3))
         return (plane - mean + stability) / (np.sqrt(variance) + stability)
 
-    return abs(standardised(y) - standardised(p))
+    return abs(standardized(y) - standardized(p))
 
 
 def largest_difference(size=3, sigma=1.5):

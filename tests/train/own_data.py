@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 HEIGHT, WIDTH = 24, 32
-COLOURS = {"road": (200, 0, 0), "tree": (0, 100, 0)}
+COLORS = {"road": (200, 0, 0), "tree": (0, 100, 0)}
 SPLITS = {"train": ("a", "b"), "val": ("c", "d")}
 # Two ignored rows, ten of road, twelve of tree.
 IDS = np.repeat(np.array([255, 0, 1], np.uint8), [2, 10, 12])[:, np.newaxis].repeat(WIDTH, axis=1)
@@ -12,7 +12,7 @@ IDS = np.repeat(np.array([255, 0, 1], np.uint8), [2, 10, 12])[:, np.newaxis].rep
 
 def write(root, splits=SPLITS, *, scale=1):
     """Writes the folder: noise as images, all with the same label map; larger by a scale."""
-    lines = [f"- {{name: {name}, colour: {[*colour]}}}" for name, colour in COLOURS.items()]
+    lines = [f"- {{name: {name}, color: {[*color]}}}" for name, color in COLORS.items()]
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
     (root / "classes.yaml").write_text("\n".join(["classes:", *lines]))

@@ -66,9 +66,9 @@ def inputs(shape: Shape, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
     (TensorShape([1, 9, 9]), TensorShape([1, 9, 9, 3]))
     """
     random = np.random.default_rng(seed)
-    images, height, width, classes = shape
+    images, height, width, num_classes = shape
     patches = [images, -(-height // PATCH), -(-width // PATCH)]
-    ids = random.integers(classes, size=patches, dtype=np.int32)
+    ids = random.integers(num_classes, size=patches, dtype=np.int32)
     ids = ids.repeat(PATCH, axis=1).repeat(PATCH, axis=2)[:, :height, :width]
     ids = np.where(random.random(ids.shape) < IGNORED_SHARE, np.int32(IGNORED), ids)
     return tf.constant(ids), tf.constant(random.standard_normal(shape, dtype=np.float32))
@@ -134,17 +134,17 @@ def times(
     return {name: {mode: timing((name, mode)) for mode in MODES} for name in makers}
 
 
-def pixel_growth(make: Callable[[], keras.losses.Loss], classes: int) -> Growth:
+def pixel_growth(make: Callable[[], keras.losses.Loss], num_classes: int) -> Growth:
     """How the time of a step grows with the pixels of one image.
 
     Args:
         make: A loss.
-        classes: Of the logits.
+        num_classes: Of the logits.
 
     Returns:
         Its sizes are numbers of pixels.
     """
-    seconds = [_least_seconds(make, (1, side, side, classes)) for side in SIDES]
+    seconds = [_least_seconds(make, (1, side, side, num_classes)) for side in SIDES]
     pixels = [side**2 for side in SIDES]
     return _growth(pixels, seconds, FITTED_SIDE**2)
 
@@ -159,7 +159,7 @@ def class_growth(make: Callable[[], keras.losses.Loss]) -> Growth:
         Its sizes are numbers of classes.
     """
     sides = (CLASSES_SIDE, CLASSES_SIDE)
-    seconds = [_least_seconds(make, (1, *sides, classes)) for classes in CLASSES]
+    seconds = [_least_seconds(make, (1, *sides, num_classes)) for num_classes in CLASSES]
     return _growth(list(CLASSES), seconds, CLASSES[0])
 
 

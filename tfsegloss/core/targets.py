@@ -41,7 +41,7 @@ def normalize_ignore_class(ignore_class: int | Sequence[int] | None) -> int | li
 
 def encode_targets(
     y_true: tf.Tensor,
-    classes: int,
+    num_classes: int,
     *,
     ignore_class: int | Sequence[int] | None = 255,
     empty_is_ignored: bool = True,
@@ -55,9 +55,9 @@ def encode_targets(
     `empty_is_ignored`, where all channels are 0 (what `tf.one_hot` makes of an ignored id).
 
     Args:
-        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` of any number type, in [0, classes), or [0, 2)
-            for one class; or dense targets `[B, H, W, classes]` in [0, 1].
-        classes: Number of classes C.
+        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` of any number type, in [0, num_classes), or [0, 2)
+            for one class; or dense targets `[B, H, W, num_classes]` in [0, 1].
+        num_classes: Number of classes C.
         ignore_class: Id, ids or None.
         empty_is_ignored: Whether dense targets without any class are ignored; only if
             `ignore_class` is not None.
@@ -69,51 +69,53 @@ def encode_targets(
 
     Raises:
         ValueError: The shape fits neither ids nor dense targets; an ignored id lies in
-            [0, classes) where the targets are dense; or, in eager mode, a target out
+            [0, num_classes) where the targets are dense; or, in eager mode, a target out
             of range, with the ids found. In a graph that is a `tf.errors.InvalidArgumentError`,
             and under XLA, which drops assertions, `in_range` is False.
 
     Example:
 
-    >>> targets = encode_targets(tf.constant([[[0, 2, 255]]]), classes=3)
+    >>> targets = encode_targets(tf.constant([[[0, 2, 255]]]), num_classes=3)
     >>> targets.ids.numpy().tolist(), targets.valid.numpy().tolist()
     ([[[0, 2, 0]]], [[[True, True, False]]])
     """
     ignored = _as_list(ignore_class)
-    if y_true.shape.rank == 4 and y_true.shape[-1] == classes > 1:
-        return _encode_dense(y_true, classes, ignored, empty_is_ignored and bool(ignored), dtype)
+    if y_true.shape.rank == 4 and y_true.shape[-1] == num_classes > 1:
+        return _encode_dense(
+            y_true, num_classes, ignored, empty_is_ignored and bool(ignored), dtype
+        )
     if y_true.shape.rank == 4 and y_true.shape[-1] == 1:
         y_true = tf.squeeze(y_true, axis=-1)
     if y_true.shape.rank != 3:
         raise ValueError(
             f"`{name}` must be ids (batch, height, width) or (batch, height, width, 1), or dense "
-            f"targets (batch, height, width, {classes}). Received: {name}.shape={y_true.shape}"
+            f"targets (batch, height, width, {num_classes}). Received: {name}.shape={y_true.shape}"
         )
-    return _encode_ids(y_true, classes, ignored, name)
+    return _encode_ids(y_true, num_classes, ignored, name)
 
 
-def class_ids(classes: int) -> range:
+def class_ids(num_classes: int) -> range:
     """The id of each class' map: 0 … C − 1, or 1 for one class, whose background is 0."""
-    return range(1, 2) if classes == 1 else range(classes)
+    return range(1, 2) if num_classes == 1 else range(num_classes)
 
 
-def is_class(ids: tf.Tensor, classes: int) -> tf.Tensor:
+def is_class(ids: tf.Tensor, num_classes: int) -> tf.Tensor:
     """Where a pixel's id is each class' `[B, H, W, C]`."""
-    return ids[..., tf.newaxis] == tf.constant([*class_ids(classes)])
+    return ids[..., tf.newaxis] == tf.constant([*class_ids(num_classes)])
 
 
-def one_hot(targets: Targets, classes: int, dtype: tf.DType) -> tf.Tensor:
+def one_hot(targets: Targets, num_classes: int, dtype: tf.DType) -> tf.Tensor:
     """Targets as maps `[B, H, W, C]`, 0 where ignored."""
     if targets.dense is not None:
         return tf.cast(targets.dense, dtype)
-    return tf.cast(is_class(targets.ids, classes) & targets.valid[..., tf.newaxis], dtype)
+    return tf.cast(is_class(targets.ids, num_classes) & targets.valid[..., tf.newaxis], dtype)
 
 
-def split_target_classes(targets: Targets, classes: int, dtype: tf.DType) -> list[tf.Tensor]:
+def split_target_classes(targets: Targets, num_classes: int, dtype: tf.DType) -> list[tf.Tensor]:
     """The C maps `[B, H, W]` of `one_hot`, 0 where ignored."""
     if targets.dense is not None:
-        return [tf.cast(targets.dense[..., c], dtype) for c in range(classes)]
-    return [tf.cast((targets.ids == c) & targets.valid, dtype) for c in class_ids(classes)]
+        return [tf.cast(targets.dense[..., c], dtype) for c in range(num_classes)]
+    return [tf.cast((targets.ids == c) & targets.valid, dtype) for c in class_ids(num_classes)]
 
 
 def zero_ignored(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
@@ -161,7 +163,7 @@ def split_classes(maps: tf.Tensor, valid: tf.Tensor) -> list[tf.Tensor]:
     return [zero_ignored(maps[..., c], valid) for c in range(maps.shape[-1])]
 
 
-def sum_over_classes(maps: tf.Tensor, classes: int | None = None) -> tf.Tensor:
+def sum_over_classes(maps: tf.Tensor, num_classes: int | None = None) -> tf.Tensor:
     """Σ_c of maps `[…, C]`, plane by plane (see `split_classes`), of all classes or the first ones.
 
     Example:
@@ -169,7 +171,7 @@ def sum_over_classes(maps: tf.Tensor, classes: int | None = None) -> tf.Tensor:
     >>> sum_over_classes(tf.constant([[1.0, 2.0]])).numpy().tolist()
     [3.0]
     """
-    return tf.add_n(tf.unstack(maps, axis=-1)[:classes])
+    return tf.add_n(tf.unstack(maps, axis=-1)[:num_classes])
 
 
 def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:
@@ -179,12 +181,12 @@ def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:
     return [ignore_class] if isinstance(ignore_class, int) else ignore_class
 
 
-def _encode_ids(y_true: tf.Tensor, classes: int, ignored: list[int], name: str) -> Targets:
+def _encode_ids(y_true: tf.Tensor, num_classes: int, ignored: list[int], name: str) -> Targets:
     ids = tf.cast(y_true, tf.int32)  # [B, H, W]
     valid = tf.ones_like(ids, tf.bool)
     for i in ignored:
         valid &= ids != i
-    limit = max(classes, 2)
+    limit = max(num_classes, 2)
     # Keras hands ids over as floats: a fraction or NaN is no id, nor is what int32 cannot hold.
     whole = tf.cast(ids, y_true.dtype) == y_true
     valid |= ~whole
@@ -196,12 +198,12 @@ def _encode_ids(y_true: tf.Tensor, classes: int, ignored: list[int], name: str) 
 
 
 def _encode_dense(
-    y_true: tf.Tensor, classes: int, ignored: list[int], empty_is_ignored: bool, dtype: tf.DType
+    y_true: tf.Tensor, num_classes: int, ignored: list[int], empty_is_ignored: bool, dtype: tf.DType
 ) -> Targets:
-    if any(0 <= i < classes for i in ignored):
+    if any(0 <= i < num_classes for i in ignored):
         raise ValueError(
-            f"`ignore_class` must lie outside [0, {classes}) where `y_true` is dense "
-            f"(batch, height, width, {classes}). Received: ignore_class={ignored}"
+            f"`ignore_class` must lie outside [0, {num_classes}) where `y_true` is dense "
+            f"(batch, height, width, {num_classes}). Received: ignore_class={ignored}"
         )
     dense = tf.cast(y_true, dtype)  # [B, H, W, C]
     valid = tf.ones(tf.shape(dense)[:3], tf.bool)

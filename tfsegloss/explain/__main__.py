@@ -36,7 +36,7 @@ def _parser() -> Parser:
         description="Pictures of what losses look at in an image, or the figures of LMP's paper.",
     )
     add = parser.add_argument
-    add("labels", type=Path, nargs="?", help="ids [H, W]: .npy, or an 8-bit grey PNG")
+    add("labels", type=Path, nargs="?", help="ids [H, W]: .npy, or an 8-bit gray PNG")
     add("logits", type=Path, nargs="?", help="logits [H, W, C]: .npy")
     add("--output", type=Path, help=f"the picture: {', '.join(SUFFIXES)}")
     add(

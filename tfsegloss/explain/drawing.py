@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfsegloss.explain.grid import GREY, LEFT, RIGHT, Grid, new_figure
+from tfsegloss.explain.grid import GRAY, LEFT, RIGHT, Grid, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ TITLES = {
 }
 WIDTH, COLUMNS = 12.0, 5  # inches: 1200 pixels; at least so many maps beside each other
 HEADING, TITLE, GAP = 0.3, 0.25, 0.1  # inches
-# Maps of ratios are drawn from 1/end to end, on a scale of logarithms, in these colours.
+# Maps of ratios are drawn from 1/end to end, on a scale of logarithms, in these colors.
 RATIOS = {"gradient": (32, "magma"), "against": (8, "PuOr_r")}
 # What is added to shares before they are compared, in units of the mean share.
 DAMPING = 0.1
@@ -41,7 +41,7 @@ def draw_rows(
     *,
     image: np.ndarray | None = None,
     class_names: Sequence[str] | None = None,
-    colours: Sequence[tuple[int, int, int]] | None = None,
+    colors: Sequence[tuple[int, int, int]] | None = None,
 ) -> "Figure":
     """A row of maps for each loss, below a row of image, labels, prediction and errors.
 
@@ -57,7 +57,7 @@ def draw_rows(
         valid: bool `[H, W]`, the pixels that have a label.
         image: uint8 `[H, W, 3]`.
         class_names: For a legend.
-        colours: RGB of the classes, 0 to 255.
+        colors: RGB of the classes, 0 to 255.
 
     Returns:
         The figure.
@@ -78,7 +78,7 @@ def draw_rows(
     head, height = TITLE + map_height + GAP, HEADING + TITLE + map_height + GAP
     figure = new_figure(WIDTH, head + height * len(rows) + GAP)
     grid = Grid(figure, columns, map_height)
-    _draw_head(grid, truth, predicted, valid, image, class_names, colours)
+    _draw_head(grid, truth, predicted, valid, image, class_names, colors)
     highest_weight = _end([maps["weights"] for maps in rows.values() if "weights" in maps])
     first = next(iter(rows))
     for row, (name, maps) in enumerate(rows.items()):
@@ -113,20 +113,20 @@ def _draw_head(
     valid: np.ndarray,
     image: np.ndarray | None,
     class_names: Sequence[str] | None,
-    colours: Sequence[tuple[int, int, int]] | None,
+    colors: Sequence[tuple[int, int, int]] | None,
 ) -> None:
     """Image, labels, prediction, errors and legend."""
     from matplotlib.colors import ListedColormap
 
     labels = np.where(valid, truth, 0)
-    colour_of = _colours(int(max(labels.max(), predicted.max())) + 1, colours)
+    color_of = _colors(int(max(labels.max(), predicted.max())) + 1, colors)
     wrong = np.where(valid, truth != predicted, 0)
     share = wrong.sum() / max(valid.sum(), 1)
-    red = ListedColormap(["white", "crimson"]).with_extremes(bad=GREY)
+    red = ListedColormap(["white", "crimson"]).with_extremes(bad=GRAY)
     pictures = {
         "image": (image, {}),
-        "labels": (np.where(valid[..., np.newaxis], colour_of[labels], float(GREY)), {}),
-        "prediction": (colour_of[predicted], {}),
+        "labels": (np.where(valid[..., np.newaxis], color_of[labels], float(GRAY)), {}),
+        "prediction": (color_of[predicted], {}),
         f"errors ({share:.0%} of the pixels)": (
             np.ma.array(wrong, mask=~valid),
             {"cmap": red, "vmin": 0, "vmax": 1},
@@ -136,7 +136,7 @@ def _draw_head(
     for column, (title, pixels, options) in enumerate(shown):
         grid.picture(column, TITLE, title, pixels, **options)
     if class_names is not None:
-        grid.legend(len(shown), TITLE, class_names, colour_of)
+        grid.legend(len(shown), TITLE, class_names, color_of)
 
 
 def _draw_map(
@@ -148,20 +148,20 @@ def _draw_map(
     end: float,
     ratio: tuple[int, str] | None,
 ) -> None:
-    """A map with its colour bar: from 0 to `end`, or, if it is one of ratios, as `RATIOS` says."""
+    """A map with its color bar: from 0 to `end`, or, if it is one of ratios, as `RATIOS` says."""
     import matplotlib
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.ticker import MaxNLocator
 
     whole = values.dtype.kind in "iu"
     if ratio is not None:
-        end, colours = ratio
+        end, colors = ratio
         values = np.clip(values, 1 / end, None)  # a logarithm takes no 0
         norm = LogNorm(1 / end, end)
     else:
-        norm, colours = Normalize(0, max(end, 1) if whole else end), "viridis"
-    colours = matplotlib.colormaps[colours].with_extremes(bad=GREY)
-    axes = grid.picture(*place, title, np.ma.array(values, mask=~valid), norm=norm, cmap=colours)
+        norm, colors = Normalize(0, max(end, 1) if whole else end), "viridis"
+    colors = matplotlib.colormaps[colors].with_extremes(bad=GRAY)
+    axes = grid.picture(*place, title, np.ma.array(values, mask=~valid), norm=norm, cmap=colors)
     bar = grid.bar(*place, axes.images[0])
     if ratio is not None:
         bar.set_ticks([1 / end, 1, end], labels=[f"1/{end}", "1", f"{end}"])
@@ -171,12 +171,12 @@ def _draw_map(
         bar.update_ticks()
 
 
-def _colours(count: int, colours: Sequence[tuple[int, int, int]] | None) -> np.ndarray:
+def _colors(count: int, colors: Sequence[tuple[int, int, int]] | None) -> np.ndarray:
     """RGB in [0, 1] of each class."""
     import matplotlib
 
-    if colours is not None:
-        return np.array(colours) / 255
+    if colors is not None:
+        return np.array(colors) / 255
     return matplotlib.colormaps["tab20"](np.arange(count) % 20)[:, :3]
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 100
-GREY = "0.8"  # ignored pixels
-# Where in a column its picture and its colour bar are; the rest is for the bar's numbers.
+GRAY = "0.8"  # ignored pixels
+# Where in a column its picture and its color bar are; the rest is for the bar's numbers.
 LEFT, RIGHT, BAR_START, BAR_END = 0.04, 0.79, 0.805, 0.835
 LEGEND_LINES = 8
 LEGEND_STYLE = {"frameon": False, "handlelength": 1, "handleheight": 1, "columnspacing": 1.2}
@@ -56,14 +56,14 @@ class Grid:
         y = 1 - y / self.figure.get_figheight()
         self.figure.text(0.01, y, text, fontsize=12, weight="bold")
 
-    def legend(self, column: int, top: float, names: Sequence[str], colours: np.ndarray) -> None:
-        """Names and colours of the classes."""
+    def legend(self, column: int, top: float, names: Sequence[str], colors: np.ndarray) -> None:
+        """Names and colors of the classes."""
         from matplotlib.patches import Patch
 
         axes = self._axes(column, LEFT, RIGHT, top)
         axes.set_axis_off()
-        patches = [Patch(color=c, label=n) for n, c in zip(names, colours, strict=False)]
-        patches.append(Patch(color=GREY, label="ignored"))
+        patches = [Patch(color=c, label=n) for n, c in zip(names, colors, strict=False)]
+        patches.append(Patch(color=GRAY, label="ignored"))
         axes.legend(
             handles=patches,
             loc="upper left",
@@ -83,7 +83,7 @@ class Grid:
         return axes
 
     def bar(self, column: int, top: float, image: "ScalarMappable") -> "Colorbar":
-        """The colour bar of a picture, beside it."""
+        """The color bar of a picture, beside it."""
         beside = self._axes(column, BAR_START, BAR_END, top)
         beside.tick_params(labelsize=8)
         return self.figure.colorbar(image, cax=beside)

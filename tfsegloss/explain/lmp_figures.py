@@ -36,8 +36,8 @@ def draw_weight_space() -> "Figure":
     figure = new_figure(8.4, 3.9)
     left, right = figure.subplots(1, 2)
     powers = [1, 1.4, 2, 4, math.inf]
-    for p, colour in zip(powers, _sequence(len(powers)), strict=True):
-        left.plot(*_sphere(p), color=colour, label=f"p = {_number(p)}")
+    for p, color in zip(powers, _sequence(len(powers)), strict=True):
+        left.plot(*_sphere(p), color=color, label=f"p = {_number(p)}")
     left.set_title("$\\|w\\|_p = 1$")
     left.legend(loc="center", frameon=False)
 
@@ -89,11 +89,11 @@ def _plot_weights(
     axes: "Axes", losses: np.ndarray, settings: Mapping[str, tuple[float, float]]
 ) -> None:
     pixels = np.arange(1, len(losses) + 1)
-    for colour, (label, (p, fraction)) in zip(
+    for color, (label, (p, fraction)) in zip(
         _sequence(len(settings)), settings.items(), strict=True
     ):
         weights = optimal_weights(tf.constant(losses[np.newaxis]), p, fraction)[0]
-        axes.plot(pixels, weights, color=colour, label=label)
+        axes.plot(pixels, weights, color=color, label=label)
     axes.set(xlabel="pixel, by its loss", xlim=(1, len(losses)))
     axes.legend(frameon=False, loc="upper left")
 
@@ -110,7 +110,7 @@ def _number(p: float) -> str:
 
 
 def _sequence(count: int) -> np.ndarray:
-    """Colours for an ordered series of lines."""
+    """Colors for an ordered series of lines."""
     import matplotlib
 
     return matplotlib.colormaps["viridis"](np.linspace(0, 0.92, count))

@@ -28,7 +28,7 @@ def explain(
     and, where they are part of its formula,
 
     - "weights": ∂L/∂ℓ times the number of counted pixels, so that 1 is the plain mean;
-    - "agreement" (LAD): ξ, how many pixels of a window have the class of its centre, which counts;
+    - "agreement" (LAD): ξ, how many pixels of a window have the class of its center, which counts;
     - "hard" (SSL): for how many classes f = 1;
     - "difference" (SSL): the largest e of all classes;
     - "dissimilarity" (SSIM): 1 − SSIM, or 1 − its contrast-structure factor, mean of the classes.

@@ -28,23 +28,23 @@ def draw(
     y_pred: np.ndarray | tf.Tensor,
     *,
     image: np.ndarray | None = None,
-    classes: Sequence[str] | None = None,
-    colours: Sequence[tuple[int, int, int]] | None = None,
+    class_names: Sequence[str] | None = None,
+    colors: Sequence[tuple[int, int, int]] | None = None,
 ) -> "Figure":
     """One picture of what several losses look at in the same image.
 
     The first row shows the image, the labels, the prediction and its errors; then each loss has a
     row with the maps of `explain`. Each gradient map is divided by its mean; all share one scale,
     and so do the weights. From the second loss on, one more map shows where it looks more or less
-    than the first. Pixels that a loss ignores are grey.
+    than the first. Pixels that a loss ignores are gray.
 
     Args:
         losses: By the name that is written above the row.
         y_true: Class ids `[H, W]` or `[1, H, W]`.
         y_pred: As for `explain`; what all the losses take.
         image: uint8 `[H, W, 3]`.
-        classes: Names of the classes, for a legend.
-        colours: RGB of the classes, 0 to 255.
+        class_names: Names of the classes, for a legend.
+        colors: RGB of the classes, 0 to 255.
 
     Returns:
         A figure of matplotlib; `save` writes it.
@@ -79,8 +79,8 @@ def draw(
         _classes_of_prediction(prediction, next(iter(losses.values())).from_logits),
         valid,
         image=image,
-        class_names=classes,
-        colours=colours,
+        class_names=class_names,
+        colors=colors,
     )
 
 

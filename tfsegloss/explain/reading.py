@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY_OF_8_BITS = b"\x08\x00"  # bits per channel and colour type, bytes 24 and 25 of the header
+GRAY_OF_8_BITS = b"\x08\x00"  # bits per channel and color type, bytes 24 and 25 of the header
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Ids of a `.npy` file or of an 8-bit grey PNG.
+    """Ids of a `.npy` file or of an 8-bit gray PNG.
 
     Raises:
         ValueError: The file is neither.
@@ -18,8 +18,8 @@ def read_labels(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
         return read_array(path)
     contents = path.read_bytes()
-    if not contents.startswith(PNG_SIGNATURE) or contents[24:26] != GREY_OF_8_BITS:
-        raise ValueError(f"{path}: expected ids in a .npy file or in an 8-bit grey PNG")
+    if not contents.startswith(PNG_SIGNATURE) or contents[24:26] != GRAY_OF_8_BITS:
+        raise ValueError(f"{path}: expected ids in a .npy file or in an 8-bit gray PNG")
     try:
         return tf.io.decode_png(contents, channels=1)[..., 0].numpy()
     except tf.errors.OpError:

@@ -53,7 +53,7 @@ def nearest(maps: tf.Tensor, factor: int) -> tf.Tensor:
 
 
 def bilinear(maps: tf.Tensor, valid: tf.Tensor, factor: int) -> tf.Tensor:
-    """Bilinear interpolation with the corners' centres aligned, of maps that are 0 where ignored.
+    """Bilinear interpolation with the corners' centers aligned, of maps that are 0 where ignored.
 
     Args:
         maps: `[B, H, W, C]`, anything where not valid.
@@ -74,14 +74,14 @@ def bilinear(maps: tf.Tensor, valid: tf.Tensor, factor: int) -> tf.Tensor:
     @tf.custom_gradient
     def resized(maps):
         # Masked after the rows are gathered: only what an output needs is read.
-        low, high, share = _neighbours(height, _small(height, factor), maps.dtype)
+        low, high, share = _neighbors(height, _small(height, factor), maps.dtype)
         low, high = (
             zero_ignored(tf.gather(maps, i, axis=1), tf.gather(valid, i, axis=1))
             for i in (low, high)
         )
         share = share[:, tf.newaxis, tf.newaxis]
         rows = low * (1 - share) + high * share  # [B, H', W, C]
-        low, high, share = _neighbours(width, _small(width, factor), maps.dtype)
+        low, high, share = _neighbors(width, _small(width, factor), maps.dtype)
         share = share[:, tf.newaxis]
         value = tf.gather(rows, low, axis=2) * (1 - share) + tf.gather(rows, high, axis=2) * share
 
@@ -98,7 +98,7 @@ def _small(size: int | tf.Tensor, factor: int) -> int | tf.Tensor:
     return at_least(size // factor, 1)
 
 
-def _neighbours(
+def _neighbors(
     size: int | tf.Tensor, small: int | tf.Tensor, dtype: tf.DType
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """For each of `small` outputs, corners aligned: two inputs, and the share of the second."""
@@ -112,16 +112,16 @@ def _neighbours(
 def _spread(maps: tf.Tensor, size: int | tf.Tensor, axis: int) -> tf.Tensor:
     """The adjoint of the interpolation along an axis: `size` places from the small maps.
 
-    Outputs are at least one input apart: place k is the first neighbour of at most one output, and
+    Outputs are at least one input apart: place k is the first neighbor of at most one output, and
     the second of at most one. So each place reads two outputs, and nothing is scattered.
     """
     small = sizes(maps)[axis]
     steps = at_least(small - 1, 1)
-    low, _, share = _neighbours(size, small, maps.dtype)
+    low, _, share = _neighbors(size, small, maps.dtype)
     place = tf.range(size)
 
     def read(first, weights):
-        """The maps of the output whose first neighbour is `first`, weighted; else 0."""
+        """The maps of the output whose first neighbor is `first`, weighted; else 0."""
         output = tf.clip_by_value(-(-first * steps // at_least(size - 1, 1)), 0, small - 1)
         weights = tf.where(tf.gather(low, output) == first, tf.gather(weights, output), 0)
         shape = [-1] + [1] * (len(maps.shape) - 1 - axis)

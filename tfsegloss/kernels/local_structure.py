@@ -11,7 +11,7 @@ from tfsegloss.kernels.row_blocks import mirror_columns
 def structural_difference(
     y: tf.Tensor, p: tf.Tensor, *, window_size: int, sigma: float, stability: float
 ) -> tf.Tensor:
-    """Difference between two maps, each standardised within a window around every pixel.
+    """Difference between two maps, each standardized within a window around every pixel.
 
     e = |(y − μ_y + C4) / (σ_y + C4) − (p − μ_p + C4) / (σ_p + C4)|
 
@@ -31,7 +31,7 @@ def structural_difference(
 
     >>> y = tf.constant([[0.0, 0, 0], [1, 0, 1], [1, 1, 1]])[..., tf.newaxis]
     >>> e = structural_difference(y, 1 - y, window_size=3, sigma=1.5, stability=0.01)
-    >>> round(float(e[0, 0, 0]), 2)  # the centre, of opposite structure
+    >>> round(float(e[0, 0, 0]), 2)  # the center, of opposite structure
     2.14
 
     Reference: SSL (Zhao et al., 2019), Eq. 10, 14 and 15. The denominator is that of Eq. 10, not of
@@ -39,19 +39,19 @@ def structural_difference(
     """
     if window_size == 1:
         return tf.abs(y - p)
-    centre = slice(window_size // 2, -(window_size // 2))
+    center = slice(window_size // 2, -(window_size // 2))
 
-    def standardised(maps):
+    def standardized(maps):
         mean = windows.gaussian_mean(maps, window_size, sigma)
         square = windows.gaussian_mean(maps * maps, window_size, sigma)
         deviation = tf.sqrt(tf.maximum(square - mean * mean, 0))
-        return (maps[centre, centre] - mean + stability) / (deviation + stability)
+        return (maps[center, center] - mean + stability) / (deviation + stability)
 
-    return tf.abs(standardised(y) - standardised(p))
+    return tf.abs(standardized(y) - standardized(p))
 
 
 def largest_difference(window_size: int, sigma: float, stability: float) -> float:
-    """e_max: the difference of a standardised 1 among zeros and a standardised 0 among ones.
+    """e_max: the difference of a standardized 1 among zeros and a standardized 0 among ones.
 
     Example:
 
@@ -62,9 +62,9 @@ def largest_difference(window_size: int, sigma: float, stability: float) -> floa
     """
     if window_size == 1:
         return 1.0
-    centre = windows.gaussian(window_size, sigma)[window_size // 2] ** 2
-    deviation = math.sqrt(centre - centre**2)
-    return 2 * (1 - centre) / (deviation + stability)
+    center = windows.gaussian(window_size, sigma)[window_size // 2] ** 2
+    deviation = math.sqrt(center - center**2)
+    return 2 * (1 - center) / (deviation + stability)
 
 
 def differences_of_rows(

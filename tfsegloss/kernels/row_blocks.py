@@ -29,7 +29,7 @@ def map_row_blocks(
 
     Args:
         function: Of a block's logits `[rows + 2·margin, W, C]`, its targets and its others;
-            `[rows, …]`. It may hold operations on neighbours up to `margin` rows away.
+            `[rows, …]`. It may hold operations on neighbors up to `margin` rows away.
         logits: `[B, H, W, C]`.
         targets: Of `[B, H, W]`.
         others: Further maps `[B, H, …]`.
@@ -46,7 +46,7 @@ def map_row_blocks(
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.zeros([1, 2, 1]), classes=2)
+    >>> targets = encode_targets(tf.zeros([1, 2, 1]), num_classes=2)
     >>> x = tf.constant([[[[1.0, 0.0]], [[5.0, 0.0]]]])
     >>> around = lambda x, t: x[:-2, :, 0] + x[2:, :, 0]
     >>> map_row_blocks(around, x, targets, margin=1, reflect=True)[0].numpy().tolist()
@@ -111,11 +111,11 @@ def pad_classes_to_vector_width(maps: tf.Tensor) -> tf.Tensor:
     return tf.pad(maps, [[0, 0]] * (maps.shape.rank - 1) + [[0, -maps.shape[-1] % LANES]])
 
 
-def one_hot_to_vector_width(targets: Targets, classes: int, dtype: tf.DType) -> tf.Tensor:
+def one_hot_to_vector_width(targets: Targets, num_classes: int, dtype: tf.DType) -> tf.Tensor:
     """`pad_classes_to_vector_width` of `one_hot`."""
-    if targets.dense is not None or classes == 1 or not xla.is_compiling():
-        return pad_classes_to_vector_width(one_hot(targets, classes, dtype))
-    return one_hot(targets, classes + -classes % LANES, dtype)
+    if targets.dense is not None or num_classes == 1 or not xla.is_compiling():
+        return pad_classes_to_vector_width(one_hot(targets, num_classes, dtype))
+    return one_hot(targets, num_classes + -num_classes % LANES, dtype)
 
 
 def _mirrored(index: int | tf.Tensor, size: int | tf.Tensor) -> int | tf.Tensor:

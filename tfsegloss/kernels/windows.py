@@ -1,4 +1,4 @@
-"""Windows around each pixel: Gaussian means, and sums over the neighbours of the same class.
+"""Windows around each pixel: Gaussian means, and sums over the neighbors of the same class.
 
 Both come in two forms that agree: as `tf.nn.depthwise_conv2d`, and as shifted maps added up, which
 XLA turns into one pass where it is ten times slower at a convolution. `gaussian_mean` takes the
@@ -40,7 +40,7 @@ def gaussian(size: int, sigma: float) -> list[float]:
 
 
 def chessboard(size: int) -> list[list[float]]:
-    """The D8 window: ω = 2^(1 − d), d the chessboard distance to the centre.
+    """The D8 window: ω = 2^(1 − d), d the chessboard distance to the center.
 
     Args:
         size: Odd number of pixels.
@@ -53,7 +53,7 @@ def chessboard(size: int) -> list[list[float]]:
     >>> chessboard(3)
     [[1.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 1.0]]
 
-    Reference: LAD (Guo et al., 2018), section 3.2: 2 for the centre, 1 for D8 = 1,
+    Reference: LAD (Guo et al., 2018), section 3.2: 2 for the center, 1 for D8 = 1,
     ½ for D8 = 2, and so on.
     """
     reach = range(-(size // 2), size // 2 + 1)
@@ -135,7 +135,9 @@ def same_class_sum(maps: tf.Tensor, ids: tf.Tensor, size: int) -> tf.Tensor:
     return tf.add_n(terms)
 
 
-def same_class_sum_depthwise(maps: tf.Tensor, ids: tf.Tensor, size: int, classes: int) -> tf.Tensor:
+def same_class_sum_depthwise(
+    maps: tf.Tensor, ids: tf.Tensor, size: int, num_classes: int
+) -> tf.Tensor:
     """`same_class_sum` of ids below `classes`, as one depthwise convolution for each class.
 
     Faster than `same_class_sum` for large windows and few classes only.
@@ -144,7 +146,7 @@ def same_class_sum_depthwise(maps: tf.Tensor, ids: tf.Tensor, size: int, classes
         maps: As for `same_class_sum`.
         ids: As for `same_class_sum`.
         size: As for `same_class_sum`.
-        classes: Above all ids.
+        num_classes: Above all ids.
 
     Returns:
         As `same_class_sum`.
@@ -152,7 +154,7 @@ def same_class_sum_depthwise(maps: tf.Tensor, ids: tf.Tensor, size: int, classes
     Example:
 
     >>> ids = tf.constant([[-1, -1, -1, -1], [-1, 0, 0, -1], [-1, -1, -1, -1]])
-    >>> sums = same_class_sum_depthwise(tf.ones([3, 4, 1]), ids, size=3, classes=1)
+    >>> sums = same_class_sum_depthwise(tf.ones([3, 4, 1]), ids, size=3, num_classes=1)
     >>> sums[..., 0].numpy().tolist()
     [[3.0, 3.0]]
     """
@@ -161,12 +163,12 @@ def same_class_sum_depthwise(maps: tf.Tensor, ids: tf.Tensor, size: int, classes
         [1, 1, maps.shape[-1], 1],
     )
     margin = size // 2
-    centre = ids[margin : sizes(ids)[0] - margin, margin : sizes(ids)[1] - margin]
+    center = ids[margin : sizes(ids)[0] - margin, margin : sizes(ids)[1] - margin]
     total = 0.0
-    for c in range(classes):
+    for c in range(num_classes):
         of_class = tf.where((ids == c)[..., tf.newaxis], maps, 0)[tf.newaxis]
         sums = tf.nn.depthwise_conv2d(of_class, weights, [1, 1, 1, 1], "VALID")[0]
-        total += tf.where((centre == c)[..., tf.newaxis], sums, 0)
+        total += tf.where((center == c)[..., tf.newaxis], sums, 0)
     return total
 
 
@@ -190,14 +192,14 @@ def same_class_count(ids: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _same_class(ids: tf.Tensor, size: int) -> list[tf.Tensor]:
-    """For each offset in the window, which pixels have the id of their neighbour there."""
+    """For each offset in the window, which pixels have the id of their neighbor there."""
     shifted = _shifts(ids, size)
-    centre = shifted[len(shifted) // 2]
-    return [(neighbour == centre) & (centre >= 0) for neighbour in shifted]
+    center = shifted[len(shifted) // 2]
+    return [(neighbor == center) & (center >= 0) for neighbor in shifted]
 
 
 def _shifts(maps: tf.Tensor, size: int) -> list[tf.Tensor]:
-    """The `size`² views of the map that line up with the centres of the windows."""
+    """The `size`² views of the map that line up with the centers of the windows."""
     rows, columns = (n - size + 1 for n in sizes(maps)[:2])
     return [
         maps[i : i + rows, j : j + columns] for i, j in itertools.product(range(size), repeat=2)

@@ -1,4 +1,4 @@
-"""Affinity fields: neighbours of one class agree in their probabilities, others differ."""
+"""Affinity fields: neighbors of one class agree in their probabilities, others differ."""
 
 import itertools
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ def affinity_field(
     targets: Targets,
     logits: tf.Tensor,
     *,
-    size: int = 1,
+    distance: int = 1,
     margin: float = 3.0,
-    downsample: int = 8,
+    downsample_factor: int = 8,
 ) -> dict[str, tf.Tensor]:
-    """Divergence of the probabilities of neighbours, within classes and across their edges.
+    """Divergence of the probabilities of neighbors, within classes and across their edges.
 
     With KL_ijc = p_jc log(p_jc / p_ic) + q_jc log(q_jc / q_ic), q = 1 − p + 1e-4, p = softmax(x)
-    clipped to [1e-4, 1], i a pixel of the downsampled image, j each of its 8 neighbours at the
-    distance `size`, c a class, t the downsampled one-hot truth:
+    clipped to [1e-4, 1], i a pixel of the downsampled image, j each of its 8 neighbors at the
+    distance `distance`, c a class, t the downsampled one-hot truth:
 
     - non_edge: mean of KL_ijc over all (i, j, c) with t_ic = t_jc;
     - edge: mean of max(0, margin − KL_ijc) over those with t_ic ≠ t_jc.
@@ -40,15 +40,15 @@ def affinity_field(
     Beyond the image's border p_j = 1e-4 and t_j = 0. Pairs with an ignored pixel are dropped. The
     means are over the pairs of all images on all replicas; a mean over none is 0.
 
-    Logits, 0 at ignored pixels, are resized to max(1, H // downsample) rows bilinearly with
+    Logits, 0 at ignored pixels, are resized to max(1, H // downsample_factor) rows bilinearly with
     aligned corners; the truth's row i is ⌊i · H / H'⌋. Columns likewise.
 
     Args:
         targets: From `encode_targets`.
         logits: x, `[B, H, W, C]`, float32 or float64.
-        size: ≥ 1, in pixels of the downsampled image.
+        distance: ≥ 1, in pixels of the downsampled image.
         margin: ≥ 0, the divergence that is enough across an edge.
-        downsample: ≥ 1.
+        downsample_factor: ≥ 1.
 
     Returns:
         "edge" and "non_edge", each `[B]`, such that Keras' mean over the global batch is the mean
@@ -57,33 +57,34 @@ def affinity_field(
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[0, 0, 1, 1]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[0, 0, 1, 1]]]), num_classes=2)
     >>> x = tf.constant([[[[9.0, 0.0], [9.0, 0.0], [0.0, 9.0], [0.0, 9.0]]]])
-    >>> terms = affinity_field(targets, x, downsample=1)
-    >>> blank = affinity_field(targets, 0 * x, downsample=1)
+    >>> terms = affinity_field(targets, x, downsample_factor=1)
+    >>> blank = affinity_field(targets, 0 * x, downsample_factor=1)
     >>> [bool(terms[name] < blank[name]) for name in ("edge", "non_edge")]
     [True, True]
 
     Reference: Ke et al., *Adaptive affinity fields for semantic segmentation*, 2018, section
-    3, with the size fixed instead of chosen by an adversary, as the authors of RMI (Zhao et al.,
-    2019) ran it: the downsampling, the clipping and the pairs across the border are theirs.
+    3, with the size of the field fixed instead of chosen by an adversary, as the authors of RMI
+    (Zhao et al., 2019) ran it: the downsampling, the clipping and the pairs across the border are
+    theirs.
     Deviations from their code: pairs with an ignored pixel are dropped, as Ke et al. do; the
     logits of ignored pixels are 0 before they are resized; a mean over no pair is 0, not NaN.
     """
-    small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, downsample)
+    small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, downsample_factor)
     resized = xla.compiled_with_gradient(
-        lambda x, valid: downsampling.bilinear(x, valid, downsample), logits, targets.valid
+        lambda x, valid: downsampling.bilinear(x, valid, downsample_factor), logits, targets.valid
     )
-    return _pair_means(resized, small, size, margin)
+    return _pair_means(resized, small, distance, margin)
 
 
 def _pair_means(
-    resized: tf.Tensor, small: tuple[tf.Tensor, tf.Tensor], size: int, margin: float
+    resized: tf.Tensor, small: tuple[tf.Tensor, tf.Tensor], distance: int, margin: float
 ) -> dict[str, tf.Tensor]:
     """The two means, each `[B]`, of downsampled logits and of `_downsampled_truth`."""
     # In a cluster of its own: beside the resizing, XLA may compute the pairs again for each pixel.
     edge, edge_count, non_edge, non_edge_count = xla.compiled_with_gradient(
-        lambda x, small: _pair_sums(x, *small, size, margin), resized, small
+        lambda x, small: _pair_sums(x, *small, distance, margin), resized, small
     )
     return {
         "edge": replicas.normalize_globally(edge, tf.reduce_sum(edge_count)),
@@ -92,11 +93,11 @@ def _pair_means(
 
 
 def _pair_sums(
-    x: tf.Tensor, truth: tf.Tensor, valid: tf.Tensor, size: int, margin: float
+    x: tf.Tensor, truth: tf.Tensor, valid: tf.Tensor, distance: int, margin: float
 ) -> tuple[tf.Tensor, ...]:
     """Sum and number of the edges' terms and of the others', each `[B]`, of downsampled maps."""
     height, width = sizes(x)[1:3]
-    padding = [[0, 0], [size, size], [size, size]]
+    padding = [[0, 0], [distance, distance], [distance, distance]]
     low = tf.constant(LOW, x.dtype)
     p = tf.clip_by_value(tf.nn.softmax(x), low, 1)
     p = tf.pad(p, [*padding, [0, 0]], constant_values=low)
@@ -104,19 +105,19 @@ def _pair_sums(
     fields = (p, tf.math.log(p), q, tf.math.log(q), tf.pad(truth, [*padding, [0, 0]]))
     valid = tf.pad(valid, padding, constant_values=True)
 
-    def neighbour(maps, rows, columns):
-        rows, columns = size + rows, size + columns
+    def neighbor(maps, rows, columns):
+        rows, columns = distance + rows, distance + columns
         return maps[:, rows : rows + height, columns : columns + width]
 
-    centre = [neighbour(maps, 0, 0) for maps in fields]
+    center = [neighbor(maps, 0, 0) for maps in fields]
     sums = [0, 0, 0, 0]
-    for rows, columns in itertools.product((-size, 0, size), repeat=2):
+    for rows, columns in itertools.product((-distance, 0, distance), repeat=2):
         if rows == columns == 0:
             continue
-        p, log_p, q, log_q, truth = (neighbour(maps, rows, columns) for maps in fields)
-        divergence = p * (log_p - centre[1]) + q * (log_q - centre[3])  # [B, H', W', C]
-        kept = neighbour(valid, 0, 0) & neighbour(valid, rows, columns)
-        edge = truth != centre[4]
+        p, log_p, q, log_q, truth = (neighbor(maps, rows, columns) for maps in fields)
+        divergence = p * (log_p - center[1]) + q * (log_q - center[3])  # [B, H', W', C]
+        kept = neighbor(valid, 0, 0) & neighbor(valid, rows, columns)
+        edge = truth != center[4]
         is_edge = tf.cast(edge & kept[..., tf.newaxis], x.dtype)
         non_edge = tf.cast(~edge & kept[..., tf.newaxis], x.dtype)
         terms = (
@@ -132,7 +133,7 @@ def _pair_sums(
 
 
 def _downsampled_truth(
-    targets: Targets, classes: int, dtype: tf.DType, factor: int
+    targets: Targets, num_classes: int, dtype: tf.DType, factor: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The nearest one-hot truth `[B, H', W', C]` and whether it counts `[B, H', W']`."""
 
@@ -142,7 +143,7 @@ def _downsampled_truth(
         if name != "in_range"
     }
     small = targets._replace(**small)
-    return one_hot(small, classes, dtype), small.valid
+    return one_hot(small, num_classes, dtype), small.valid
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -157,11 +158,11 @@ class AffinityFieldLoss(StatefulLoss):
     "cross_entropy", and "edge" and "non_edge" as decayed.
 
     Args:
-        size: ≥ 1, the distance of a neighbour in pixels of the downsampled image.
+        distance: ≥ 1, the distance of a neighbor in pixels of the downsampled image.
         margin: ≥ 0, the divergence that is enough across an edge.
         edge_weight: λ_e ≥ 0.
         non_edge_weight: λ_n ≥ 0.
-        downsample: ≥ 1.
+        downsample_factor: ≥ 1.
         decay_steps: > 0, the steps of the whole training, or None.
         from_logits: Whether `y_pred` holds logits (otherwise the probabilities of a softmax).
         ignore_class: Id or ids without label; None: every pixel counts.
@@ -194,11 +195,11 @@ class AffinityFieldLoss(StatefulLoss):
     def __init__(
         self,
         *,
-        size: int = 1,
+        distance: int = 1,
         margin: float = 3.0,
         edge_weight: float = 1.0,
         non_edge_weight: float = 1.0,
-        downsample: int = 8,
+        downsample_factor: int = 8,
         decay_steps: int | None = None,
         from_logits: bool = True,
         ignore_class: int | Sequence[int] | None = 255,
@@ -208,27 +209,27 @@ class AffinityFieldLoss(StatefulLoss):
         super().__init__(
             from_logits=from_logits, ignore_class=ignore_class, reduction=reduction, name=name
         )
-        self.size = check_integer("size", size, 1)
+        self.distance = check_integer("distance", distance, 1)
         self.margin = check_at_least("margin", margin, 0)
         self.edge_weight = check_at_least("edge_weight", edge_weight, 0)
         self.non_edge_weight = check_at_least("non_edge_weight", non_edge_weight, 0)
-        self.downsample = check_integer("downsample", downsample, 1)
+        self.downsample_factor = check_integer("downsample_factor", downsample_factor, 1)
         if decay_steps is not None:
             decay_steps = check_integer("decay_steps", decay_steps, 1)
         self.decay_steps = decay_steps
 
-    def initial_state(self, classes: int) -> tf.Tensor:
+    def initial_state(self, num_classes: int) -> tf.Tensor:
         """No backward pass so far."""
         return tf.zeros([], tf.int64)
 
-    def build(self, classes: int) -> None:
+    def build(self, num_classes: int) -> None:
         """Makes the count of backward passes, where there is a decay.
 
         Args:
-            classes: Number of classes C.
+            num_classes: Number of classes C.
         """
         if self.decay_steps is not None:
-            super().build(classes)
+            super().build(num_classes)
 
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
@@ -239,15 +240,15 @@ class AffinityFieldLoss(StatefulLoss):
             passes = tf.identity(self._state)
             decay = DECAY_BASE ** (-tf.cast(passes, logits.dtype) / self.decay_steps)
             logits = in_backward_pass(logits, lambda: self._state.assign(passes + 1))
-        small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, self.downsample)
+        small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, self.downsample_factor)
 
         def losses_and_resized(x, targets):
-            resized = downsampling.bilinear(x, targets.valid, self.downsample)
+            resized = downsampling.bilinear(x, targets.valid, self.downsample_factor)
             return softmax_losses(x, targets), resized
 
         # In one cluster, for one pass over the gradient of the logits.
         losses, resized = xla.compiled_with_gradient(losses_and_resized, logits, targets)
-        fields = _pair_means(resized, small, self.size, self.margin)
+        fields = _pair_means(resized, small, self.distance, self.margin)
         if decay is not None:
             fields = {name: decay * term for name, term in fields.items()}
         mean = replicas.mean_over_pixels(losses, targets.valid, pixel_weights)

@@ -55,7 +55,7 @@ class SegmentationLoss(keras.losses.Loss):
         """What a training loop must keep beside the model's weights; see `StatefulLoss`."""
         return []
 
-    def build(self, classes: int) -> None:
+    def build(self, num_classes: int) -> None:
         """Makes the variables, if the loss has any and they are not there yet."""
         return
 

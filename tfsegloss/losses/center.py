@@ -1,4 +1,4 @@
-"""Center loss: the logits of a class' pixels gather around a centre that follows them."""
+"""Center loss: the logits of a class' pixels gather around a center that follows them."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
 
 
 def center_distance(targets: Targets, logits: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """Half the squared distance of the logits from their class' centre, pixel by pixel.
+    """Half the squared distance of the logits from their class' center, pixel by pixel.
 
-    ℓ = ½ Σ_j t_j ‖x − c_j‖², with t the one-hot (or dense) target and c_j the centre of class j;
-    ½ ‖x − c_y‖² for an id y. The centres are constants in the gradient.
+    ℓ = ½ Σ_j t_j ‖x − c_j‖², with t the one-hot (or dense) target and c_j the center of class j;
+    ½ ‖x − c_y‖² for an id y. The centers are constants in the gradient.
 
     Args:
         targets: From `encode_targets`.
@@ -30,7 +30,7 @@ def center_distance(targets: Targets, logits: tf.Tensor, centers: tf.Tensor) -> 
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[1]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[1]]]), num_classes=2)
     >>> x = tf.constant([[[[3.0, 5.0]]]])
     >>> float(center_distance(targets, x, tf.constant([[9.0, 9.0], [0.0, 1.0]]))[0, 0, 0])
     12.5
@@ -44,7 +44,7 @@ def center_distance(targets: Targets, logits: tf.Tensor, centers: tf.Tensor) -> 
 def moved_centers(
     targets: Targets, logits: tf.Tensor, centers: tf.Tensor, *, alpha: float = 0.5
 ) -> tf.Tensor:
-    """The centres after a step towards the logits of their class' pixels.
+    """The centers after a step towards the logits of their class' pixels.
 
     c_j ← c_j − α Σ_i t_ij (c_j − x_i) / (1 + Σ_i t_ij), i the valid pixels of all images on all
     replicas.
@@ -61,7 +61,7 @@ def moved_centers(
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[1, 1, 255]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[1, 1, 255]]]), num_classes=2)
     >>> x = tf.constant([[[[3.0, 0.0], [3.0, 6.0], [8.0, 8.0]]]])
     >>> moved_centers(targets, x, tf.zeros([2, 2])).numpy().tolist()
     [[0.0, 0.0], [1.0, 1.0]]
@@ -79,7 +79,7 @@ def _distances(x: tf.Tensor, targets: Targets, centers: tf.Tensor) -> tf.Tensor:
     if targets.dense is None:
         mass, mean, spread = 1.0, tf.gather(centers, targets.ids), 0.0  # mean: [B, H, W, C]
     else:
-        # Σ_j t_j ‖x − c_j‖² = m ‖x − c̄‖² + Σ_j t_j ‖c_j‖² − m ‖c̄‖², m = Σ t, c̄ the mean centre.
+        # Σ_j t_j ‖x − c_j‖² = m ‖x − c̄‖² + Σ_j t_j ‖c_j‖² − m ‖c̄‖², m = Σ t, c̄ the mean center.
         shares = tf.cast(targets.dense, x.dtype)
         mass = tf.reduce_sum(shares, axis=-1)
         mean = tf.math.divide_no_nan(tf.matmul(shares, centers), mass[..., tf.newaxis])
@@ -102,25 +102,25 @@ def _distances(x: tf.Tensor, targets: Targets, centers: tf.Tensor) -> tf.Tensor:
 
 def _class_sums(targets: Targets, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Σ_i t_ij x_i `[C, C]` and Σ_i t_ij `[C]` over this replica's valid pixels i."""
-    classes = logits.shape[-1]
-    features = tf.reshape(zero_ignored(logits, targets.valid), [-1, classes])
+    num_classes = logits.shape[-1]
+    features = tf.reshape(zero_ignored(logits, targets.valid), [-1, num_classes])
     if targets.dense is not None:
-        shares = tf.reshape(tf.cast(targets.dense, logits.dtype), [-1, classes])
+        shares = tf.reshape(tf.cast(targets.dense, logits.dtype), [-1, num_classes])
         return tf.matmul(shares, features, transpose_a=True), tf.reduce_sum(shares, axis=0)
     ids = tf.reshape(tf.where(targets.valid, targets.ids, -1), [-1])  # −1 is dropped
     return (
-        tf.math.unsorted_segment_sum(features, ids, classes),
-        tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, classes),
+        tf.math.unsorted_segment_sum(features, ids, num_classes),
+        tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_classes),
     )
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
 class CenterLoss(StatefulLoss):
-    """Cross-entropy of a softmax beside the distance of the logits from their class' centre.
+    """Cross-entropy of a softmax beside the distance of the logits from their class' center.
 
     L = mean_V −log softmax(x)_y + λ · mean_V ½ ‖x − c_y‖²
 
-    V are the valid pixels of the global batch, λ = `weight`, c the centres, which start at 0: see
+    V are the valid pixels of the global batch, λ = `weight`, c the centers, which start at 0: see
     `center_distance`. In the backward pass they move (see `moved_centers`), so what only
     evaluates leaves them alone; they stay where a batch would make them infinite. If one instance
     serves two outputs, only the last backward pass of a step moves them: give each output its own.
@@ -129,7 +129,7 @@ class CenterLoss(StatefulLoss):
     With `from_logits=False`, the features are the logarithms of the probabilities.
 
     Args:
-        alpha: α in [0, 1], how fast the centres move.
+        alpha: α in [0, 1], how fast the centers move.
         weight: λ ≥ 0.
         from_logits: Whether `y_pred` holds logits (otherwise the probabilities of a softmax).
         ignore_class: Id or ids without label; None: every pixel counts.
@@ -139,7 +139,7 @@ class CenterLoss(StatefulLoss):
     Call:
         y_true: ids `[B, H, W]` or `[B, H, W, 1]`, or dense targets `[B, H, W, C]`.
         y_pred: `[B, H, W, C]`, C ≥ 2, the same C in every call.
-        sample_weight: None, `[B]` or `[B, H, W]`; the centres do not see it.
+        sample_weight: None, `[B]` or `[B, H, W]`; the centers do not see it.
 
     Raises:
         ValueError: An option or a shape is not as above.
@@ -174,27 +174,29 @@ class CenterLoss(StatefulLoss):
         self.alpha = check_range("alpha", alpha, 0, 1)
         self.weight = check_at_least("weight", weight, 0)
 
-    def initial_state(self, classes: int) -> tf.Tensor:
-        """The centres, 0."""
-        return tf.zeros([classes, classes], "float64" if self.dtype == "float64" else "float32")
+    def initial_state(self, num_classes: int) -> tf.Tensor:
+        """The centers, 0."""
+        return tf.zeros(
+            [num_classes, num_classes], "float64" if self.dtype == "float64" else "float32"
+        )
 
-    def build(self, classes: int) -> None:
-        """Makes the centres, if they are not there yet, or checks that they are of as many classes.
+    def build(self, num_classes: int) -> None:
+        """Makes the centers, if they are not there yet, or checks that they are of as many classes.
 
         Args:
-            classes: Number of classes C.
+            num_classes: Number of classes C.
         """
-        super().build(classes)
-        if self._state.shape[0] != classes:
+        super().build(num_classes)
+        if self._state.shape[0] != num_classes:
             raise ValueError(
-                f"`y_pred` must have {self._state.shape[0]} classes, as many as the centres of "
-                f"this loss. Received: {classes}"
+                f"`y_pred` must have {self._state.shape[0]} classes, as many as the centers of "
+                f"this loss. Received: {num_classes}"
             )
 
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The cross-entropy and the distance from the centres."""
+        """The cross-entropy and the distance from the centers."""
         centers = tf.cast(tf.identity(self._state), logits.dtype)  # as they are before any move
 
         def move():

@@ -32,7 +32,7 @@ def softmax_cross_entropy(
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[1]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[1]]]), num_classes=2)
     >>> round(float(softmax_cross_entropy(targets, tf.constant([[[[0.0, 0.0]]]]))[0, 0, 0]), 4)
     0.6931
 
@@ -63,7 +63,7 @@ def sigmoid_cross_entropy(
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[1]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[1]]]), num_classes=2)
     >>> round(float(sigmoid_cross_entropy(targets, tf.constant([[[[0.0, 0.0]]]]))[0, 0, 0]), 4)
     1.3863
 

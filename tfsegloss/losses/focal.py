@@ -41,7 +41,7 @@ def softmax_focal(
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[1]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[1]]]), num_classes=2)
     >>> x = tf.constant([[[[0.0, 0.0]]]])
     >>> round(float(softmax_focal(targets, x, alpha=1.0, gamma=1.0)[0, 0, 0]), 4)  # ½ log 2
     0.3466
@@ -82,7 +82,7 @@ def sigmoid_focal(
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[1]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[1]]]), num_classes=2)
     >>> x = tf.constant([[[[0.0, 0.0]]]])
     >>> round(float(sigmoid_focal(targets, x, gamma=1.0)[0, 0, 0]), 4)  # (¼ + ¾) · ½ log 2
     0.3466

@@ -1,4 +1,4 @@
-"""Locally adaptive loss: cross-entropy of predictions pooled over neighbours of the same class."""
+"""Locally adaptive loss: cross-entropy of predictions pooled over neighbors of the same class."""
 
 import math
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ VARIANCE_OFFSET = 1e-6  # keeps 1/σ finite where all logits of a pixel are equa
 
 
 def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 5) -> tf.Tensor:
-    """Cross-entropy of each pixel's prediction, pooled over its neighbours of the same class.
+    """Cross-entropy of each pixel's prediction, pooled over its neighbors of the same class.
 
     ℓ_i = −log softmax(f_i)_{y_i},  f_i = (1/ξ_i) Σ_{j ∈ window(i), y_j = y_i} ω(d(i, j)) z_j
 
-    z_j = (x_j − mean_c x_j) / √(var_c x_j + 1e-6) is a pixel's standardised logits, d the
-    chessboard distance (D8), ω = 2^(1 − d), ξ_i the number of pixels in the sum, the centre
+    z_j = (x_j − mean_c x_j) / √(var_c x_j + 1e-6) is a pixel's standardized logits, d the
+    chessboard distance (D8), ω = 2^(1 − d), ξ_i the number of pixels in the sum, the center
     included. Pixels outside the image and ignored ones are in no sum.
 
     Args:
@@ -45,7 +45,7 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[0, 0]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[0, 0]]]), num_classes=2)
     >>> logits = tf.constant([[[[9.0, 0.0], [0.0, 1.0]]]])  # the second is wrong: half as bad
     >>> [round(float(x), 3) for x in locally_adaptive(targets, logits)[0, 0]]
     [0.313, 1.313]
@@ -65,11 +65,11 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
         ids = ids[rows, columns]
         upstream = _fill_columns(inner_rows(upstream, margin), margin, 0)
         slope = zero_ignored(upstream, ids >= 0) / count
-        classes = x.shape[-1]
+        num_classes = x.shape[-1]
         # Instead of the highest f, which lies in [0, 2 √(C − 1)], the middle of that is taken off:
         # float32 holds the exponentials of up to 6000 classes.
-        exponentials = tf.exp(pooled - math.sqrt(classes - 1))
-        part = slope / sum_over_classes(exponentials, classes)
+        exponentials = tf.exp(pooled - math.sqrt(num_classes - 1))
+        part = slope / sum_over_classes(exponentials, num_classes)
         if block.dense is None:
             lanes = tf.range(pooled.shape[-1])
             goal = tf.where(ids[..., tf.newaxis] == lanes, slope[..., tf.newaxis], 0)
@@ -82,13 +82,13 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
         # Which pixels see each other is symmetric: the gradient is the same sum again.
         slopes = windows.same_class_sum(slopes, ids, kernel_size)
         rows, columns = (slice(2 * margin, n - 2 * margin) for n in sizes(deviation))
-        # The gradient of `_standardised`, v − mean_c v − z · mean_c(v z) with v = u / deviation.
+        # The gradient of `_standardized`, v − mean_c v − z · mean_c(v z) with v = u / deviation.
         # As a quotient, the sum is computed once; a product XLA computes again for each use.
         slopes /= deviation[rows, columns][..., tf.newaxis]
         z = z[rows, columns]
-        mean = sum_over_classes(slopes, classes)[..., tf.newaxis] / classes
-        along = sum_over_classes(slopes * z, classes)[..., tf.newaxis] / classes
-        return (slopes - mean - z * along)[..., :classes]
+        mean = sum_over_classes(slopes, num_classes)[..., tf.newaxis] / num_classes
+        along = sum_over_classes(slopes * z, num_classes)[..., tf.newaxis] / num_classes
+        return (slopes - mean - z * along)[..., :num_classes]
 
     @tf.custom_gradient
     def pixel_losses(x):
@@ -115,14 +115,14 @@ class _Pooled(NamedTuple):
 def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
     # Padded before all else: what is padded later, XLA pads again at each read of a window.
     ids = _fill_columns(_classes(block), margin, -1)
-    z, deviation = _standardised(zero_ignored(_fill_columns(x, margin, 0), ids >= 0))
+    z, deviation = _standardized(zero_ignored(_fill_columns(x, margin, 0), ids >= 0))
     count = tf.maximum(windows.same_class_count(ids, size), 1)
     count = tf.cast(count, x.dtype)
     pooled = windows.same_class_sum(z, ids, size) * tf.math.reciprocal(count)[..., tf.newaxis]
     return _Pooled(z, deviation, ids, count, pooled)
 
 
-def _standardised(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _standardized(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """z = (x − mean_c x) / deviation, with its lanes, and deviation = √(var_c x + 1e-6)."""
     x -= x[..., :1]  # a constant of the pixel, whose digits the mean would cost all the others
     planes = tf.unstack(x, axis=-1)
@@ -160,7 +160,7 @@ class LADLoss(PixelLoss):
         stride: ≥ 1, between the windows that are counted.
         from_logits: Whether `y_pred` holds logits (otherwise the probabilities of a softmax).
         ignore_class: Id or ids without label; None: every pixel counts.
-        class_weights: C weights ≥ 0 that multiply ℓ by the class of the centre. None: all 1.
+        class_weights: C weights ≥ 0 that multiply ℓ by the class of the center. None: all 1.
         pooling: Of the counted pixels; None: `Minkowski(k=3)`. The paper suggests `MaxPooling` too.
         reduction: As in Keras.
         name: As in Keras.

@@ -104,10 +104,10 @@ class PixelLoss(SegmentationLoss):
 
 def _weights_by_class(weights: list[float], targets: Targets, logits: tf.Tensor) -> tf.Tensor:
     """Weight of each pixel `[B, H, W]`: that of its class, or the mean of its soft classes."""
-    classes = max(logits.shape[-1], 2)
-    if len(weights) != classes:
+    num_classes = max(logits.shape[-1], 2)
+    if len(weights) != num_classes:
         raise ValueError(
-            f"`class_weights` must hold {classes} numbers, one per class of `y_pred`. "
+            f"`class_weights` must hold {num_classes} numbers, one per class of `y_pred`. "
             f"Received: {len(weights)}"
         )
     if targets.ids is not None:

@@ -38,7 +38,7 @@ def region_mutual_information(
 
     A point is a region of region_size × region_size pixels, d = region_size², of the map of one
     class; Y are the points of the one-hot truth, P those of σ(x) + 1e-6, both 0 at ignored pixels
-    and both downsampled; Σ are sums, not means, of products of centred points, in float64.
+    and both downsampled; Σ are sums, not means, of products of centered points, in float64.
 
     The value can be negative, its size depends on the image and on every option, and it moves
     little while the segmentation improves: compare it within one setting only. Where the
@@ -62,7 +62,7 @@ def region_mutual_information(
     >>> from tfsegloss.core.targets import encode_targets
     >>> truth = tf.reshape(tf.range(256) % 2, [1, 16, 16])
     >>> right = tf.one_hot(truth, 2) * 20 - 10
-    >>> targets = encode_targets(truth, classes=2)
+    >>> targets = encode_targets(truth, num_classes=2)
     >>> good = region_mutual_information(targets, right, downsample=None)
     >>> bad = region_mutual_information(targets, tf.zeros([1, 16, 16, 2]), downsample=None)
     >>> bool(good[0] < bad[0])
@@ -147,7 +147,7 @@ def _region_term(
 
 
 def _log_det(y: tf.Tensor, p: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """log det(M + εI) `[n]` of centred points `[n, d, N]`."""
+    """log det(M + εI) `[n]` of centered points `[n, d, N]`."""
     ridge = epsilon * tf.eye(y.shape[1], dtype=y.dtype)
     yy = tf.matmul(y, y, transpose_b=True)  # [n, d, d]
     pp = tf.matmul(p, p, transpose_b=True)
@@ -160,7 +160,7 @@ def _log_det(y: tf.Tensor, p: tf.Tensor, epsilon: float) -> tf.Tensor:
 
 
 def _points(maps: tf.Tensor, region_size: int) -> tf.Tensor:
-    """All regions of maps `[n, H', W']`, stride 1, no padding, centred: `[n, d, N]`, float64."""
+    """All regions of maps `[n, H', W']`, stride 1, no padding, centered: `[n, d, N]`, float64."""
     maps = tf.cast(maps, tf.float64)
     shape = sizes(maps)
     height = at_least(shape[1] - region_size + 1, 0)

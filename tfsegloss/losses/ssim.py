@@ -134,7 +134,7 @@ def _maps(
     The slopes are computed with the value, while the statistics are in the cache.
     """
     margin = window_size // 2
-    classes = logits.shape[-1]
+    num_classes = logits.shape[-1]
 
     def mean(maps):
         return windows.gaussian_mean(maps, window_size, sigma)
@@ -152,9 +152,9 @@ def _maps(
         x, y, p, edges, valid = (inner_rows(m, 2 * margin) for m in (x, y, p, edges, block.valid))
         # ∂p/∂x = p (1 − p), 0 where ignored.
         slope = (by_p + 2 * p * by_squares + y * by_product) * p * (p - 1)
-        slope = (slope / (tf.maximum(edges, 1) * classes)[..., tf.newaxis])[..., :classes]
-        losses = sum_over_classes(cross_entropies(x, y, p, valid), classes)
-        different = 1 - sum_over_classes(similarity, classes) / classes
+        slope = (slope / (tf.maximum(edges, 1) * num_classes)[..., tf.newaxis])[..., :num_classes]
+        losses = sum_over_classes(cross_entropies(x, y, p, valid), num_classes)
+        different = 1 - sum_over_classes(similarity, num_classes) / num_classes
         maps = [zero_ignored(m, valid) for m in (losses, different)]
         return tf.concat([tf.stack(maps, axis=-1), slope], axis=-1)
 

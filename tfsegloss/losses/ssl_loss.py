@@ -50,14 +50,14 @@ def structural_similarity(
     Example:
 
     >>> from tfsegloss.core.targets import encode_targets
-    >>> targets = encode_targets(tf.constant([[[0, 1]]]), classes=2)
+    >>> targets = encode_targets(tf.constant([[[0, 1]]]), num_classes=2)
     >>> _, hard, count = structural_similarity(targets, tf.zeros([1, 1, 2, 2]))
     >>> count.numpy().tolist()
     [[[1.0, 1.0]]]
 
     Reference: SSL (Zhao et al., 2019), Eq. 10 to 13. The paper is silent on the border.
     """
-    classes = logits.shape[-1]
+    num_classes = logits.shape[-1]
     margin = window_size // 2
     threshold = beta * largest_difference(window_size, sigma, stability)
 
@@ -70,9 +70,9 @@ def structural_similarity(
         weights = e * f if reweight else f
         x, y, p = (inner_rows(maps, margin) for maps in (x, y, p))
         losses = cross_entropies(x, y, p, valid)
-        maps = [sum_over_classes(m, classes) for m in (losses, weights * losses, f)]
+        maps = [sum_over_classes(m, num_classes) for m in (losses, weights * losses, f)]
         maps[0] = zero_ignored(maps[0], valid)
-        return tf.concat([tf.stack(maps, axis=-1), weights[..., :classes]], axis=-1)
+        return tf.concat([tf.stack(maps, axis=-1), weights[..., :num_classes]], axis=-1)
 
     def backward(x, targets, maps, upstream):
         """(∂ℓ + e f ∂h) (σ(x) − y)."""

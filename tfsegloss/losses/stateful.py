@@ -19,7 +19,7 @@ class StatefulLoss(SegmentationLoss):
 
     _state: tf.Variable | None = None
 
-    def initial_state(self, classes: int) -> tf.Tensor:
+    def initial_state(self, num_classes: int) -> tf.Tensor:
         """What the variable starts from."""
         raise NotImplementedError
 
@@ -28,14 +28,14 @@ class StatefulLoss(SegmentationLoss):
         """The variable, where it has been made."""
         return [] if self._state is None else [self._state]
 
-    def build(self, classes: int) -> None:
+    def build(self, num_classes: int) -> None:
         """Makes the variable, if it is not there yet.
 
         Args:
-            classes: Number of classes C.
+            num_classes: Number of classes C.
         """
         if self._state is None:
-            self._make(lambda: self.initial_state(classes))
+            self._make(lambda: self.initial_state(num_classes))
 
     def save_own_variables(self, store: dict) -> None:
         """Writes the variable into a file of Keras."""

@@ -131,15 +131,15 @@ class WeightedLosses(SegmentationLoss):
         """The variables of all losses."""
         return [v for _, loss in self.losses.values() for v in getattr(loss, "variables", [])]
 
-    def build(self, classes: int) -> None:
+    def build(self, num_classes: int) -> None:
         """Makes the variables of all losses.
 
         Args:
-            classes: Number of classes C.
+            num_classes: Number of classes C.
         """
         for _, loss in self.losses.values():
             if hasattr(loss, "build"):
-                loss.build(classes)
+                loss.build(num_classes)
 
     def get_config(self) -> dict:
         """All options, the losses serialized."""

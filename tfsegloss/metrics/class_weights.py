@@ -10,7 +10,7 @@ from tfsegloss.core.targets import encode_targets
 
 
 def class_counts(
-    ids: np.ndarray, classes: int, ignore_class: int | Sequence[int] | None = 255
+    ids: np.ndarray, num_classes: int, ignore_class: int | Sequence[int] | None = 255
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of each class, and valid pixels of the images in which it occurs.
 
@@ -18,9 +18,9 @@ def class_counts(
     `inverse_frequency`.
 
     Args:
-        ids: Ids in [0, classes) or ignored: `[H, W]` or `[H, W, 1]` of one image, or `[B, H, W]` or
-            `[B, H, W, 1]` of several. Three axes, the last of 1, are one image.
-        classes: Number of classes C, at least 2.
+        ids: Ids in [0, num_classes) or ignored: `[H, W]` or `[H, W, 1]` of one image, or
+            `[B, H, W]` or `[B, H, W, 1]` of several. Three axes, the last of 1, are one image.
+        num_classes: Number of classes C, at least 2.
         ignore_class: Id or ids without label; None: every pixel counts.
 
     Returns:
@@ -34,23 +34,23 @@ def class_counts(
     Example:
 
     >>> batch = np.array([[[0, 0, 1, 255]], [[0, 0, 0, 0]]])
-    >>> [counts.tolist() for counts in class_counts(batch, classes=2)]
+    >>> [counts.tolist() for counts in class_counts(batch, num_classes=2)]
     [[6, 1], [7, 3]]
     """
-    classes = check_integer("classes", classes, 2)
+    num_classes = check_integer("num_classes", num_classes, 2)
     ids = tf.convert_to_tensor(ids)
     if ids.shape.rank == 2 or (ids.shape.rank == 3 and ids.shape[-1] == 1):
         ids = ids[tf.newaxis]
-    targets = encode_targets(ids, classes, ignore_class=ignore_class, name="ids")
+    targets = encode_targets(ids, num_classes, ignore_class=ignore_class, name="ids")
     if targets.ids is None:
         raise ValueError(
             "`ids` must be (height, width) or (batch, height, width), either with a last axis of 1 "
             f"or without. Received: ids.shape={ids.shape}"
         )
     ids, valid = targets.ids.numpy(), targets.valid.numpy()
-    pixels = np.zeros([len(ids), classes], np.int64)
+    pixels = np.zeros([len(ids), num_classes], np.int64)
     for counts, image, where in zip(pixels, ids, valid, strict=True):
-        counts += np.bincount(image[where], minlength=classes)
+        counts += np.bincount(image[where], minlength=num_classes)
     image_pixels = pixels.sum(axis=1, keepdims=True)  # [B, 1]
     return pixels.sum(axis=0), np.where(pixels > 0, image_pixels, 0).sum(axis=0)
 

@@ -12,17 +12,17 @@ from tfsegloss.core.targets import encode_targets, normalize_ignore_class
 def confusion_matrix(
     y_true: tf.Tensor,
     predicted: tf.Tensor,
-    classes: int,
+    num_classes: int,
     *,
     ignore_class: int | Sequence[int] | None = 255,
 ) -> tf.Tensor:
     """Counts of pixels by true class (row) and predicted class (column).
 
     Args:
-        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, classes), or dense targets
+        y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, num_classes), or dense targets
             `[B, H, W, classes]`, of which the largest counts.
-        predicted: Predicted ids `[B, H, W]` in [0, classes); anything at ignored pixels.
-        classes: C; 1 means binary, with the ids 0 and 1.
+        predicted: Predicted ids `[B, H, W]` in [0, num_classes); anything at ignored pixels.
+        num_classes: C; 1 means binary, with the ids 0 and 1.
         ignore_class: Id or ids that are not counted; None: every pixel counts.
 
     Returns:
@@ -34,10 +34,10 @@ def confusion_matrix(
 
     Example:
 
-    >>> confusion_matrix([[[0, 1, 255]]], [[[0, 0, 1]]], classes=2).numpy().tolist()
+    >>> confusion_matrix([[[0, 1, 255]]], [[[0, 0, 1]]], num_classes=2).numpy().tolist()
     [[1.0, 0.0], [1.0, 0.0]]
     """
-    targets = encode_targets(tf.convert_to_tensor(y_true), classes, ignore_class=ignore_class)
+    targets = encode_targets(tf.convert_to_tensor(y_true), num_classes, ignore_class=ignore_class)
     predicted = tf.convert_to_tensor(predicted)
     if not predicted.shape.is_compatible_with(targets.valid.shape):
         raise ValueError(
@@ -45,11 +45,11 @@ def confusion_matrix(
             f"Received: y_true {targets.valid.shape}, predicted {predicted.shape}"
         )
     predicted = tf.where(targets.valid, predicted, tf.zeros_like(predicted))
-    found = encode_targets(predicted, classes, ignore_class=None, name="predicted")
+    found = encode_targets(predicted, num_classes, ignore_class=None, name="predicted")
     ids = targets.ids
     if ids is None:
         ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
-    side = max(classes, 2)
+    side = max(num_classes, 2)
     cells = tf.where(targets.valid, ids * side + found.ids, -1)  # −1: a segment sum leaves it out
     ones = tf.ones_like(cells, tf.float64)
     # Not tf.math.bincount, which XLA compiles for constants only.
@@ -126,7 +126,7 @@ class MeanIoU(keras.metrics.Metric):
     0.5).
 
     Args:
-        classes: Number of channels C of `y_pred`.
+        num_classes: Number of channels C of `y_pred`.
         ignore_class: Id or ids that are not counted; None: every pixel counts.
         from_logits: Matters for one class only.
         name: As in Keras.
@@ -137,7 +137,7 @@ class MeanIoU(keras.metrics.Metric):
 
     Example:
 
-    >>> metric = MeanIoU(classes=3)
+    >>> metric = MeanIoU(num_classes=3)
     >>> metric.update_state(tf.constant([[[0, 1, 255]]]), tf.one_hot([[[0, 0, 2]]], 3))
     >>> round(float(metric.result()), 4), metric.iou_per_class().numpy().tolist()
     (0.25, [0.5, 0.0, nan])
@@ -148,7 +148,7 @@ class MeanIoU(keras.metrics.Metric):
 
     def __init__(
         self,
-        classes: int,
+        num_classes: int,
         *,
         ignore_class: int | Sequence[int] | None = 255,
         from_logits: bool = True,
@@ -156,10 +156,10 @@ class MeanIoU(keras.metrics.Metric):
         dtype: str | None = None,
     ):
         super().__init__(name=name, dtype=dtype)
-        self.classes = check_integer("classes", classes, 1)
+        self.num_classes = check_integer("num_classes", num_classes, 1)
         self.ignore_class = normalize_ignore_class(ignore_class)
         self.from_logits = from_logits
-        side = max(self.classes, 2)
+        side = max(self.num_classes, 2)
         # float64 is exact where float32, Keras' default, stops counting at 2²⁴ pixels.
         self.matrix = self.add_variable(
             shape=(side, side), initializer="zeros", dtype="float64", name="confusion_matrix"
@@ -181,17 +181,19 @@ class MeanIoU(keras.metrics.Metric):
         if sample_weight is not None:
             raise ValueError("`sample_weight` must be None: MeanIoU counts pixels.")
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
-        if y_pred.shape.rank != 4 or y_pred.shape[-1] != self.classes:
+        if y_pred.shape.rank != 4 or y_pred.shape[-1] != self.num_classes:
             raise ValueError(
-                f"`y_pred` must be (batch, height, width, {self.classes}). "
+                f"`y_pred` must be (batch, height, width, {self.num_classes}). "
                 f"Received: y_pred.shape={y_pred.shape}"
             )
-        if self.classes == 1:
+        if self.num_classes == 1:
             threshold = 0.0 if self.from_logits else 0.5
             predicted = tf.cast(y_pred[..., 0] > threshold, tf.int32)
         else:
             predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
-        counts = confusion_matrix(y_true, predicted, self.classes, ignore_class=self.ignore_class)
+        counts = confusion_matrix(
+            y_true, predicted, self.num_classes, ignore_class=self.ignore_class
+        )
         self.matrix.assign_add(counts)
 
     def result(self) -> tf.Tensor:
@@ -206,7 +208,7 @@ class MeanIoU(keras.metrics.Metric):
         """All options."""
         return {
             **super().get_config(),
-            "classes": self.classes,
+            "num_classes": self.num_classes,
             "ignore_class": self.ignore_class,
             "from_logits": self.from_logits,
         }

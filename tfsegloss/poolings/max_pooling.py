@@ -25,7 +25,7 @@ def optimal_weights(
 
     q = p / (p − 1), m = max(1, fraction · n) for n pixels, γ = n^(−1/q) (the norm of uniform
     weights), τ = γ m^(−1/p), α the largest root of Σ min(1, ℓ / α)^q = m. The closer p is to 1,
-    the more the weights favour the highest losses; at least m pixels get weight.
+    the more the weights favor the highest losses; at least m pixels get weight.
 
     p = 1 weighs the ⌊m⌋ highest losses by 1/m, and the rest of 1 goes to the next one, or in equal
     parts to the ones that are equal. p = ∞ and m = n give uniform weights. Where fewer than m

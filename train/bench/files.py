@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from train.data.datasets.cityscapes import CITYSCAPES, CLASSES, GREY_OF_IDS
+from train.data.datasets.cityscapes import CITYSCAPES, CLASSES, GRAY_OF_IDS
 from train.data.datasets.dataset import Dataset
-from train.data.datasets.voc import VOC2012, voc_colours
+from train.data.datasets.voc import VOC2012, voc_colors
 from train.data.decoding.labels import LabelEncoding
 from train.data.decoding.palette import IGNORED
 from train.data.samples.record_writer import SHARD_MEGABYTES, write_split
@@ -66,7 +66,7 @@ def make_up(setting: Setting, count: int, root: Path) -> tuple[FileSamples, Samp
         Image.fromarray(image).save(images[-1], quality=92)
         _label_map(ids, setting.dataset).save(labels[-1])
     files = FileSamples(_code(setting.dataset), tuple(images), tuple(labels))
-    _, found, _ = checked(files, setting.dataset.classes)
+    _, found, _ = checked(files, setting.dataset.num_classes)
     write_split(files, found, setting.dataset, "train", records, shard_megabytes=SHARD_MEGABYTES)
     return files, setting.dataset.samples("train", records)
 
@@ -86,11 +86,11 @@ def _photograph(random: np.random.Generator, setting: Setting) -> tuple[np.ndarr
 
 
 def _classes(random: np.random.Generator, setting: Setting) -> np.ndarray:
-    """Smooth outlines: rarely more than a few classes in a neighbourhood; some ignored pixels."""
-    classes, size = setting.dataset.classes, (setting.width, setting.height)
+    """Smooth outlines: rarely more than a few classes in a neighborhood; some ignored pixels."""
+    num_classes, size = setting.dataset.num_classes, (setting.width, setting.height)
     coarse = Image.fromarray(random.normal(0.5, 0.3, [6, 8]).astype(np.float32))
     field = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
-    ids = np.clip(field * classes, 0, classes - 1).astype(np.uint8)
+    ids = np.clip(field * num_classes, 0, num_classes - 1).astype(np.uint8)
     return np.where(field < 0, IGNORED, ids).astype(np.uint8)
 
 
@@ -98,7 +98,7 @@ def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
     """As the dataset's own files are: VOC's palette, or Cityscapes' label ids."""
     if dataset is VOC2012:
         picture = Image.fromarray(ids)
-        picture.putpalette(np.array(voc_colours(256), np.uint8).tobytes())
+        picture.putpalette(np.array(voc_colors(256), np.uint8).tobytes())
         return picture
     label_ids = np.zeros(256, np.uint8)  # 0: unlabelled
     label_ids[: len(CLASSES)] = [label_id for _, label_id, _ in CLASSES]
@@ -106,4 +106,4 @@ def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
 
 
 def _code(dataset: Dataset) -> LabelEncoding:
-    return dataset.code if dataset is VOC2012 else replace(dataset.code, grey=GREY_OF_IDS)
+    return dataset.code if dataset is VOC2012 else replace(dataset.code, gray=GRAY_OF_IDS)

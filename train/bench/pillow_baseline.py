@@ -24,7 +24,7 @@ def rate(
 
     Args:
         images: Files, taken in a random order.
-        labels: Their label maps: indices of a palette, or grey levels.
+        labels: Their label maps: indices of a palette, or gray levels.
         table: Class of each index or level, `[256]`.
         crop: Side of the crops.
         scale: Range of the random scale.

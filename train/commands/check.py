@@ -48,7 +48,7 @@ def check_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(
         description="Read every file of a dataset's two splits; print what they hold, and "
-        "everything that is wrong: files that cannot be decoded, unknown ids and colours, label "
+        "everything that is wrong: files that cannot be decoded, unknown ids and colors, label "
         "maps of another size than their image or without any label, classes that are missing, "
         "images that are there twice, unexpected numbers of samples. Draw labels over images. Exit "
         "status 1 if something is wrong."
@@ -82,7 +82,7 @@ def check(values: Namespace) -> None:
     splits = []
     for name in dict.fromkeys([options.train_split, options.val_split]):
         samples = dataset.samples(name, options.root)
-        splits.append(Split(name, samples, survey(samples, dataset.classes, f"reading {name}")))
+        splits.append(Split(name, samples, survey(samples, dataset.num_classes, f"reading {name}")))
     console = Console()
     console.print(table(splits, dataset))
     for split in splits:
@@ -100,7 +100,7 @@ def check(values: Namespace) -> None:
 
 def table(splits: Sequence[Split], dataset: Dataset) -> Table:
     """Share of the labelled pixels and number of images by class and split."""
-    sheet = Table(title=f"{dataset.name} ({dataset.licence})")
+    sheet = Table(title=f"{dataset.name} ({dataset.license})")
     sheet.add_column("id", justify="right")
     sheet.add_column("class")
     for split in splits:
@@ -233,10 +233,10 @@ def draw_sheet(splits: Sequence[Split], dataset: Dataset, output: Path) -> bool:
             for i in shown:
                 parts = split.samples.read(tf.constant(good[i]))
                 image, ids = (part.numpy() for part in decode_sample(*parts, split.samples))
-                rows.append([image, overlay(image, ids, dataset.colours)])
+                rows.append([image, overlay(image, ids, dataset.colors)])
     if rows:
         titles = ("image", "labels over it")
         ignored = "ignored (not painted)"
-        sheet = picture_sheet(rows, titles, dataset.class_names, dataset.colours, ignored)
+        sheet = picture_sheet(rows, titles, dataset.class_names, dataset.colors, ignored)
         sheet.save(output)
     return bool(rows)

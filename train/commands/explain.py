@@ -65,8 +65,8 @@ def explain(values: Namespace) -> None:
             ids,
             logits,
             image=image.numpy(),
-            classes=dataset.class_names,
-            colours=dataset.colours,
+            class_names=dataset.class_names,
+            colors=dataset.colors,
         )
         tfsegloss.explain.save(figure, values.output)
     except ValueError as error:

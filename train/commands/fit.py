@@ -75,7 +75,7 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
         return models.build(
             model.name,
             backbone=model.backbone,
-            classes=dataset.classes,
+            num_classes=dataset.num_classes,
             output_stride=model.output_stride,
             weights=model.weights,
             batch_norm_momentum=model.batch_norm_momentum,
@@ -96,7 +96,7 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
 
 
 def build_optimizer(config: FitConfig) -> keras.optimizers.Optimizer:
-    """SGD under the schedule of a run; biases and batch normalisation do not decay."""
+    """SGD under the schedule of a run; biases and batch normalization do not decay."""
     options = config.optimizer
     try:
         schedule = PolynomialWithWarmup(
@@ -136,14 +136,14 @@ def fit(values: Namespace) -> None:
     dataset = find_dataset(config.data.name, config.data.root)
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
-    _check_loss(config.loss, dataset.classes)
+    _check_loss(config.loss, dataset.num_classes)
     data = open_data(dataset, config.data, config.input.sampling)
     keras.utils.set_random_seed(config.trainer.seed)
     with strategy.scope():
         model, optimizer = build_model(config, dataset), build_optimizer(config)
         running = None
         if config.input.sampling.strategy == "complementary":
-            running = ComplementaryWeights(dataset.classes)
+            running = ComplementaryWeights(dataset.num_classes)
         folder.create_or_verify(config.run, fit_parser().dump(values, skip_unset=False))
         folder.create_or_verify_samples(config.run, data.names)
         trainer = Trainer(
@@ -190,14 +190,14 @@ def _check_batch_size(config: FitConfig, replicas: int) -> None:
         )
 
 
-def _check_loss(loss: SegmentationLoss, classes: int) -> None:
+def _check_loss(loss: SegmentationLoss, num_classes: int) -> None:
     """Tries the loss on two pixels, one of them ignored."""
     if not loss.from_logits:
         raise UserError("loss.from_logits must be true: the networks give logits")
     try:
         # A copy: the trainer makes the variables of a loss, in the strategy's scope.
         trial = loss.from_config(loss.get_config())
-        value = trial(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, classes]))
+        value = trial(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, num_classes]))
     except (ValueError, NotImplementedError, AttributeError) as error:
         raise UserError(f"loss: {error}") from None
     if value.shape.rank:

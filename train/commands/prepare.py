@@ -59,7 +59,7 @@ def prepare(values: Namespace) -> None:
         samples = dataset.samples(split, options.root)
         if not isinstance(samples, FileSamples):
             raise UserError(f"data.root: {root} holds records already")
-        parts[split] = checked(samples, dataset.classes, skip=options.on_error == "skip")
+        parts[split] = checked(samples, dataset.num_classes, skip=options.on_error == "skip")
     values.output.mkdir(parents=True, exist_ok=True)
     for split, (samples, survey, faults) in parts.items():
         try:

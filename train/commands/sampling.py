@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def sampling_parser() -> ArgumentParser:
     """The parser of the command."""
     parser = make_parser(
-        description="Draw how often crops are centred on each class: uniformly, and as a run "
+        description="Draw how often crops are centered on each class: uniformly, and as a run "
         "would go on to draw them from its last checkpoint."
     )
     parser.add_argument("run", type=Path, help="Folder of a run whose sampling is by class.")
@@ -51,7 +51,7 @@ def show_sampling(values: Namespace) -> None:
     dataset = find_dataset(config.data.name, config.data.root)
     running = None
     if options.strategy == "complementary":
-        running = _restored(values.run, dataset.classes)
+        running = _restored(values.run, dataset.num_classes)
     data = open_data(dataset, config.data, options)
     pixels = data.found.pixels.sum(axis=0)
     uniform = pixels / pixels.sum()
@@ -62,12 +62,12 @@ def show_sampling(values: Namespace) -> None:
     print(f"Picture: {values.output}")
 
 
-def _restored(run: Path, classes: int) -> ComplementaryWeights:
+def _restored(run: Path, num_classes: int) -> ComplementaryWeights:
     """The shares of the run's last checkpoint."""
     latest = tf.train.latest_checkpoint(str(run / CHECKPOINTS))
     if latest is None:
         raise UserError(f"{run} holds no checkpoint yet: no step was saved in {run / CHECKPOINTS}")
-    running = ComplementaryWeights(classes)
+    running = ComplementaryWeights(num_classes)
     checkpoint = tf.train.Checkpoint(shares=running.variables)
     checkpoint.restore(latest).assert_existing_objects_matched().expect_partial()
     running.refresh()
@@ -76,7 +76,7 @@ def _restored(run: Path, classes: int) -> ComplementaryWeights:
 
 def table(names: Sequence[str], uniform: np.ndarray, drawn: np.ndarray) -> Table:
     """A row per class, the rarest first."""
-    sheet = Table(title="crops centred on a class, %")
+    sheet = Table(title="crops centered on a class, %")
     sheet.add_column("class")
     for heading in ("uniform", "by class", "times"):
         sheet.add_column(heading, justify="right")
@@ -107,7 +107,7 @@ def plot(
         bars = axes.bar(places + shift, 100 * frequencies[order], 0.4, label=name)
         axes.bar_label(bars, fmt="%.2g", fontsize=7)
     axes.set_xticks(places, [class_names[i] for i in order], rotation=30, ha="right")
-    axes.set_ylabel("crops centred on the class, %")
+    axes.set_ylabel("crops centered on the class, %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure

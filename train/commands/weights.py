@@ -62,7 +62,7 @@ def weights(values: Namespace) -> None:
     dataset = find_dataset(values.data.name, values.data.root)
     samples = dataset.samples(values.split, values.data.root)
     skip = values.data.on_error == "skip"
-    samples, found, faults = checked(samples, dataset.classes, skip=skip)
+    samples, found, faults = checked(samples, dataset.num_classes, skip=skip)
     counts = count(found)
     if not counts.pixels.any():
         raise UserError(f"no pixel of {dataset.name} {values.split} has a class")

@@ -5,43 +5,43 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from train.data.decoding.palette import IGNORED, Colour, colour_table
+from train.data.decoding.palette import IGNORED, Color, color_table
 
-IGNORED_COLOUR = (255, 255, 255)
+IGNORED_COLOR = (255, 255, 255)
 MARGIN = 8
 CELL_WIDTH = 640
 
 
-def palette_image(ids: np.ndarray, colours: Sequence[Colour]) -> Image.Image:
+def palette_image(ids: np.ndarray, colors: Sequence[Color]) -> Image.Image:
     """Ids uint8 `[H, W]` as a palette picture: its indices are the ids."""
     picture = Image.fromarray(ids)
-    picture.putpalette(colour_table(colours, IGNORED_COLOUR).tobytes())
+    picture.putpalette(color_table(colors, IGNORED_COLOR).tobytes())
     return picture
 
 
-def colourise(ids: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
-    """Ids `[H, W]` in their colours, uint8 `[H, W, 3]`; ignored pixels are white."""
-    return colour_table(colours, IGNORED_COLOUR)[ids]
+def colorise(ids: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
+    """Ids `[H, W]` in their colors, uint8 `[H, W, 3]`; ignored pixels are white."""
+    return color_table(colors, IGNORED_COLOR)[ids]
 
 
-def overlay(image: np.ndarray, ids: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
-    """Half image uint8 `[H, W, 3]`, half colours of the ids; ignored pixels show the image."""
-    mixed = (image.astype(np.uint16) + colourise(ids, colours)) // 2
+def overlay(image: np.ndarray, ids: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
+    """Half image uint8 `[H, W, 3]`, half colors of the ids; ignored pixels show the image."""
+    mixed = (image.astype(np.uint16) + colorise(ids, colors)) // 2
     return np.where((ids == IGNORED)[..., np.newaxis], image, mixed).astype(np.uint8)
 
 
 def with_legend(
-    picture: np.ndarray, class_names: Sequence[str], colours: Sequence[Colour]
+    picture: np.ndarray, class_names: Sequence[str], colors: Sequence[Color]
 ) -> Image.Image:
-    """A picture with the names and colours of classes below it."""
+    """A picture with the names and colors of classes below it."""
     font = ImageFont.load_default(size=12)
     places, height = _flow(class_names, font, picture.shape[1])
     sheet = Image.new("RGB", (picture.shape[1], picture.shape[0] + height), "white")
     sheet.paste(Image.fromarray(picture))
     draw = ImageDraw.Draw(sheet)
-    for name, colour, (x, y) in zip(class_names, colours, places, strict=True):
+    for name, color, (x, y) in zip(class_names, colors, places, strict=True):
         y += picture.shape[0]
-        draw.rectangle([x, y, x + 12, y + 12], fill=colour, outline="black")
+        draw.rectangle([x, y, x + 12, y + 12], fill=color, outline="black")
         draw.text((x + 17, y - 1), name, fill="black", font=font)
     return sheet
 
@@ -49,27 +49,27 @@ def with_legend(
 def contact_sheet(
     rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     class_names: Sequence[str],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
 ) -> Image.Image:
     """Image, truth and prediction side by side, a row each, with a legend.
 
     Args:
         rows: (image uint8 `[H, W, 3]`, true ids, predicted ids uint8 `[H, W]`).
         class_names: Names of the classes.
-        colours: Their colours.
+        colors: Their colors.
     """
     cells = [
-        [image, colourise(truth, colours), colourise(predicted, colours)]
+        [image, colorise(truth, colors), colorise(predicted, colors)]
         for image, truth, predicted in rows
     ]
-    return picture_sheet(cells, ("image", "truth", "prediction"), class_names, colours)
+    return picture_sheet(cells, ("image", "truth", "prediction"), class_names, colors)
 
 
 def picture_sheet(
     rows: Sequence[Sequence[np.ndarray]],
     titles: Sequence[str],
     class_names: Sequence[str],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
     ignored: str = "ignored",
 ) -> Image.Image:
     """Pictures in columns with titles, wide ones made smaller, and a legend.
@@ -78,8 +78,8 @@ def picture_sheet(
         rows: Pictures uint8 `[H, W, 3]`, those of a row of one size.
         titles: Of the columns.
         class_names: Names of the classes.
-        colours: Their colours.
-        ignored: What the legend says of white, the colour of what is ignored.
+        colors: Their colors.
+        ignored: What the legend says of white, the color of what is ignored.
     """
     cells = [[_at_most(picture, CELL_WIDTH) for picture in row] for row in rows]
     height = max(row[0].shape[0] for row in cells) + MARGIN
@@ -89,7 +89,7 @@ def picture_sheet(
         for j, cell in enumerate(row):
             y, x = 20 + i * height, MARGIN + j * width
             sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
-    picture = with_legend(sheet, [*class_names, ignored], [*colours, IGNORED_COLOUR])
+    picture = with_legend(sheet, [*class_names, ignored], [*colors, IGNORED_COLOR])
     draw = ImageDraw.Draw(picture)
     for j, title in enumerate(titles):
         font = ImageFont.load_default(size=12)

@@ -83,12 +83,12 @@ def evaluate(
     Raises:
         UserError: A file is wrong; it is named.
     """
-    matrix = np.zeros([dataset.classes] * 2)
+    matrix = np.zeros([dataset.num_classes] * 2)
     try:
         for number, (image, ids) in enumerate(read_all(samples).prefetch(2)):
             predicted = classify(image[tf.newaxis])[0]
             matrix += confusion.confusion_matrix(
-                ids[tf.newaxis], predicted[tf.newaxis], dataset.classes, ignore_class=IGNORED
+                ids[tf.newaxis], predicted[tf.newaxis], dataset.num_classes, ignore_class=IGNORED
             ).numpy()
             if observe is not None:
                 observe(number, image.numpy(), ids.numpy(), predicted.numpy())

@@ -122,9 +122,9 @@ class Trainer:
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         matrix = None
         if self.shares:
-            classes = logits.shape[-1]
+            num_classes = logits.shape[-1]
             predicted = predict_classes(logits)
-            matrix = confusion.confusion_matrix(ids, predicted, classes, ignore_class=IGNORED)
+            matrix = confusion.confusion_matrix(ids, predicted, num_classes, ignore_class=IGNORED)
         return loss, parts, matrix
 
     def fit(

@@ -51,16 +51,16 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
     )
     if not options.verify:
         uniform = sampling.strategy == "uniform"
-        return Data(train, val, None if uniform else _survey(train, dataset.classes), [])
+        return Data(train, val, None if uniform else _survey(train, dataset.num_classes), [])
     skip = options.on_error == "skip"
-    train, found, faults = checked(train, dataset.classes, skip=skip)
-    val, _, more = checked(val, dataset.classes, skip=skip)
+    train, found, faults = checked(train, dataset.num_classes, skip=skip)
+    val, _, more = checked(val, dataset.num_classes, skip=skip)
     return Data(train, val, found, [*faults, *more])
 
 
-def _survey(samples: Samples, classes: int) -> Survey:
+def _survey(samples: Samples, num_classes: int) -> Survey:
     """What the samples hold; of records it is on record."""
-    return samples.survey if isinstance(samples, RecordSamples) else survey(samples, classes)
+    return samples.survey if isinstance(samples, RecordSamples) else survey(samples, num_classes)
 
 
 def class_sampling(
@@ -80,6 +80,6 @@ def class_sampling(
         return None
     if not data.found.pixels.any():
         raise UserError("input.sampling is by class, but no pixel of the training data has one")
-    classes = data.found.pixels.shape[1]
-    shares = np.ones(classes) if running is None else running.shares.numpy()
+    num_classes = data.found.pixels.shape[1]
+    shares = np.ones(num_classes) if running is None else running.shares.numpy()
     return ClassSampling.of(data.found.pixels, shares, options.uniform_share)

@@ -15,7 +15,7 @@ every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
 def build(architecture="deeplab_v2", backbone="efficientnet_lite0", **options):
-    return models.build(architecture, backbone=backbone, classes=CLASSES, **options)
+    return models.build(architecture, backbone=backbone, num_classes=CLASSES, **options)
 
 
 def all_layers(model):
@@ -188,18 +188,18 @@ def test_options_of_batch_norm():
         ({"freeze_batch_norm": 1}, "`freeze_batch_norm` must be .* Received: 1"),
         ({"atrous_rates": ()}, r"at least 1 integers of at least 1. .*=\(\)"),
         ({"atrous_rates": (6, -1)}, "integers of at least 1. .*-1"),
-        ({"classes": 2.5}, "`classes` must be an integer .* classes=2.5"),
+        ({"num_classes": 2.5}, "`num_classes` must be an integer .* num_classes=2.5"),
         ({"batch_norm_epsilon": "a"}, "`batch_norm_epsilon` must be .* Received: 'a'"),
         ({"backbone": ["resnet50"]}, r"`backbone` must be .* Received: backbone=\['resnet50'"),
         ({"freeze_batch_norm": "some"}, "`freeze_batch_norm` must be .* Received: 'some'"),
         ({"upsampling": "nearest"}, r"\('bilinear', 'deconvolution'\). .*'nearest'"),
-        ({"classes": 0}, "`classes` must be an integer of at least 1"),
+        ({"num_classes": 0}, "`num_classes` must be an integer of at least 1"),
         ({"output_stride": 4}, "`output_stride` must be one of"),
     ],
 )
 def test_errors_name_what_is_possible(options, message):
     with pytest.raises(ValueError, match=message) as error:
-        models.build("deeplab_v2", **{"backbone": "mobilenet_v2", "classes": 2, **options})
+        models.build("deeplab_v2", **{"backbone": "mobilenet_v2", "num_classes": 2, **options})
     assert "\n" not in str(error.value)
 
 
@@ -244,11 +244,11 @@ def test_logits_lie_on_the_pixels_that_they_come_from():
         x = keras.layers.Conv2D(3, 3, strides=2, padding="same")(x)
     network = keras.Model(inputs, x)
     model = models.build(
-        "deeplab_v2", backbone=network, classes=3, output_stride=16, atrous_rates=(1,)
+        "deeplab_v2", backbone=network, num_classes=3, output_stride=16, atrous_rates=(1,)
     )
-    centre = np.zeros((3, 3, 3, 3))
-    centre[1, 1] = np.eye(3)  # each layer hands on every second pixel
-    model.set_weights([centre, np.zeros(3)] * 5)
+    center = np.zeros((3, 3, 3, 3))
+    center[1, 1] = np.eye(3)  # each layer hands on every second pixel
+    model.set_weights([center, np.zeros(3)] * 5)
     ramp = np.broadcast_to(np.arange(65, dtype="float32")[:, None], (1, 65, 65))
     image = np.stack([ramp, ramp.transpose(0, 2, 1), ramp], axis=-1)
     np.testing.assert_allclose(model(image), image, atol=1e-4)

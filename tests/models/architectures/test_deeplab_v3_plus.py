@@ -9,7 +9,7 @@ CLASSES = 5
 
 
 def build(backbone="mobilenet_v2", **options):
-    options = {"classes": CLASSES, "channels": 16, **options}
+    options = {"num_classes": CLASSES, "channels": 16, **options}
     return models.build("deeplab_v3_plus", backbone=backbone, **options)
 
 
@@ -89,7 +89,8 @@ def test_weights_of_a_file(mobile, file, tmp_path, images):
 
 
 @pytest.mark.parametrize(
-    "change", [{"classes": 7}, {"backbone": "resnet50"}, {"channels": 8}, {"atrous_rates": (6, 12)}]
+    "change",
+    [{"num_classes": 7}, {"backbone": "resnet50"}, {"channels": 8}, {"atrous_rates": (6, 12)}],
 )
 def test_weights_of_another_network(mobile, change, tmp_path):
     mobile.save_weights(tmp_path / "model.weights.h5")
@@ -122,7 +123,7 @@ def test_layers_are_named_by_their_part(mobile):
 
 def test_published_width_is_the_default_of_a_resnet():
     widths = {
-        name: models.build("deeplab_v3_plus", backbone=name, classes=2)
+        name: models.build("deeplab_v3_plus", backbone=name, num_classes=2)
         .get_layer("aspp_project_conv")
         .filters
         for name in ("mobilenet_v2", "resnet50")
@@ -167,7 +168,7 @@ def test_logits_stay_float32_in_mixed_precision(policy, images):
         ({"output_stride": 4}, r"one of \(8, 16, 32\)\. Received: output_stride=4"),
         ({"weights": "nowhere.weights.h5"}, r"\"imagenet\", or the path .* weights='nowhere"),
         ({"weights": "coco"}, r"\"imagenet\", or the path .* weights='coco'"),
-        ({"classes": 0}, "at least 1. Received: classes=0"),
+        ({"num_classes": 0}, "at least 1. Received: num_classes=0"),
         ({"channels": 0}, "at least 1. Received: channels=0"),
         ({"batch_norm_momentum": 1.0}, "`batch_norm_momentum` .* Received: 1.0"),
         ({"dropout": -0.1}, "Received: dropout=-0.1"),
@@ -175,7 +176,7 @@ def test_logits_stay_float32_in_mixed_precision(policy, images):
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_errors_name_what_is_possible(change, message):
-    arguments = {"architecture": "deeplab_v3_plus", "backbone": "mobilenet_v2", "classes": 2}
+    arguments = {"architecture": "deeplab_v3_plus", "backbone": "mobilenet_v2", "num_classes": 2}
     arguments |= change
     with pytest.raises(ValueError, match=message) as error:
         models.build(arguments.pop("architecture"), **arguments)

@@ -205,7 +205,7 @@ def test_photographs(variant, photograph, expected, classifier):
     datasets = pytest.importorskip("sklearn.datasets")
     pytest.importorskip("PIL")
     image = datasets.load_sample_image(photograph)
-    logits = classifier(variant)(normalised(image, RESOLUTIONS[variant]), training=False)
+    logits = classifier(variant)(normalized(image, RESOLUTIONS[variant]), training=False)
     assert np.argmax(logits) == expected
 
 
@@ -224,7 +224,7 @@ def classifier():
     return load
 
 
-def normalised(image: np.ndarray, side: int) -> tf.Tensor:
+def normalized(image: np.ndarray, side: int) -> tf.Tensor:
     """The square in the middle, at the size the network was trained with."""
     height, width, _ = image.shape
     short = min(height, width)

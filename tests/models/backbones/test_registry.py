@@ -101,7 +101,7 @@ def test_imagenet_is_passed_on(monkeypatch):
         )
 
     stand_in(monkeypatch, "mobilenet_v2", make)
-    models.build("deeplab_v3_plus", backbone="mobilenet_v2", classes=2, weights="imagenet")
+    models.build("deeplab_v3_plus", backbone="mobilenet_v2", num_classes=2, weights="imagenet")
     assert asked == ["imagenet"]
 
 
@@ -140,22 +140,22 @@ def small_network():
 def test_a_backbone_of_ones_own_keeps_its_weights(architecture, images):
     network = small_network()
     model = models.build(
-        architecture, backbone=network, classes=4, output_stride=8, batch_norm_momentum=0.5
+        architecture, backbone=network, num_classes=4, output_stride=8, batch_norm_momentum=0.5
     )
     assert model(images(1, 33, 41, 3)).shape == (1, 33, 41, 4)
     copied = model.get_layer("backbone").get_weights()
     for got, weight in zip(copied, network.get_weights(), strict=True):
         np.testing.assert_array_equal(got, weight)
     with pytest.raises(ValueError, match="a model has its own. Received: weights='imagenet'"):
-        models.build(architecture, backbone=network, classes=4, weights="imagenet")
+        models.build(architecture, backbone=network, num_classes=4, weights="imagenet")
 
 
 def test_a_backbone_without_features_of_stride_4():
     inputs = keras.Input((None, None, 3))
     network = keras.Model(inputs, keras.layers.Conv2D(4, 8, strides=8)(inputs))
-    assert models.build("deeplab_v3", backbone=network, classes=2, output_stride=8)
+    assert models.build("deeplab_v3", backbone=network, num_classes=2, output_stride=8)
     with pytest.raises(ValueError, match=r"features of stride 4. Received: strides \(8,\)"):
-        models.build("deeplab_v3_plus", backbone=network, classes=2, output_stride=8)
+        models.build("deeplab_v3_plus", backbone=network, num_classes=2, output_stride=8)
 
 
 def chain(*options):
@@ -175,7 +175,7 @@ def chain(*options):
 )
 def test_maps_that_would_not_lie_on_each_other_are_refused(unpadded):
     with pytest.raises(ValueError, match="cut off borders .* Received: features of stride"):
-        models.build("deeplab_v3", backbone=chain(*unpadded), classes=2, output_stride=16)
+        models.build("deeplab_v3", backbone=chain(*unpadded), num_classes=2, output_stride=16)
 
 
 def test_what_is_frozen_stays_frozen():
@@ -189,7 +189,7 @@ def test_a_backbone_of_other_images_is_refused():
     inputs = keras.Input((None, None, 4))
     network = keras.Model(inputs, keras.layers.Conv2D(4, 8, strides=8)(inputs))
     with pytest.raises(ValueError, match="3 channels. Received: a model of 4 channels"):
-        models.build("deeplab_v3", backbone=network, classes=2, output_stride=8)
+        models.build("deeplab_v3", backbone=network, num_classes=2, output_stride=8)
 
 
 @pytest.mark.parametrize("backbone", ["vgg16", 3, None])

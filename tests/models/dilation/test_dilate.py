@@ -163,7 +163,7 @@ def test_grids():
     assert grid("mobilenet_v2") == grid("convnext_tiny") == grid("densenet121") == Grid(False)
 
 
-def test_features_of_a_corner_grid_are_centred_on_their_pixels():
+def test_features_of_a_corner_grid_are_centered_on_their_pixels():
     """What mirrors the image mirrors the features, if the kernels are symmetric."""
     for name in ("resnet50", "xception", "efficientnet_lite0"):
         network = dilate(fitted(name), 16)
@@ -268,7 +268,7 @@ def test_padded_pools_leave_out_what_is_outside(kind):
         (
             [keras.layers.Conv2D(4, 8, strides=8)]
             + [keras.layers.Conv2D(4, 3, strides=2, padding="same", name="last")],
-            "centred on cells. Received: layer='last'",
+            "centered on cells. Received: layer='last'",
         ),
         ([keras.layers.Conv2D(4, 3, strides=16, name="last")], "must reach 8 before .*'last'"),
         ([keras.layers.Conv2D(4, (1, 7), name="last")], "must be square. .*'last'"),
@@ -285,7 +285,7 @@ def test_padded_pools_leave_out_what_is_outside(kind):
         (
             [keras.layers.Conv2D(4, 3, strides=2, padding="same") for _ in range(4)]
             + [keras.layers.MaxPooling2D(2)],
-            "are centred on cells",
+            "are centered on cells",
         ),
         (
             [keras.layers.Conv2D(4, 3, strides=2, padding="same") for _ in range(3)]

@@ -37,8 +37,8 @@ def test_padding_and_cropping(sides, images):
     np.testing.assert_array_equal(CropLike()([padded, x]), x)
 
 
-def test_resizing_is_linear_between_centres_of_cells():
-    # A ramp stays a ramp: centre i + 1/2 of 8 cells is centre 4i + 2 of 32.
+def test_resizing_is_linear_between_centers_of_cells():
+    # A ramp stays a ramp: center i + 1/2 of 8 cells is center 4i + 2 of 32.
     ramp = np.arange(8, dtype="float32") + 0.5
     features = np.broadcast_to(ramp[None, :, None, None], (1, 8, 3, 2))
     resized = ResizeLike()([features, np.zeros((1, 32, 12, 1), "float32")])

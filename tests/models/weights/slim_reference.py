@@ -40,7 +40,7 @@ def distance(actual, expected):
 
 
 def random_values(shapes, seed=0):
-    """Kernels of unit gain and lively batch normalisation."""
+    """Kernels of unit gain and lively batch normalization."""
     rng = np.random.default_rng(seed)
     draw = {
         "weights": lambda shape: rng.normal(0, math.sqrt(2 / math.prod(shape[:3])), shape),
@@ -85,7 +85,7 @@ def write_checkpoint(path, values, *, version=tf.compat.v1.train.SaverDef.V2):
 class Reference:
     """DeepLabV3+ of a checkpoint.
 
-    Fits the statistics of batch normalisation to what it sees where `fit` is True: with others,
+    Fits the statistics of batch normalization to what it sees where `fit` is True: with others,
     features of a network this deep fade or grow.
     """
 
@@ -96,7 +96,7 @@ class Reference:
         self.fit = fit
         self.end_points = {}
 
-    def normalised(self, x, name, epsilon, relu):
+    def normalized(self, x, name, epsilon, relu):
         if self.fit and x.shape[1] > 1:
             mean, variance = tf.nn.moments(x, [0, 1, 2])
             self.values[f"{name}/BatchNorm/moving_mean"] = mean.numpy()
@@ -113,14 +113,14 @@ class Reference:
         weights = self.values[f"{name}/weights"]
         x, padding = padded(x, weights.shape[0], stride)
         x = tf.nn.conv2d(x, weights, stride, padding, dilations=rate)
-        return self.normalised(x, name, epsilon, relu)
+        return self.normalized(x, name, epsilon, relu)
 
     def depthwise(self, x, name, *, stride=1, rate=1, relu=True, epsilon=HEAD_EPSILON):
         weights = self.values[f"{name}/depthwise_weights"]
         x, padding = padded(x, weights.shape[0], stride)
         strides = [1, stride, stride, 1]
         x = tf.nn.depthwise_conv2d(x, weights, strides, padding, dilations=[rate, rate])
-        return self.normalised(x, name, epsilon, relu)
+        return self.normalized(x, name, epsilon, relu)
 
     def head_block(self, x, name, rate=1):
         """A 3x3 convolution, separable where the checkpoint has it so."""

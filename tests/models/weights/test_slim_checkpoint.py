@@ -28,7 +28,7 @@ CLASSES = 21
 # lists them in its README.
 PUBLISHED = 41_258_213
 # A head unlike the published one.
-SMALL = {"classes": 5, "separable": False, "channels": 32}
+SMALL = {"num_classes": 5, "separable": False, "channels": 32}
 SMALL_RATES = (6, 12)
 LOW_LEVEL = {
     "xception_65": "entry_flow/block2/unit_1/xception_module/separable_conv2_pointwise",
@@ -55,7 +55,7 @@ FIRST = "xception_65/entry_flow/conv1_1/weights"
 
 
 def published(**options):
-    return models.build("deeplab_v3_plus", backbone="xception_65", classes=CLASSES, **options)
+    return models.build("deeplab_v3_plus", backbone="xception_65", num_classes=CLASSES, **options)
 
 
 def targets_of(backbone, **head):
@@ -152,7 +152,7 @@ def test_names_of_kernels_that_are_not_separable():
 @pytest.mark.slow
 def test_a_network_without_a_decoder(values, saved):
     network = models.build(
-        "deeplab_v3", backbone="xception_65", classes=CLASSES, separable=True, output_stride=16
+        "deeplab_v3", backbone="xception_65", num_classes=CLASSES, separable=True, output_stride=16
     )
     targets = targets_of("xception_65", decoder=False)
     assert_names_all_weights(targets, network)
@@ -286,7 +286,7 @@ def test_a_scope_without_a_single_weight(model, saved):
 
 
 def test_a_network_of_another_backbone(prefix):
-    network = models.build("deeplab_v3_plus", backbone="mobilenet_v2", classes=2)
+    network = models.build("deeplab_v3_plus", backbone="mobilenet_v2", num_classes=2)
     assert_refused(network, prefix, "xception_65", "resnet101_beta")
 
 
@@ -349,7 +349,7 @@ def test_the_command_writes_weights(run, built, model, prefix, values, tmp_path)
     output = tmp_path / "deeplab.weights.h5"
     outcome = run(prefix, "--output", output)
     assert (outcome.status, outcome.err) == (0, "")
-    assert built == [("deeplab_v3_plus", {"backbone": "xception_65", "classes": CLASSES})]
+    assert built == [("deeplab_v3_plus", {"backbone": "xception_65", "num_classes": CLASSES})]
     lines = outcome.out.splitlines()
     assert set(lines[:-2]) == {
         *(f"used    {name}" for name in values),
@@ -412,9 +412,9 @@ def test_the_command_without_a_checkpoint(run, tmp_path):
 
 
 def test_options_of_the_command(run, built, prefix, tmp_path):
-    options = ("--classes", 19, "--backbone", "resnet101_beta", "--no-separable")
+    options = ("--num-classes", 19, "--backbone", "resnet101_beta", "--no-separable")
     run(prefix, "--output", tmp_path / "w.weights.h5", *options)
-    expected = {"backbone": "resnet101_beta", "classes": 19, "separable": False}
+    expected = {"backbone": "resnet101_beta", "num_classes": 19, "separable": False}
     assert built == [("deeplab_v3_plus", expected)]
 
 

@@ -159,7 +159,7 @@ def test_small_sizes_are_not_fitted(monkeypatch):
     monkeypatch.setattr(measure, "_least_seconds", lambda make, s: max(9, s[1]) ** 4)
     monkeypatch.setattr(measure, "SIDES", (3, 9, 27, 81))
     monkeypatch.setattr(measure, "FITTED_SIDE", 9)
-    growth = measure.pixel_growth(None, classes=2)
+    growth = measure.pixel_growth(None, num_classes=2)
     assert growth.exponent == pytest.approx(2)
     assert growth.seconds[0] == growth.seconds[1]
 

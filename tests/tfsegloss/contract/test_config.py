@@ -17,11 +17,11 @@ WEIGHTS = {"class_weights": [1.0, 2.0, 0.5]}
 # Of each class, every option with another value than its default.
 OPTIONS = {
     "AffinityFieldLoss": {
-        "size": 2,
+        "distance": 2,
         "margin": 2.0,
         "edge_weight": 0.5,
         "non_edge_weight": 2.0,
-        "downsample": 3,
+        "downsample_factor": 3,
         "decay_steps": 10,
     },
     "CenterLoss": {"alpha": 0.3, "weight": 0.1},

@@ -128,7 +128,7 @@ def test_a_softmax_does_not_see_a_constant_added_to_a_pixel(loss, evaluate, batc
     if activation(loss) != "softmax":
         pytest.skip("sigmoids see it")
     if isinstance(loss, CenterLoss):
-        pytest.skip("the logits are its features, and their centres see it")
+        pytest.skip("the logits are its features, and their centers see it")
     ids, logits = batch
     logits = np.round(logits * 8) / 8  # so that the sum is exact in float32
     constants = np.random.default_rng(seed).integers(-size, size + 1, ids.shape)

@@ -30,7 +30,7 @@ def test_compiled_fit_with_the_metric(make_kind):
     """What `fit` does by default on a GPU."""
     inputs = keras.Input((12, 12, 3))
     model = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 3, padding="same")(inputs))
-    metric = tfsegloss.MeanIoU(classes=CLASSES)
+    metric = tfsegloss.MeanIoU(num_classes=CLASSES)
     model.compile(optimizer="sgd", loss=make_kind(), metrics=[metric], jit_compile=True)
     ids, images = example((2, 12, 12))
     expected = make_kind()(ids, model(images))

@@ -241,7 +241,7 @@ def test_weights_of_pixels_reach_all_but_the_regions(make):
 def test_a_pixel_of_weight_zero_has_no_gradient(make):
     loss = make()
     if not isinstance(loss, PixelLoss) or isinstance(loss, LADLoss):
-        pytest.skip("its neighbours see it")
+        pytest.skip("its neighbors see it")
     ids, logits = example(ignored_share=0)
     weights = np.ones(ids.shape, np.float32)
     weights[0, 3, 4] = 0

@@ -12,31 +12,31 @@ from tfsegloss.core.targets import encode_targets
 def test_integers_that_are_no_ids_are_named_and_never_wrap_around(wrong):
     ids = tf.constant([[[0, wrong, 255]]], tf.int64)
     with pytest.raises(ValueError, match=rf"ids in \[0, 3\) or an ignored id.*ids: {wrong}"):
-        encode_targets(ids, classes=3)
+        encode_targets(ids, num_classes=3)
 
 
 @pytest.mark.parametrize("wrong", [0.5, np.nan, np.inf])
 def test_floats_that_are_no_ids_are_named(wrong):
     with pytest.raises(ValueError, match=f"Received ids: {wrong}"):
-        encode_targets(tf.constant([[[0.0, wrong, 255.0]]]), classes=3)
+        encode_targets(tf.constant([[[0.0, wrong, 255.0]]]), num_classes=3)
 
 
 def test_an_ignored_id_is_ignored_only_as_itself():
     """int32 would make 255 of 2³² + 255."""
     with pytest.raises(ValueError, match=f"Received ids: {2**32 + 255}"):
-        encode_targets(tf.constant([[[2**32 + 255]]], tf.int64), classes=3)
+        encode_targets(tf.constant([[[2**32 + 255]]], tf.int64), num_classes=3)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float16", "float32", "float64"])
 def test_ids_of_every_number_type_are_the_same_targets(dtype):
-    targets = encode_targets(tf.constant(np.array([[[0, 2, 255]]], dtype)), classes=3)
+    targets = encode_targets(tf.constant(np.array([[[0, 2, 255]]], dtype)), num_classes=3)
     assert targets.ids.numpy().tolist() == [[[0, 2, 0]]]
     assert targets.valid.numpy().tolist() == [[[True, True, False]]]
 
 
 def test_without_ignored_ids_the_error_names_none():
     with pytest.raises(ValueError, match=r"must hold ids in \[0, 3\). Received ids: 255"):
-        encode_targets(tf.constant([[[255]]]), classes=3, ignore_class=None)
+        encode_targets(tf.constant([[[255]]]), num_classes=3, ignore_class=None)
 
 
 def test_counts_refuse_what_losses_refuse():

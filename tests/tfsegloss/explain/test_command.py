@@ -26,8 +26,8 @@ def files(tmp_path):
     np.save(tmp_path / "nan.npy", np.full_like(LOGITS, np.nan))
     np.save(tmp_path / "ignored.npy", np.full_like(IDS, 255))
     (tmp_path / "archive.npy").write_bytes(b"PK\x03\x04")  # how an .npz begins
-    grey = tf.io.encode_png(IDS[..., None].astype(np.uint8))
-    tf.io.write_file(str(tmp_path / "labels.png"), grey)
+    gray = tf.io.encode_png(IDS[..., None].astype(np.uint8))
+    tf.io.write_file(str(tmp_path / "labels.png"), gray)
     image = tf.io.encode_png(np.full([*IDS.shape, 3], 90, np.uint8))
     tf.io.write_file(str(tmp_path / "image.png"), image)
     return tmp_path
@@ -62,7 +62,7 @@ def test_the_command_draws_files(run, files, labels):
         (["labels.npy", "logits.npy"], ["--output"]),
         (["labels.npy", "logits.npy", "--figures", "f"], ["--figures DIR stands alone"]),
         (["none.npy", "logits.npy", "--output", "p.png"], ["none.npy"]),
-        (["image.png", "logits.npy", "--output", "p.png"], ["image.png", "8-bit grey PNG"]),
+        (["image.png", "logits.npy", "--output", "p.png"], ["image.png", "8-bit gray PNG"]),
         (["labels.npy", "image.png", "--output", "p.png"], ["image.png", ".npy"]),
         (["labels.npy", "archive.npy", "--output", "p.png"], ["archive.npy", ".npy file"]),
         (["logits.npy", "labels.npy", "--output", "p.png"], ["`y_pred` must be"]),

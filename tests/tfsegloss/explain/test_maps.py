@@ -55,7 +55,7 @@ def test_a_batch_of_one_is_the_image(make):
     "make_stateful",
     [
         tfsegloss.CenterLoss,
-        lambda: tfsegloss.AffinityFieldLoss(downsample=2, decay_steps=2),
+        lambda: tfsegloss.AffinityFieldLoss(downsample_factor=2, decay_steps=2),
         lambda: tfsegloss.WeightedLosses({"center": (1.0, tfsegloss.CenterLoss(weight=1.0))}),
     ],
 )
@@ -102,7 +102,7 @@ def test_weights_of_a_strided_loss_count_what_it_counts():
     np.testing.assert_allclose(explain(loss, IDS, LOGITS)["weights"], counted, rtol=1e-5)
 
 
-def test_agreement_is_a_count_of_neighbours():
+def test_agreement_is_a_count_of_neighbors():
     height, width = IDS.shape
     expected = np.zeros(IDS.shape, int)
     for i, j in np.argwhere(~IGNORED):
@@ -120,17 +120,17 @@ def test_hard_classes_and_differences_are_those_of_the_formula():
     one_hot = np.eye(3)[np.where(IGNORED, 0, IDS)] * ~IGNORED[..., None]
     p = 1 / (1 + np.exp(-LOGITS.astype(float))) * ~IGNORED[..., None]
 
-    def standardised(maps, i, j, c):
+    def standardized(maps, i, j, c):
         patch = np.pad(maps[..., c], 1, mode="reflect")[i : i + 3, j : j + 3]
         mean = (window * patch).sum()
         deviation = np.sqrt(max((window * patch**2).sum() - mean**2, 0))
         return (maps[i, j, c] - mean + 0.01) / (deviation + 0.01)
 
-    centre = window[1, 1]
-    highest = 2 * (1 - centre) / (np.sqrt(centre - centre**2) + 0.01)
+    center = window[1, 1]
+    highest = 2 * (1 - center) / (np.sqrt(center - center**2) + 0.01)
     hard, difference = np.zeros(IDS.shape, int), np.zeros(IDS.shape)
     for i, j in np.argwhere(~IGNORED):
-        e = [abs(standardised(one_hot, i, j, c) - standardised(p, i, j, c)) for c in range(3)]
+        e = [abs(standardized(one_hot, i, j, c) - standardized(p, i, j, c)) for c in range(3)]
         hard[i, j], difference[i, j] = (np.array(e) > 0.2 * highest).sum(), max(e)
     maps = explain(loss, IDS, LOGITS)
     np.testing.assert_array_equal(maps["hard"], hard)

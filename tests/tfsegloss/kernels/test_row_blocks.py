@@ -16,7 +16,7 @@ HEIGHTS_IN_BLOCKS = [3, 114, 131]
 
 
 def weighted_sum(near):
-    """A map that tells the rows apart, of rows that are neighbours."""
+    """A map that tells the rows apart, of rows that are neighbors."""
     total = tf.add_n([(i + 1) * rows for i, rows in enumerate(near)])
     return tf.reduce_sum(tf.square(total), axis=-1)
 
@@ -42,7 +42,7 @@ def of_whole(x, margin, reflect):
 
 def assert_blocks_equal_the_whole(height, margin, reflect, run_as=lambda function: function, **how):
     x = tf.random.stateless_normal([2, height, 5, 3], [1, 2])
-    targets = encode_targets(tf.zeros([2, height, 5]), classes=3)
+    targets = encode_targets(tf.zeros([2, height, 5]), num_classes=3)
 
     def blocks(x):
         return map_row_blocks(of_block(margin), x, targets, margin=margin, reflect=reflect, **how)

@@ -54,7 +54,7 @@ def test_same_class_sum_equals_the_loop_in_both_forms(size):
                 expected[i, j] += 2.0 ** (1 - distance) * x[i + a, j + b]
                 counts[i, j] += 1
     np.testing.assert_allclose(windows.same_class_sum(x, ids, size), expected, atol=1e-12)
-    depthwise = windows.same_class_sum_depthwise(x, tf.constant(ids), size, classes=3)
+    depthwise = windows.same_class_sum_depthwise(x, tf.constant(ids), size, num_classes=3)
     np.testing.assert_allclose(depthwise, expected, atol=1e-12)
     np.testing.assert_array_equal(windows.same_class_count(tf.constant(ids), size), counts)
 
@@ -65,5 +65,5 @@ def test_forms_agree_in_float32():
     np.testing.assert_allclose(windows.gaussian_mean_depthwise(x, 5, 1.5), shifted, atol=1e-6)
     ids = tf.random.stateless_uniform([64, 48], [1, 2], -1, 4, tf.int32)
     shifted = windows.same_class_sum(x, ids, 5)
-    depthwise = windows.same_class_sum_depthwise(x, ids, 5, classes=4)
+    depthwise = windows.same_class_sum_depthwise(x, ids, 5, num_classes=4)
     np.testing.assert_allclose(depthwise, shifted, atol=1e-5)

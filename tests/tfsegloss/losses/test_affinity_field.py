@@ -31,25 +31,27 @@ def test_equals_the_authors_code(name):
 
 
 @pytest.mark.parametrize("shape", [(2, 13, 11), (1, 8, 8), (1, 1, 5)])
-@pytest.mark.parametrize("options", [{"factor": 3}, {"factor": 1, "size": 2, "margin": 1.0}, {}])
+@pytest.mark.parametrize(
+    "options",
+    [{"downsample_factor": 3}, {"downsample_factor": 1, "distance": 2, "margin": 1.0}, {}],
+)
 def test_equals_the_loop_over_pairs(shape, options):
     ids, logits = example(shape)
-    renamed = {"downsample" if name == "factor" else name: v for name, v in options.items()}
-    parts = AffinityFieldLoss(**renamed).parts(ids, logits)
+    parts = AffinityFieldLoss(**options).parts(ids, logits)
     edge, non_edge = oracles.affinity_field(ids, logits.astype(np.float64), **options)
     np.testing.assert_allclose(parts["edge"], edge, rtol=2e-5)
     np.testing.assert_allclose(parts["non_edge"], non_edge, rtol=2e-5)
     np.testing.assert_allclose(parts["cross_entropy"], SoftmaxCrossEntropy()(ids, logits))
 
 
-@pytest.mark.parametrize("downsample", [1, 2, 3])
-def test_gradient_equals_central_differences(downsample):
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_gradient_equals_central_differences(factor):
     ids, logits = example((1, 7, 6))
     targets = encode_targets(tf.constant(ids), CLASSES, dtype=tf.float64)
 
     @tf.function
     def value(logits):
-        return tf.add_n(list(affinity_field(targets, logits, downsample=downsample).values()))
+        return tf.add_n(list(affinity_field(targets, logits, downsample_factor=factor).values()))
 
     analytic, numeric = tf.test.compute_gradient(value, [tf.constant(logits, tf.float64)])
     np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-6)
@@ -58,7 +60,7 @@ def test_gradient_equals_central_differences(downsample):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_gradient_in_graphs_of_any_shape(compiled):
     ids, logits = example((2, 19, 26))
-    loss = AffinityFieldLoss(downsample=3)
+    loss = AffinityFieldLoss(downsample_factor=3)
     _, expected = value_and_gradient(loss, ids, logits)
 
     def step(ids, logits):
@@ -94,10 +96,10 @@ def test_no_pair_is_zero():
     """One class has edges at the border only; where the border is ignored, there is none."""
     ids, logits = np.full([1, 9, 9], 255), example((1, 9, 9))[1]
     ids[:, 4, 4] = 0  # all of its pairs touch an ignored pixel
-    parts = AffinityFieldLoss(downsample=1).parts(ids, logits)
+    parts = AffinityFieldLoss(downsample_factor=1).parts(ids, logits)
     assert (parts["edge"], parts["non_edge"]) == (0, 0)
     ids[:, 3:6, 3:6] = 0
-    loss = AffinityFieldLoss(downsample=1)
+    loss = AffinityFieldLoss(downsample_factor=1)
     value, gradient = value_and_gradient(loss, ids, logits)
     assert loss.parts(ids, logits)["edge"] == 0
     assert np.isfinite(value)
@@ -138,11 +140,11 @@ def test_keras_counts_steps_and_keeps_the_count(tmp_path, two_replicas, replicas
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "`size` must be an integer of at least 1.*0"),
+        ({"distance": 0}, "`distance` must be an integer of at least 1.*0"),
         ({"margin": -1.0}, "`margin` must be finite and ≥ 0"),
         ({"edge_weight": -1.0}, "`edge_weight` must be finite and ≥ 0"),
         ({"non_edge_weight": float("nan")}, "`non_edge_weight` must be finite and ≥ 0"),
-        ({"downsample": 0}, "`downsample` must be an integer of at least 1"),
+        ({"downsample_factor": 0}, "`downsample_factor` must be an integer of at least 1"),
         ({"decay_steps": 0}, "`decay_steps` must be an integer of at least 1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Center loss against loops in float64; its centres, wherever they are kept."""
+"""Center loss against loops in float64; its centers, wherever they are kept."""
 
 import keras
 import numpy as np
@@ -129,7 +129,7 @@ def test_keras_evaluates_without_moving_and_saves_the_centers(tmp_path):
     loss = CenterLoss(weight=1.0)
     model.compile(optimizer="sgd", loss=loss)
     ids, images = example((4, 12, 12))
-    model.save(tmp_path / "new.keras")  # before the centres are there
+    model.save(tmp_path / "new.keras")  # before the centers are there
     keras.saving.load_model(tmp_path / "new.keras").evaluate(images, ids, verbose=0)
     model.fit(images, ids, verbose=0)
     centers = loss.variables[0].numpy()
@@ -194,7 +194,7 @@ def test_bad_options_are_named(options, message):
         CenterLoss(**options)
 
 
-def test_a_batch_that_would_make_the_centres_infinite_leaves_them():
+def test_a_batch_that_would_make_the_centers_infinite_leaves_them():
     ids, logits = example()
     loss = loss_with_centers()
     logits[0][ids[0] == 1] = np.inf

@@ -1,4 +1,4 @@
-"""LAD against loops over neighbours, and its options."""
+"""LAD against loops over neighbors, and its options."""
 
 import numpy as np
 import pytest
@@ -115,7 +115,7 @@ def test_stride_counts_every_so_many_pixels(size):
             np.testing.assert_allclose(loss(ids, logits), expected, rtol=1e-5)
 
 
-def test_a_kernel_of_one_is_cross_entropy_of_twice_the_standardised_logits():
+def test_a_kernel_of_one_is_cross_entropy_of_twice_the_standardized_logits():
     ids, logits = example()
     z = logits - logits.mean(-1, keepdims=True)
     z /= np.sqrt((z**2).mean(-1, keepdims=True) + 1e-6)
@@ -124,7 +124,7 @@ def test_a_kernel_of_one_is_cross_entropy_of_twice_the_standardised_logits():
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
-def test_neighbours_of_other_classes_and_ignored_ones_are_not_seen():
+def test_neighbors_of_other_classes_and_ignored_ones_are_not_seen():
     ids = np.array([[[0, 1, 255, 0]]])
     logits = np.random.default_rng(0).normal(size=[1, 1, 4, 2]).astype(np.float32)
     loss = LADLoss(kernel_size=3, pooling=Mean(), reduction="none")
@@ -132,7 +132,7 @@ def test_neighbours_of_other_classes_and_ignored_ones_are_not_seen():
     np.testing.assert_allclose(loss(ids, logits), alone(ids, logits), rtol=1e-6)
 
 
-def test_a_wrong_pixel_pulls_its_neighbours():
+def test_a_wrong_pixel_pulls_its_neighbors():
     ids = np.zeros([1, 3, 3], np.int32)
     logits = np.tile(np.float32([4, 0]), [1, 3, 3, 1])
     logits[0, 1, 1] = [0, 4]
@@ -155,10 +155,10 @@ def test_bad_options_are_named(options, message):
         LADLoss(**options)
 
 
-@pytest.mark.parametrize("classes", [2, 2100])
-def test_one_sure_class_among_thousands(classes):
-    """Its standardised logit is √(C − 1), and twice that the pooled one: e⁹¹ has no float32."""
-    logits = np.zeros([1, 1, 2, classes], np.float32)
+@pytest.mark.parametrize("num_classes", [2, 2100])
+def test_one_sure_class_among_thousands(num_classes):
+    """Its standardized logit is √(C − 1), and twice that the pooled one: e⁹¹ has no float32."""
+    logits = np.zeros([1, 1, 2, num_classes], np.float32)
     logits[0, 0, 0, 1] = 9
     value, gradient = value_and_gradient(LADLoss(kernel_size=1), np.array([[[1, 0]]]), logits)
     assert np.isfinite(value)

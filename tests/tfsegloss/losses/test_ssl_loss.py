@@ -24,7 +24,7 @@ def test_the_papers_worked_example():
     assert round(bce[1, 1] / bce.sum(), 3) == 0.574
 
     def tiled(plane):
-        # A patch that repeats without end: every 3×3 window holds it once, whatever its centre.
+        # A patch that repeats without end: every 3×3 window holds it once, whatever its center.
         return tf.constant(np.tile(plane, [3, 3])[2:7, 2:7, np.newaxis])
 
     e = structural_difference(

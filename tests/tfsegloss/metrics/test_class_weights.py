@@ -99,7 +99,7 @@ def test_losses_take_the_weights(maps):
 
 
 @pytest.mark.parametrize(
-    ("ids", "classes", "message"),
+    ("ids", "num_classes", "message"),
     [
         ([[0, 5]], 5, r"\[0, 5\).* 5$"),
         ([[0, -1]], 5, r"\[0, 5\).* -1$"),
@@ -108,12 +108,12 @@ def test_losses_take_the_weights(maps):
         (np.array([[2**64 - 1]], np.uint64), 5, r"\[0, 5\)"),
         ([0, 1], 5, r"Received: ids.shape=\(2,\)"),
         (np.zeros([1, 2, 2, 5]), 5, r"ids.shape=\(1, 2, 2, 5\)"),
-        ([[0]], 1, "`classes` must be an integer of at least 2. Received: classes=1"),
+        ([[0]], 1, "`num_classes` must be an integer of at least 2. Received: num_classes=1"),
     ],
 )
-def test_wrong_labels_are_named(ids, classes, message):
+def test_wrong_labels_are_named(ids, num_classes, message):
     with pytest.raises(ValueError, match=message):
-        class_counts(ids, classes)
+        class_counts(ids, num_classes)
 
 
 @pytest.mark.parametrize("weighting", [median_frequency, inverse_frequency])

@@ -10,8 +10,8 @@ from tfsegloss import MeanIoU
 from tfsegloss.metrics.confusion import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 
 
-def count_by_hand(ids, predicted, classes):
-    matrix = np.zeros([classes, classes], int)
+def count_by_hand(ids, predicted, num_classes):
+    matrix = np.zeros([num_classes, num_classes], int)
     for i in np.ndindex(ids.shape):
         if ids[i] != 255:
             matrix[ids[i], predicted[i]] += 1
@@ -35,7 +35,7 @@ def test_metric_sums_over_batches():
     matrix = count_by_hand(ids, logits.argmax(-1), CLASSES)
     hits = np.diag(matrix)
     iou = hits / (matrix.sum(0) + matrix.sum(1) - hits)
-    metric = MeanIoU(classes=CLASSES)
+    metric = MeanIoU(num_classes=CLASSES)
     metric.update_state(ids[:1], logits[:1])
     metric.update_state(ids[1:, ..., None].astype(np.float32), tf.nn.softmax(logits[1:]))
     np.testing.assert_allclose(metric.iou_per_class(), iou)
@@ -65,7 +65,7 @@ def test_nothing_counted_is_nan():
     ("from_logits", "scores"), [(True, [-0.1, 0.1, 0.1]), (False, [0.4, 0.6, 0.6])]
 )
 def test_one_class_is_binary(from_logits, scores):
-    metric = MeanIoU(classes=1, from_logits=from_logits)
+    metric = MeanIoU(num_classes=1, from_logits=from_logits)
     metric.update_state(np.array([[[0, 1, 0]]]), np.reshape(scores, [1, 1, 3, 1]))
     np.testing.assert_allclose(metric.iou_per_class(), [0.5, 0.5])
 
@@ -73,15 +73,15 @@ def test_one_class_is_binary(from_logits, scores):
 def test_in_compile_and_after_loading(tmp_path):
     ids, logits = example((4, 8, 8))
     model = keras.Sequential([keras.Input((8, 8, CLASSES)), keras.layers.Activation("linear")])
-    model.compile(loss="mse", metrics=[MeanIoU(classes=CLASSES)], jit_compile=False)
-    expected = MeanIoU(classes=CLASSES)
+    model.compile(loss="mse", metrics=[MeanIoU(num_classes=CLASSES)], jit_compile=False)
+    expected = MeanIoU(num_classes=CLASSES)
     expected.update_state(ids, logits)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     for m in (model, again):
         m.compile(
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255),
-            metrics=[MeanIoU(classes=CLASSES)],
+            metrics=[MeanIoU(num_classes=CLASSES)],
         )
         score = m.evaluate(logits, ids, batch_size=2, verbose=0, return_dict=True)["mean_iou"]
         np.testing.assert_allclose(score, expected.result(), rtol=1e-6)
@@ -90,7 +90,7 @@ def test_in_compile_and_after_loading(tmp_path):
 def test_counts_on_two_replicas(two_replicas):
     ids, logits = example((2, 8, 8))
     with two_replicas.scope():
-        metric = MeanIoU(classes=CLASSES)
+        metric = MeanIoU(num_classes=CLASSES)
     data = tf.data.Dataset.from_tensor_slices((ids, logits)).batch(2)
     for batch in two_replicas.experimental_distribute_dataset(data):
         two_replicas.run(metric.update_state, args=batch)
@@ -99,7 +99,7 @@ def test_counts_on_two_replicas(two_replicas):
 
 
 def test_more_pixels_than_float32_counts():
-    metric = MeanIoU(classes=2)
+    metric = MeanIoU(num_classes=2)
     metric.matrix.assign([[2.0**24, 0], [0, 0]])
     metric.update_state(np.zeros([1, 1, 1], int), np.array([[[[1.0, 0.0]]]]))
     assert metric.matrix.numpy()[0, 0] == 2**24 + 1
@@ -115,13 +115,13 @@ def test_an_id_out_of_range_is_no_background():
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"\(batch, height, width, 3\).*\(1, 2, 2, 4\)"):
-        MeanIoU(classes=3).update_state(np.zeros([1, 2, 2]), np.zeros([1, 2, 2, 4]))
+        MeanIoU(num_classes=3).update_state(np.zeros([1, 2, 2]), np.zeros([1, 2, 2, 4]))
     with pytest.raises(ValueError, match="`sample_weight` must be None"):
-        MeanIoU(classes=3).update_state(
+        MeanIoU(num_classes=3).update_state(
             np.zeros([1, 2, 2]), np.zeros([1, 2, 2, 3]), np.ones([1, 2, 2])
         )
-    with pytest.raises(ValueError, match="`classes`"):
-        MeanIoU(classes=0)
+    with pytest.raises(ValueError, match="`num_classes`"):
+        MeanIoU(num_classes=0)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_bad_input_is_named():
 )
 def test_predictions_that_are_no_ids_of_these_pixels_are_named(predicted, message):
     with pytest.raises(ValueError, match=message):
-        confusion_matrix([[[0, 1, 255]]], predicted, classes=2)
+        confusion_matrix([[[0, 1, 255]]], predicted, num_classes=2)
 
 
 def test_what_is_predicted_at_ignored_pixels_does_not_matter():
-    matrix = confusion_matrix([[[0, 1, 255]]], [[[0, 1, 255]]], classes=2)
+    matrix = confusion_matrix([[[0, 1, 255]]], [[[0, 1, 255]]], num_classes=2)
     assert matrix.numpy().tolist() == [[1, 0], [0, 1]]

@@ -1,4 +1,4 @@
-"""Loss max-pooling against a bisection, a generic optimiser, its optimality conditions, limits."""
+"""Loss max-pooling against a bisection, a generic optimizer, its optimality conditions, limits."""
 
 import json
 
@@ -93,7 +93,7 @@ def test_limits_are_the_plain_mean(p, fraction):
 @solvers
 @pytest.mark.parametrize("p", [1.3, 2, 5])
 @pytest.mark.parametrize("fraction", [0.1, 0.3, 0.7])
-def test_a_generic_optimiser_finds_nothing_better(solver, p, fraction):
+def test_a_generic_optimizer_finds_nothing_better(solver, p, fraction):
     n = 7
     losses = np.random.default_rng(1).exponential(size=n)
     m = max(1, fraction * n)

@@ -32,7 +32,7 @@ def made(request, tmp_path_factory):
 
 def crops(files, scale, crop=CROP, count=20):
     """Crops of the first file, with seeds of their own."""
-    table = files.code.grey_table
+    table = files.code.gray_table
     for seed in range(count):
         random = np.random.default_rng(seed)
         yield pillow_baseline._sample(files.images[0], files.labels[0], table, crop, scale, random)
@@ -51,7 +51,7 @@ def test_made_up_files_are_of_the_size_and_kind_of_the_setting(made):
     for image, ids in read_all(files):
         assert image.shape == (30, 40, 3)
         assert ids.shape == (30, 40)
-        assert {*np.unique(ids)} <= {*range(setting.dataset.classes), IGNORED}
+        assert {*np.unique(ids)} <= {*range(setting.dataset.num_classes), IGNORED}
         assert len(np.unique(ids)) > 1
         assert image.numpy().std() > 10
 
@@ -75,7 +75,7 @@ def test_the_peer_s_crops_are_parts_of_the_files_where_nothing_is_scaled(made):
     """Mirrored or not."""
     _, files, _ = made
     ids = contents(files)[1]
-    image = np.asarray(Image.open(files.images[0]))  # decoders of JPEG differ by a grey level
+    image = np.asarray(Image.open(files.images[0]))  # decoders of JPEG differ by a gray level
     places = [(y, x) for y in range(30 - CROP + 1) for x in range(40 - CROP + 1)]
     for part, part_ids in crops(files, (1.0, 1.0)):
         assert any(
@@ -101,7 +101,7 @@ def test_the_peer_interpolates_no_ids(made, tmp_path):
         assert (part.shape, part.dtype) == ((CROP, CROP, 3), np.uint8)
         assert (part_ids.shape, part_ids.dtype) == ((CROP, CROP), np.uint8)
         first = 255 if setting.dataset.name == "cityscapes" else 0  # what 0 means in the file
-        assert {*np.unique(part_ids)} <= {first, setting.dataset.classes - 1}
+        assert {*np.unique(part_ids)} <= {first, setting.dataset.num_classes - 1}
 
 
 def test_the_peer_fills_what_is_too_small_and_ignores_it(made):
@@ -119,7 +119,7 @@ def test_the_peer_fills_what_is_too_small_and_ignores_it(made):
 
 def test_the_peer_counts_whole_batches(made):
     _, files, _ = made
-    options = (files.images, files.labels, files.code.grey_table, CROP, (1.0, 1.0))
+    options = (files.images, files.labels, files.code.gray_table, CROP, (1.0, 1.0))
     assert pillow_baseline.rate(*options, seconds=0.05, seed=0) > pillow_baseline.BATCH
 
 
@@ -160,7 +160,7 @@ def test_a_peer_that_crops_first_makes_the_same_crops(made):
     _, files, _ = made
     for scale in ((1.0, 1.0), (2.0, 2.0), (0.5, 0.5)):
         random = np.random.default_rng(0)
-        sample = (files.images[0], files.labels[0], files.code.grey_table, CROP, scale, random)
+        sample = (files.images[0], files.labels[0], files.code.gray_table, CROP, scale, random)
         image, ids = pillow_baseline._sample(*sample, crop_first=True)
         assert image.shape == (CROP, CROP, 3)
         assert ids.shape == (CROP, CROP)

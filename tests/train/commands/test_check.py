@@ -7,7 +7,7 @@ from PIL import Image
 from tests.commands import assert_one_line
 from tests.train import own_data
 from tests.train.commands.check_report import facts, rows, wrong
-from tests.train.own_data import COLOURS, HEIGHT, IDS, WIDTH
+from tests.train.own_data import COLORS, HEIGHT, IDS, WIDTH
 from train.common.pictures import MARGIN
 from train.data.datasets.registry import SCENES
 
@@ -61,7 +61,7 @@ def test_the_picture_shows_labels_over_images_and_a_legend(check, root, tmp_path
     picture = Image.open(tmp_path / "sheet.png")
     assert (picture.format, picture.mode) == ("PNG", "RGB")
     pixels = np.asarray(picture)
-    road, tree = COLOURS.values()
+    road, tree = COLORS.values()
     for i, name in enumerate("abcd"):
         image = np.asarray(Image.open(own_data.image(root, name)))
         top, left = 20 + i * (HEIGHT + MARGIN), MARGIN
@@ -71,8 +71,8 @@ def test_the_picture_shows_labels_over_images_and_a_legend(check, root, tmp_path
         np.testing.assert_array_equal(cells[1][2:12], (image[2:12].astype(int) + road) // 2)
         np.testing.assert_array_equal(cells[1][12:], (image[12:].astype(int) + tree) // 2)
     legend = pixels[20 + 4 * (HEIGHT + MARGIN) :].reshape(-1, 3)
-    for colour in (road, tree):
-        assert (legend == colour).all(axis=1).any()
+    for color in (road, tree):
+        assert (legend == color).all(axis=1).any()
 
 
 def test_an_unexpected_number_of_samples_is_wrong(train, scenes_root):

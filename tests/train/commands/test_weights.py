@@ -43,7 +43,7 @@ def pasted(outcome):
 )
 def test_weights_are_those_of_the_labels(train, scenes_root, label_maps, options, split, weighting):
     outcome = train("weights", "--data.name=scenes", f"--data.root={scenes_root}", *options)
-    counts = sum(np.array(class_counts(ids, SCENES.classes)) for ids in label_maps(split))
+    counts = sum(np.array(class_counts(ids, SCENES.num_classes)) for ids in label_maps(split))
     np.testing.assert_allclose(pasted(outcome), weighting(*counts), rtol=1e-3)
 
 
@@ -75,7 +75,7 @@ def test_a_class_that_never_occurs_weighs_nothing(train, scenes_root, tmp_path):
     for path in SCENES.samples("train", root).labels:
         Image.fromarray(np.full([48, 64], 2, np.uint8)).save(path)
     weights = pasted(train("weights", f"--data.root={root}"))
-    assert weights == [float(i == 2) for i in range(SCENES.classes)]
+    assert weights == [float(i == 2) for i in range(SCENES.num_classes)]
 
 
 def test_a_split_without_any_class_is_named(train, scenes_root, tmp_path):
@@ -99,7 +99,7 @@ def test_wrong_label_maps_are_skipped_and_listed(train, scenes_root, tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     outcome = train("weights", f"--data.root={root}", "--data.on_error=skip")
     assert f"skipped: {path}: cannot be decoded" in outcome.out
-    counts = sum(np.array(class_counts(ids, SCENES.classes)) for ids in rest)
+    counts = sum(np.array(class_counts(ids, SCENES.num_classes)) for ids in rest)
     np.testing.assert_allclose(pasted(outcome), median_frequency(*counts), rtol=1e-3)
 
 

@@ -41,7 +41,7 @@ def broken_root(scenes_root, tmp_path):
         (["fit", "--model.backbone=vgg"], ["model.backbone", "vgg", "mobilenet_v2", "resnet101"]),
         (["fit", "--model.output_stride=7"], ["model.output_stride", "7", "8, 16"]),
         (["fit", "--model.options={sharp: 1}"], ["deeplab_v3_plus", "atrous_rates", "sharp=1"]),
-        (["fit", "--model.options={classes: 1}"], ["model.options", "classes"]),
+        (["fit", "--model.options={num_classes: 1}"], ["model.options", "num_classes"]),
         (["fit", "--model.freeze_batch_norm=some"], ["model.freeze_batch_norm", "all", "some"]),
         (["fit", "--config=none.yaml"], ["config", "none.yaml"]),
         (["fly"], ["fly", "fit"]),

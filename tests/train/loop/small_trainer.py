@@ -24,7 +24,7 @@ def two_convolutions():
 
 
 def deeplab(**options):
-    return models.build("deeplab_v3_plus", backbone="mobilenet_v2", classes=CLASSES, **options)
+    return models.build("deeplab_v3_plus", backbone="mobilenet_v2", num_classes=CLASSES, **options)
 
 
 def deeplab_without_dropout():

@@ -11,9 +11,9 @@ from train.data.samples.samples import FileSamples
 
 STILLS, LABELLED = "701_StillsRaw_full", "LabeledApproved_full"
 VOID = (0, 0, 0)
-# The colours of the original label maps by class, grouped as MathWorks' example does
+# The colors of the original label maps by class, grouped as MathWorks' example does
 # (`camvidPixelLabelIDs` in "Semantic Segmentation Using Deep Learning").
-ORIGINAL_COLOURS = {
+ORIGINAL_COLORS = {
     "sky": {"Sky": (128, 128, 128)},
     "building": {
         "Bridge": (0, 128, 64),
@@ -135,13 +135,13 @@ def segnet_split(name: str) -> str:
 CAMVID = Dataset(
     name="camvid",
     class_names=scenes.CLASS_NAMES,
-    colours=scenes.COLOURS,
+    colors=scenes.COLORS,
     ignored_ids=(11,),
-    ignored_colours=(VOID,),
-    other_colours={
-        colour: scenes.CLASS_NAMES.index(name)
-        for name, colours in ORIGINAL_COLOURS.items()
-        for colour in colours.values()
+    ignored_colors=(VOID,),
+    other_colors={
+        color: scenes.CLASS_NAMES.index(name)
+        for name, colors in ORIGINAL_COLORS.items()
+        for color in colors.values()
     },
     splits={"train": 367, "val": 101, "test": 233},
     source=(
@@ -149,6 +149,6 @@ CAMVID = Dataset(
         f"{STILLS}.zip and {LABELLED}.zip of "
         "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"
     ),
-    licence="research use; Brostow, Fauqueur, Cipolla, 2009",
+    license="research use; Brostow, Fauqueur, Cipolla, 2009",
     list_split=list_camvid,
 )

@@ -1,4 +1,4 @@
-"""CamVid's eleven classes, in the usual order, and the colours they are shown in."""
+"""CamVid's eleven classes, in the usual order, and the colors they are shown in."""
 
 CLASS_NAMES = (
     "sky",
@@ -14,8 +14,8 @@ CLASS_NAMES = (
     "bicyclist",
 )
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
-# The colours CamVid's labels are usually shown in (those of SegNet).
-COLOURS = (
+# The colors CamVid's labels are usually shown in (those of SegNet).
+COLORS = (
     (128, 128, 128),
     (128, 0, 0),
     (192, 192, 128),
@@ -28,5 +28,5 @@ COLOURS = (
     (64, 64, 0),
     (0, 128, 192),
 )
-# The colour VOC shows ignored pixels in.
-IGNORED_COLOUR = (224, 224, 192)
+# The color VOC shows ignored pixels in.
+IGNORED_COLOR = (224, 224, 192)

@@ -12,7 +12,7 @@ from train.data.samples.samples import FileSamples
 IMAGE = "_leftImg8bit.png"
 # The official files come first: the others are written by users, with a table they may have edited.
 KINDS = ("labelIds", "labelTrainIds")
-# Name, id and colour of what is trained, and below of what is not; both from
+# Name, id and color of what is trained, and below of what is not; both from
 # `cityscapesscripts.helpers.labels`. The classes are numbered in this order.
 CLASSES = (
     ("road", 7, (128, 64, 128)),
@@ -35,9 +35,9 @@ CLASSES = (
     ("motorcycle", 32, (0, 0, 230)),
     ("bicycle", 33, (119, 11, 32)),
 )
-# In colours two more cannot be told from a class: pole groups are shown as poles, and number
+# In colors two more cannot be told from a class: pole groups are shown as poles, and number
 # plates, which have no id, as cars.
-IGNORED_COLOURS = (
+IGNORED_COLORS = (
     (0, 0, 0),
     (111, 74, 0),
     (81, 0, 81),
@@ -51,7 +51,7 @@ IGNORED_COLOURS = (
 )
 # 255 is left out: no official script draws it, so a file that has it holds training ids under the
 # wrong name.
-GREY_OF_IDS = dict.fromkeys(range(34), IGNORED) | {
+GRAY_OF_IDS = dict.fromkeys(range(34), IGNORED) | {
     number: i for i, (_, number, _) in enumerate(CLASSES)
 }
 
@@ -60,7 +60,7 @@ def list_cityscapes(code: LabelEncoding, root: Path, split: str) -> FileSamples:
     """Images below `leftImg8bit/SPLIT`, label maps below `gtFine/SPLIT`, in folders of cities.
 
     Args:
-        code: What training ids and colours mean.
+        code: What training ids and colors mean.
         root: Folder that holds `leftImg8bit` and `gtFine`.
         split: "train" or "val".
 
@@ -79,7 +79,7 @@ def list_cityscapes(code: LabelEncoding, root: Path, split: str) -> FileSamples:
             raise UserError(f"{images[name]} has no label map {name}_gtFine_{kind}.png in gtFine")
         raise UserError(f"{labels[name]} has no image {name}{IMAGE} in leftImg8bit")
     if kind == "labelIds":
-        code = replace(code, grey=GREY_OF_IDS)
+        code = replace(code, gray=GRAY_OF_IDS)
     names = sorted(images)
     return FileSamples(
         code, tuple(images[n] for n in names), tuple(labels[n] for n in names), found=kind
@@ -97,10 +97,10 @@ def _scan(folder: Path, ending: str) -> dict[str, Path]:
 CITYSCAPES = Dataset(
     name="cityscapes",
     class_names=tuple(name for name, _, _ in CLASSES),
-    colours=tuple(colour for _, _, colour in CLASSES),
-    ignored_colours=IGNORED_COLOURS,
+    colors=tuple(color for _, _, color in CLASSES),
+    ignored_colors=IGNORED_COLORS,
     splits={"train": 2975, "val": 500},
     source="leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of cityscapes-dataset.com",
-    licence="non-commercial use, after registration; Cordts et al., 2016",
+    license="non-commercial use, after registration; Cordts et al., 2016",
     list_split=list_cityscapes,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from train.common.errors import UserError
 from train.data.decoding.labels import LabelEncoding
-from train.data.decoding.palette import IGNORED, Colour
+from train.data.decoding.palette import IGNORED, Color
 from train.data.samples import records
 from train.data.samples.samples import FileSamples, Samples
 
@@ -19,44 +19,44 @@ class Dataset:
     Args:
         name: Its name on the command line.
         class_names: Names of the classes 0, 1, ….
-        colours: RGB of each class, in label maps with colours and in pictures.
+        colors: RGB of each class, in label maps with colors and in pictures.
         splits: Names of the splits, and how many samples each has; None where that is open.
         source: Where it comes from, for error messages and reports.
-        licence: What one may do with it.
+        license: What one may do with it.
         list_split: Files of a split below the dataset's folder.
         ignored_ids: Ids in the files that mean "no label", beside 255.
-        ignored_colours: RGB in the files that mean "no label".
-        other_colours: Further RGB in the files, and the class of each.
+        ignored_colors: RGB in the files that mean "no label".
+        other_colors: Further RGB in the files, and the class of each.
         make: Writes the dataset into a folder that does not exist; None where it cannot be made.
     """
 
     name: str
     class_names: tuple[str, ...]
-    colours: tuple[Colour, ...]
+    colors: tuple[Color, ...]
     splits: Mapping[str, int | None]
     source: str
-    licence: str
+    license: str
     list_split: Callable[[LabelEncoding, Path, str], FileSamples]
     ignored_ids: tuple[int, ...] = ()
-    ignored_colours: tuple[Colour, ...] = ()
-    other_colours: Mapping[Colour, int] = field(default_factory=dict)
+    ignored_colors: tuple[Color, ...] = ()
+    other_colors: Mapping[Color, int] = field(default_factory=dict)
     make: Callable[[Path], None] | None = None
 
     @property
-    def classes(self) -> int:
+    def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
 
     @property
     def code(self) -> LabelEncoding:
         """What the pixels of its label maps mean."""
-        ignored = dict.fromkeys(self.ignored_colours, IGNORED)
-        own = {colour: i for i, colour in enumerate(self.colours)}
+        ignored = dict.fromkeys(self.ignored_colors, IGNORED)
+        own = {color: i for i, color in enumerate(self.colors)}
         return LabelEncoding(
             self.name,
-            {i: i for i in range(self.classes)}
+            {i: i for i in range(self.num_classes)}
             | dict.fromkeys([*self.ignored_ids, IGNORED], IGNORED),
-            {**ignored, **self.other_colours, **own},
+            {**ignored, **self.other_colors, **own},
         )
 
     def samples(self, split: str, root: Path | None = None) -> Samples:

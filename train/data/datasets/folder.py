@@ -11,15 +11,15 @@ import yaml
 
 from train.common.errors import UserError
 from train.data.datasets.dataset import Dataset, read_list
-from train.data.datasets.voc import VOC2012, voc_colours
+from train.data.datasets.voc import VOC2012, voc_colors
 from train.data.decoding.images import IMAGE_KINDS
 from train.data.decoding.labels import PNG_ALONE, LabelEncoding
-from train.data.decoding.palette import IGNORED, Colour
+from train.data.decoding.palette import IGNORED, Color
 from train.data.samples.samples import FileSamples
 
 NAME = "folder"
 FILE = "classes.yaml"
-KEYS = ("classes", "ignored_ids", "ignored_colours")
+KEYS = ("classes", "ignored_ids", "ignored_colors")
 SPLITS = ("train", "val", "test")
 HELP = f"{FILE}, images/ and labels/ in one folder"
 
@@ -39,10 +39,10 @@ LABELS = Kind("labels", (".png",), PNG_ALONE)
 def read_folder(root: Path) -> Dataset:
     """The description of own data.
 
-    `classes.yaml` holds `classes`, a list of names, or of `{name: road, colour: [128, 64, 128]}`;
-    and, where needed, `ignored_ids` and `ignored_colours`, lists of what means "no label" beside
-    the id 255. Without colours the classes have those of VOC's colour map, which most tools give
-    their palettes, and its last colour, (224, 224, 192), is ignored too.
+    `classes.yaml` holds `classes`, a list of names, or of `{name: road, color: [128, 64, 128]}`;
+    and, where needed, `ignored_ids` and `ignored_colors`, lists of what means "no label" beside
+    the id 255. Without colors the classes have those of VOC's color map, which most tools give
+    their palettes, and its last color, (224, 224, 192), is ignored too.
 
     `images/` holds JPEGs and PNGs, `labels/` PNGs of the same names, both in folders or not. The
     splits are the lists `train.txt`, `val.txt`, `test.txt` where there is one: a name a line, below
@@ -63,24 +63,24 @@ def read_folder(root: Path) -> Dataset:
     if not path.is_file():
         raise UserError(f"no file {path}; own data need {HELP}")
     entries = _load(path)
-    names, colours = _classes(path, entries.get("classes"))
-    ignored_colours = _colours(path, "ignored_colours", entries.get("ignored_colours", []))
-    if not colours:
-        colours = voc_colours(len(names))
-        ignored_colours = (*dict.fromkeys((*ignored_colours, *VOC2012.ignored_colours)),)
-    for colour in ignored_colours:
-        if colour in colours:
-            owner = names[colours.index(colour)]
-            raise UserError(f"{path}: ignored_colours: {[*colour]} is the colour of {owner}")
+    names, colors = _classes(path, entries.get("classes"))
+    ignored_colors = _colors(path, "ignored_colors", entries.get("ignored_colors", []))
+    if not colors:
+        colors = voc_colors(len(names))
+        ignored_colors = (*dict.fromkeys((*ignored_colors, *VOC2012.ignored_colors)),)
+    for color in ignored_colors:
+        if color in colors:
+            owner = names[colors.index(color)]
+            raise UserError(f"{path}: ignored_colors: {[*color]} is the color of {owner}")
     return Dataset(
         name=NAME,
         class_names=names,
-        colours=colours,
+        colors=colors,
         ignored_ids=_ignored_ids(path, entries.get("ignored_ids", []), len(names)),
-        ignored_colours=ignored_colours,
+        ignored_colors=ignored_colors,
         splits=dict.fromkeys(("train", "val", *_test(root))),
         source=HELP,
-        licence="yours",
+        license="yours",
         list_split=list_folder,
     )
 
@@ -98,51 +98,49 @@ def _load(path: Path) -> Mapping[str, Any]:
     return entries
 
 
-def _classes(path: Path, entries: Any) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    """Names and colours; no colours where there are none."""
+def _classes(path: Path, entries: Any) -> tuple[tuple[str, ...], tuple[Color, ...]]:
+    """Names and colors; no colors where there are none."""
     entries = _listed(path, "classes", entries)
     if not 0 < len(entries) <= IGNORED:
         raise UserError(f"{path}: classes: expected 1 to {IGNORED} entries, got {len(entries)}")
     pairs = [_class(path, entry) for entry in entries]
     names = tuple(name for name, _ in pairs)
-    given = [colour for _, colour in pairs if colour is not None]
+    given = [color for _, color in pairs if color is not None]
     if given and len(given) < len(names):
-        bare = next(name for name, colour in pairs if colour is None)
-        raise UserError(f"{path}: classes: all have a colour or none has; {bare} has none")
+        bare = next(name for name, color in pairs if color is None)
+        raise UserError(f"{path}: classes: all have a color or none has; {bare} has none")
     _require_distinct(path, "classes", names)
-    return names, _colours(path, "classes", given)
+    return names, _colors(path, "classes", given)
 
 
 def _class(path: Path, entry: Any) -> tuple[str, Any]:
-    name, colour = entry, None
-    if isinstance(entry, dict) and "name" in entry and entry.keys() <= {"name", "colour"}:
-        name, colour = entry["name"], entry.get("colour")
+    name, color = entry, None
+    if isinstance(entry, dict) and "name" in entry and entry.keys() <= {"name", "color"}:
+        name, color = entry["name"], entry.get("color")
     # YAML reads a bare `no` as False: it must be quoted.
     if not isinstance(name, str) or not name:
         raise UserError(
-            f"{path}: classes: expected a name or {{name: NAME, colour: [R, G, B]}}, got {entry!r}"
+            f"{path}: classes: expected a name or {{name: NAME, color: [R, G, B]}}, got {entry!r}"
         )
-    return name, colour
+    return name, color
 
 
-def _ignored_ids(path: Path, entries: Any, classes: int) -> tuple[int, ...]:
+def _ignored_ids(path: Path, entries: Any, num_classes: int) -> tuple[int, ...]:
     entries = _listed(path, "ignored_ids", entries)
     for entry in entries:
-        if not _is_byte(entry) or entry < classes:
+        if not _is_byte(entry) or entry < num_classes:
             raise UserError(
-                f"{path}: ignored_ids: expected ids from {classes} to {IGNORED}, beyond those of "
-                f"the {classes} classes, got {entry!r}"
+                f"{path}: ignored_ids: expected ids from {num_classes} to {IGNORED}, beyond "
+                f"those of the {num_classes} classes, got {entry!r}"
             )
     return tuple(entries)
 
 
-def _colours(path: Path, key: str, entries: Any) -> tuple[Colour, ...]:
+def _colors(path: Path, key: str, entries: Any) -> tuple[Color, ...]:
     entries = _listed(path, key, entries)
     for entry in entries:
         if not isinstance(entry, list) or len(entry) != 3 or not all(map(_is_byte, entry)):
-            raise UserError(
-                f"{path}: {key}: expected a colour [R, G, B] of 0 to 255, got {entry!r}"
-            )
+            raise UserError(f"{path}: {key}: expected a color [R, G, B] of 0 to 255, got {entry!r}")
     _require_distinct(path, key, entries)
     return tuple(map(tuple, entries))
 

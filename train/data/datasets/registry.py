@@ -12,11 +12,11 @@ from train.data.datasets.voc import VOC2012, list_voc
 SCENES = Dataset(
     name="scenes",
     class_names=scenes.CLASS_NAMES,
-    colours=scenes.COLOURS,
-    ignored_colours=(scenes.IGNORED_COLOUR,),
+    colors=scenes.COLORS,
+    ignored_colors=(scenes.IGNORED_COLOR,),
     splits={"train": 320, "val": 80},
     source="rendered by this project from a seed",
-    licence="Apache-2.0, like the project",
+    license="Apache-2.0, like the project",
     list_split=list_voc,
     make=scenes.write,
 )

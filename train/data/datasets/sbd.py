@@ -44,7 +44,7 @@ def find(folders: Sequence[Path]) -> Path:
 def write_labels(folder: Path, voc: Path, sbd: Path, code: LabelEncoding) -> None:
     """Writes the label maps of VOC's train and of SBD without VOC's val, all or nothing.
 
-    VOC's own are the better ones, and win where both have one. All become PNGs of grey ids.
+    VOC's own are the better ones, and win where both have one. All become PNGs of gray ids.
 
     Args:
         folder: Where to; it must not exist.

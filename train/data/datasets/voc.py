@@ -7,7 +7,7 @@ from train.common.errors import UserError
 from train.data.datasets import sbd
 from train.data.datasets.dataset import Dataset, existing, read_list
 from train.data.decoding.labels import LabelEncoding
-from train.data.decoding.palette import IGNORED, Colour
+from train.data.decoding.palette import IGNORED, Color
 from train.data.samples.samples import FileSamples
 
 AUGMENTED = "SegmentationClassAug"
@@ -18,8 +18,8 @@ CLASS_NAMES = (
 )
 
 
-def voc_colours(count: int) -> tuple[Colour, ...]:
-    """The first colours of VOC's colour map, which is defined by VOC's development kit.
+def voc_colors(count: int) -> tuple[Color, ...]:
+    """The first colors of VOC's color map, which is defined by VOC's development kit.
 
     Args:
         count: How many, at most 256.
@@ -122,11 +122,11 @@ def _files(
 VOC2012 = Dataset(
     name="voc2012",
     class_names=CLASS_NAMES,
-    colours=voc_colours(len(CLASS_NAMES)),
-    ignored_colours=voc_colours(256)[IGNORED:],
+    colors=voc_colors(len(CLASS_NAMES)),
+    ignored_colors=voc_colors(256)[IGNORED:],
     # 10,582 are the names of VOC's train and of SBD's two lists together, without VOC's val.
     splits={"train": 1464, "val": 1449, "trainaug": 10582},
     source="VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
-    licence="images under Flickr's terms of use; Everingham et al., 2015",
+    license="images under Flickr's terms of use; Everingham et al., 2015",
     list_split=list_voc2012,
 )

@@ -10,7 +10,7 @@ IMAGE_KINDS = "an image must be a JPEG or PNG"
 
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
-    """An image uint8 `[H, W, 3]` of a JPEG or PNG; grey becomes RGB, alpha is dropped.
+    """An image uint8 `[H, W, 3]` of a JPEG or PNG; gray becomes RGB, alpha is dropped.
 
     Args:
         contents: The file.
@@ -28,8 +28,8 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
 def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> tf.Tensor:
     """A box of an image; of a JPEG the rest is not decoded.
 
-    Where a JPEG stores colours at half the resolution, pixels on the box's border differ a little
-    from those of the whole image: the decoder has no neighbours there.
+    Where a JPEG stores colors at half the resolution, pixels on the box's border differ a little
+    from those of the whole image: the decoder has no neighbors there.
 
     Args:
         contents: JPEG or PNG.

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from train.data.decoding.palette import IGNORED, Colour
-from train.data.decoding.png import GREY, PALETTE, RGB, palette_as_grey, png_header, png_palette
+from train.data.decoding.palette import IGNORED, Color
+from train.data.decoding.png import GRAY, PALETTE, RGB, palette_as_gray, png_header, png_palette
 
-# In a table from levels to ids: no class has it; several entries of the palette have its colour.
+# In a table from levels to ids: no class has it; several entries of the palette have its color.
 UNKNOWN, AMBIGUOUS = -1, -2
 PNG_ALONE = "a label map must be a PNG: other formats blur or change ids"
 
@@ -25,7 +25,7 @@ class RawLabels(NamedTuple):
 
     values: tf.Tensor  # uint8 [H, W]
     table: tf.Tensor  # int16 [256]: class, 255, UNKNOWN or AMBIGUOUS of each value
-    colours: tf.Tensor  # uint8 [N, 3]: RGB of each value, where it is an index of a palette
+    colors: tf.Tensor  # uint8 [N, 3]: RGB of each value, where it is an index of a palette
 
 
 @dataclass(frozen=True)
@@ -34,42 +34,42 @@ class LabelEncoding:
 
     Args:
         dataset: Whose label maps, for error messages.
-        grey: Class or 255, ignored, of every grey level that may occur.
-        colours: Class or 255 of every colour that may occur.
+        gray: Class or 255, ignored, of every gray level that may occur.
+        colors: Class or 255 of every color that may occur.
     """
 
     dataset: str
-    grey: Mapping[int, int]
-    colours: Mapping[Colour, int]
+    gray: Mapping[int, int]
+    colors: Mapping[Color, int]
 
     @cached_property
-    def classes(self) -> int:
+    def num_classes(self) -> int:
         """Number of classes."""
-        known = {*self.grey.values(), *self.colours.values()} - {IGNORED}
+        known = {*self.gray.values(), *self.colors.values()} - {IGNORED}
         return max(known, default=-1) + 1
 
     @cached_property
-    def grey_table(self) -> np.ndarray:
-        """Class, 255 or UNKNOWN of each grey level, int16 `[256]`."""
+    def gray_table(self) -> np.ndarray:
+        """Class, 255 or UNKNOWN of each gray level, int16 `[256]`."""
         table = np.full(256, UNKNOWN, np.int16)
-        table[list(self.grey)] = list(self.grey.values())
+        table[list(self.gray)] = list(self.gray.values())
         return table
 
     @cached_property
-    def colour_table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Colours as sorted numbers int32 `[N + 1]`, and their classes or 255, int16 `[N + 1]`.
+    def color_table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Colors as sorted numbers int32 `[N + 1]`, and their classes or 255, int16 `[N + 1]`.
 
-        The last number is no colour, so that the table is not empty.
+        The last number is no color, so that the table is not empty.
         """
-        rgba = np.array([(*colour, 0) for colour in self.colours], np.uint8).reshape(-1, 4)
+        rgba = np.array([(*color, 0) for color in self.colors], np.uint8).reshape(-1, 4)
         numbers = np.append(rgba.view(np.int32)[:, 0], np.int32(2**31 - 1))
-        ids = np.append(list(self.colours.values()), UNKNOWN).astype(np.int16)
+        ids = np.append(list(self.colors.values()), UNKNOWN).astype(np.int16)
         order = np.argsort(numbers)
         return numbers[order], ids[order]
 
     def ids_of(self, rgba: tf.Tensor) -> tf.Tensor:
-        """Class, 255 or UNKNOWN, int16 `[…]`, of colours uint8 `[…, 4]`, whatever their alpha."""
-        known, ids = map(tf.constant, self.colour_table)
+        """Class, 255 or UNKNOWN, int16 `[…]`, of colors uint8 `[…, 4]`, whatever their alpha."""
+        known, ids = map(tf.constant, self.color_table)
         numbers = tf.bitwise.bitwise_and(tf.bitcast(rgba, tf.int32), 0xFFFFFF)
         place = tf.searchsorted(known, tf.reshape(numbers, [-1]))
         place = tf.reshape(tf.minimum(place, len(ids) - 1), tf.shape(numbers))
@@ -77,10 +77,10 @@ class LabelEncoding:
 
 
 def decode_labels(contents: tf.Tensor, code: LabelEncoding) -> tf.Tensor:
-    """Ids uint8 `[H, W]`, in [0, classes) or 255 where ignored, of a label map.
+    """Ids uint8 `[H, W]`, in [0, num_classes) or 255 where ignored, of a label map.
 
     Args:
-        contents: A PNG of 8-bit grey, of a palette, or RGB.
+        contents: A PNG of 8-bit gray, of a palette, or RGB.
         code: What its pixels mean.
 
     Raises:
@@ -94,64 +94,64 @@ def decode_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
     """A label map as it is stored; `level_ids` makes ids of all of it or of a part.
 
     Args:
-        contents: A PNG of 8-bit grey, of a palette, or RGB.
+        contents: A PNG of 8-bit gray, of a palette, or RGB.
         code: What its pixels mean.
 
     Raises:
         DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
     """
-    is_png, depth, colour_type = png_header(contents)
+    is_png, depth, color_type = png_header(contents)
     require(is_png, PNG_ALONE)
     require(
-        (colour_type == GREY) | (colour_type == RGB) | (colour_type == PALETTE),
-        "a label map must be grey, palette or RGB, without alpha; this PNG has colour type {}",
-        lambda: [colour_type],
+        (color_type == GRAY) | (color_type == RGB) | (color_type == PALETTE),
+        "a label map must be gray, palette or RGB, without alpha; this PNG has color type {}",
+        lambda: [color_type],
     )
-    # Of grey TensorFlow stretches 1 to 4 bits silently, and halves 16 of any type.
+    # Of gray TensorFlow stretches 1 to 4 bits silently, and halves 16 of any type.
     require(
-        (depth == 8) | (colour_type == PALETTE),
+        (depth == 8) | (color_type == PALETTE),
         "a label map must have 8 bits per channel; this PNG has {}",
         lambda: [depth],
     )
     return tf.case(
         [
-            (colour_type == GREY, lambda: _grey_levels(contents, code)),
-            (colour_type == PALETTE, lambda: _palette_levels(contents, depth, code)),
+            (color_type == GRAY, lambda: _gray_levels(contents, code)),
+            (color_type == PALETTE, lambda: _palette_levels(contents, depth, code)),
         ],
         default=lambda: _rgb_levels(contents, code),
     )
 
 
-def _grey_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
+def _gray_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
     values = tf.io.decode_png(contents, channels=1)[..., 0]
-    return RawLabels(values, tf.constant(code.grey_table), tf.zeros([0, 3], tf.uint8))
+    return RawLabels(values, tf.constant(code.gray_table), tf.zeros([0, 3], tf.uint8))
 
 
 def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, code: LabelEncoding) -> RawLabels:
-    values = tf.io.decode_png(palette_as_grey(contents), channels=1)[..., 0]
-    # Of grey of few bits the decoder makes the whole range up to 255.
+    values = tf.io.decode_png(palette_as_gray(contents), channels=1)[..., 0]
+    # Of gray of few bits the decoder makes the whole range up to 255.
     stretch = tf.cast(255 // (2 ** tf.cast(depth, tf.int32) - 1), tf.uint8)
     values = tf.cond(stretch > 1, lambda: values // stretch, lambda: values)
-    colours = png_palette(contents)[:256]
-    rgba = tf.pad(colours, [[0, 0], [0, 1]])
+    colors = png_palette(contents)[:256]
+    rgba = tf.pad(colors, [[0, 0], [0, 1]])
     _, place, counts = tf.unique_with_counts(tf.bitcast(rgba, tf.int32))
     once = tf.gather(counts, place) == 1  # [N]
     ids = tf.where(once, code.ids_of(rgba), tf.constant(AMBIGUOUS, tf.int16))
     table = tf.pad(ids, [[0, 256 - tf.shape(ids)[0]]], constant_values=UNKNOWN)
-    return RawLabels(values, tf.ensure_shape(table, [256]), colours)
+    return RawLabels(values, tf.ensure_shape(table, [256]), colors)
 
 
 def _rgb_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
-    colours = tf.io.decode_png(contents, channels=4)
-    ids = code.ids_of(colours)  # [H, W]
+    colors = tf.io.decode_png(contents, channels=4)
+    ids = code.ids_of(colors)  # [H, W]
 
     def first() -> list[tf.Tensor]:
         place = tf.where(ids == UNKNOWN)[:1]
-        return [tf.gather_nd(colours, place)[:, :3], place]
+        return [tf.gather_nd(colors, place)[:, :3], place]
 
     require(
         tf.reduce_min(ids) >= 0,
-        f"no class of {code.dataset} has the colour {{}} of pixel {{}} (row, column)",
+        f"no class of {code.dataset} has the color {{}} of pixel {{}} (row, column)",
         first,
     )
     same = tf.constant(np.arange(256, dtype=np.int16))
@@ -159,7 +159,7 @@ def _rgb_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
 
 
 def level_ids(values: tf.Tensor, levels: RawLabels, code: LabelEncoding) -> tf.Tensor:
-    """Ids uint8 `[h, w]`, in [0, classes) or 255 where ignored.
+    """Ids uint8 `[h, w]`, in [0, num_classes) or 255 where ignored.
 
     Args:
         values: All of `levels.values` or a part, uint8 `[h, w]`.
@@ -172,8 +172,8 @@ def level_ids(values: tf.Tensor, levels: RawLabels, code: LabelEncoding) -> tf.T
     """
     # Many palettes have no entry 255, and many label maps no ignored pixel.
     ignored = (values == IGNORED) & (levels.table[IGNORED] == IGNORED)
-    plain = tf.reduce_all((values < code.classes) | ignored)
-    plain &= tf.reduce_all(levels.table[: code.classes] == np.arange(code.classes))
+    plain = tf.reduce_all((values < code.num_classes) | ignored)
+    plain &= tf.reduce_all(levels.table[: code.num_classes] == np.arange(code.num_classes))
     return tf.cond(plain, lambda: values, lambda: _look_up(values, levels, code))
 
 
@@ -185,22 +185,22 @@ def _look_up(values: tf.Tensor, levels: RawLabels, code: LabelEncoding) -> tf.Te
         return tf.cast(ids, tf.uint8)
     place = tf.where(ids < 0)[0].numpy()
     value = int(values[tuple(place)])
-    if 0 < len(levels.colours) <= value:
-        raise DataError(f"index {value} is beyond the palette's {len(levels.colours)} colours")
-    if not len(levels.colours):
+    if 0 < len(levels.colors) <= value:
+        raise DataError(f"index {value} is beyond the palette's {len(levels.colors)} colors")
+    if not len(levels.colors):
         found = sorted({*values[ids < 0].numpy().tolist()})
         raise DataError(
-            f"label ids of {code.dataset} must be among {_ranges(code.grey)}, "
+            f"label ids of {code.dataset} must be among {_ranges(code.gray)}, "
             f"found {', '.join(map(str, found))}"
         )
-    colour = ", ".join(map(str, levels.colours[value].numpy()))
+    color = ", ".join(map(str, levels.colors[value].numpy()))
     if levels.table[value] == AMBIGUOUS:
         raise DataError(
-            f"two entries of the palette have the colour {colour}, so it is open what they mean: "
-            "save the ids as grey levels"
+            f"two entries of the palette have the color {color}, so it is open what they mean: "
+            "save the ids as gray levels"
         )
     raise DataError(
-        f"no class of {code.dataset} has the colour {colour} of pixel {place[0]}, {place[1]} "
+        f"no class of {code.dataset} has the color {color} of pixel {place[0]}, {place[1]} "
         "(row, column)"
     )
 

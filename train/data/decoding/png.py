@@ -1,7 +1,7 @@
 """What the header of a PNG says of its pixels, which TensorFlow's decoder does not tell.
 
-The decoder reads a palette as the grey of its colours, and stretches 1 to 4 bits of grey, silently.
-The indices of a palette it does not tell at all; here a palette is made grey before.
+The decoder reads a palette as the gray of its colors, and stretches 1 to 4 bits of gray, silently.
+The indices of a palette it does not tell at all; here a palette is made gray before.
 """
 
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-DEPTH, COLOUR_TYPE = 24, 25  # bytes of the file
-GREY, RGB, PALETTE = 0, 2, 3  # colour types
+DEPTH, COLOR_TYPE = 24, 25  # bytes of the file
+GRAY, RGB, PALETTE = 0, 2, 3  # color types
 PALETTE_CHUNK = int.from_bytes(b"PLTE", "big")
-# Of the first chunk, the header: where its checksum is, and how that changes when the colour type
-# changes from palette to grey. CRC-32 is affine: the same bits whatever else the header says.
+# Of the first chunk, the header: where its checksum is, and how that changes when the color type
+# changes from palette to gray. CRC-32 is affine: the same bits whatever else the header says.
 HEADER_CHECKSUM, HEADER_END = 29, 33
-PALETTE_TO_GREY = (0x12, 0xB5, 0xAF, 0xEE)
+PALETTE_TO_GRAY = (0x12, 0xB5, 0xAF, 0xEE)
 CHUNK_FRAME = 12  # bytes of a chunk beside its content: length, type, checksum
 
 
@@ -24,7 +24,7 @@ class PngHeader(NamedTuple):
 
     is_png: tf.Tensor  # bool
     depth: tf.Tensor  # uint8, bits per channel
-    colour_type: tf.Tensor  # uint8
+    color_type: tf.Tensor  # uint8
 
 
 def png_header(contents: tf.Tensor | bytes) -> PngHeader:
@@ -41,12 +41,12 @@ def png_header(contents: tf.Tensor | bytes) -> PngHeader:
     >>> [int(value) for value in png_header(tf.io.encode_png(tf.zeros([2, 3, 1], tf.uint8)))]
     [1, 8, 0]
     """
-    length = COLOUR_TYPE + 1
+    length = COLOR_TYPE + 1
     start = tf.strings.substr(contents, 0, length)
     header = tf.io.decode_raw(start, tf.uint8, fixed_length=length)  # zeros where it is shorter
     is_png = tf.strings.substr(contents, 0, len(SIGNATURE)) == SIGNATURE
     is_png &= tf.strings.length(start) == length
-    return PngHeader(is_png, header[DEPTH], header[COLOUR_TYPE])
+    return PngHeader(is_png, header[DEPTH], header[COLOR_TYPE])
 
 
 def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
@@ -56,7 +56,7 @@ def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
         contents: A PNG.
 
     Returns:
-        Its colours uint8 `[N, 3]`; none where it has no palette.
+        Its colors uint8 `[N, 3]`; none where it has no palette.
 
     Example:
 
@@ -83,8 +83,8 @@ def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
     return tf.reshape(tf.io.decode_raw(body, tf.uint8)[: tf.strings.length(body) // 3 * 3], [-1, 3])
 
 
-def palette_as_grey(contents: tf.Tensor | bytes) -> tf.Tensor:
-    """A PNG with a palette as one whose grey levels are its indices, in a graph or eagerly.
+def palette_as_gray(contents: tf.Tensor | bytes) -> tf.Tensor:
+    """A PNG with a palette as one whose gray levels are its indices, in a graph or eagerly.
 
     All checksums keep their worth: what was damaged before does not decode.
 
@@ -96,7 +96,7 @@ def palette_as_grey(contents: tf.Tensor | bytes) -> tf.Tensor:
 
     Example:
 
-    >>> palette_as_grey(b"\\x89PNG" + bytes(40)).shape
+    >>> palette_as_gray(b"\\x89PNG" + bytes(40)).shape
     TensorShape([])
     """
     size = tf.strings.length(contents)
@@ -109,12 +109,12 @@ def palette_as_grey(contents: tf.Tensor | bytes) -> tf.Tensor:
     checksum = tf.io.decode_raw(
         part(HEADER_CHECKSUM, HEADER_END), tf.uint8, fixed_length=HEADER_END - HEADER_CHECKSUM
     )
-    checksum = tf.bitwise.bitwise_xor(checksum, tf.constant(PALETTE_TO_GREY, tf.uint8))
+    checksum = tf.bitwise.bitwise_xor(checksum, tf.constant(PALETTE_TO_GRAY, tf.uint8))
     return tf.strings.join(
         [
-            part(0, COLOUR_TYPE),
-            every_byte[GREY],
-            part(COLOUR_TYPE + 1, HEADER_CHECKSUM),
+            part(0, COLOR_TYPE),
+            every_byte[GRAY],
+            part(COLOR_TYPE + 1, HEADER_CHECKSUM),
             tf.strings.reduce_join(tf.gather(every_byte, tf.cast(checksum, tf.int32))),
             part(HEADER_END, tf.maximum(size, HEADER_END)),
         ]

@@ -1,4 +1,4 @@
-"""Random scale, crop, flip and colour of an image together with its labels.
+"""Random scale, crop, flip and color of an image together with its labels.
 
 The crop is drawn in the image's own pixels, as a box, and only the box is resized: the work grows
 with the crop, not with the image, and of a JPEG no more than the box needs to be decoded.
@@ -12,9 +12,9 @@ import tensorflow as tf
 from train.config import InputConfig
 from train.data.decoding.palette import IGNORED
 
-# Mid-grey: what the networks' normalisation makes about 0 of.
+# Mid-gray: what the networks' normalization makes about 0 of.
 PADDING = 128
-# Random numbers a sample takes: scale, two of the place, flip, three of the colour.
+# Random numbers a sample takes: scale, two of the place, flip, three of the color.
 UNIFORMS = 7
 
 
@@ -24,11 +24,11 @@ class Draw(NamedTuple):
     box: tf.Tensor  # int32 [4]: top, left, height, width in the image's pixels
     size: tf.Tensor  # int32 [2]: height and width the box is resized to, at most the crop
     mirrored: tf.Tensor  # bool
-    colour: tf.Tensor  # float32 [3]: factors of brightness, contrast, saturation
+    color: tf.Tensor  # float32 [3]: factors of brightness, contrast, saturation
 
 
 def draw(
-    size: tf.Tensor, config: InputConfig, uniforms: tf.Tensor, centre: tf.Tensor | None = None
+    size: tf.Tensor, config: InputConfig, uniforms: tf.Tensor, center: tf.Tensor | None = None
 ) -> Draw:
     """What is random about one sample.
 
@@ -36,24 +36,24 @@ def draw(
         size: Height and width of the image, int32 `[2]`.
         config: Ranges and sizes.
         uniforms: In [0, 1), float32 `[UNIFORMS]`: all the randomness there is.
-        centre: Row and column, int32 `[2]`, that the crop is centred on as far as it stays inside
+        center: Row and column, int32 `[2]`, that the crop is centered on as far as it stays inside
             the image; None: anywhere.
     """
     scale = config.resolution * _scale(config, uniforms[0])
     wanted = tf.maximum(tf.cast(tf.round(np.array(config.crop, np.float32) / scale), tf.int32), 1)
     box = tf.minimum(wanted, size)
     room = size - box  # [2]
-    if centre is None:
+    if center is None:
         start = tf.cast(uniforms[1:3] * tf.cast(room + 1, tf.float32), tf.int32)
     else:
-        start = tf.clip_by_value(centre - box // 2, 0, room)
-    strength = config.colour_jitter
+        start = tf.clip_by_value(center - box // 2, 0, room)
+    strength = config.color_jitter
     return Draw(
         box=tf.concat([start, box], axis=0),
         # Where the image is smaller than the box that was wanted, the crop is not filled.
         size=tf.where(box < wanted, tf.minimum(scaled_size(box, scale), config.crop), config.crop),
         mirrored=config.flip & (uniforms[3] < 0.5),
-        colour=1 + strength * (2 * uniforms[4:UNIFORMS] - 1),
+        color=1 + strength * (2 * uniforms[4:UNIFORMS] - 1),
     )
 
 
@@ -99,14 +99,14 @@ def warp(image: tf.Tensor, labels: tf.Tensor, drawn: Draw) -> tuple[tf.Tensor, t
 
 def _nearest(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
     """Which of `old` cells each of `new` cells takes its value from, int32 `[new]`."""
-    centres = tf.range(tf.cast(new, tf.float32)) + 0.5
-    return tf.cast(centres * tf.cast(old / new, tf.float32), tf.int32)
+    centers = tf.range(tf.cast(new, tf.float32)) + 0.5
+    return tf.cast(centers * tf.cast(old / new, tf.float32), tf.int32)
 
 
 def finish(
     image: tf.Tensor, ids: tf.Tensor, drawn: Draw, config: InputConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Colours and rounds the image, and pads both where they do not fill the crop.
+    """Colors and rounds the image, and pads both where they do not fill the crop.
 
     Args:
         image: float32 `[h, w, 3]`, at most as large as the crop.
@@ -118,8 +118,8 @@ def finish(
         Image uint8 `[*crop, 3]`, a quarter of the bytes of float32 to batch and to send to a
         device, and ids uint8 `[*crop]`, ignored where the image is padded.
     """
-    if config.colour_jitter:
-        image = _colour(image, drawn.colour)
+    if config.color_jitter:
+        image = _color(image, drawn.color)
     image = tf.cast(image + 0.5, tf.uint8)
     image, ids = _pad(image, config.crop, PADDING), _pad(ids, config.crop, IGNORED)
     return tf.ensure_shape(image, [*config.crop, 3]), tf.ensure_shape(ids, config.crop)
@@ -135,10 +135,10 @@ def _pad(pixels: tf.Tensor, size: tuple[int, int], value: int) -> tf.Tensor:
     return pixels
 
 
-def _colour(image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """Brightness, contrast about the mean, and saturation about the grey, each times a factor."""
+def _color(image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    """Brightness, contrast about the mean, and saturation about the gray, each times a factor."""
     brightness, contrast, saturation = tf.unstack(factors)
     image *= brightness
     image = (image - tf.reduce_mean(image)) * contrast + tf.reduce_mean(image)
-    grey = tf.image.rgb_to_grayscale(image)
-    return tf.clip_by_value((image - grey) * saturation + grey, 0, 255)
+    gray = tf.image.rgb_to_grayscale(image)
+    return tf.clip_by_value((image - gray) * saturation + gray, 0, 255)

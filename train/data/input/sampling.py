@@ -54,7 +54,7 @@ class ClassSampling:
         return self.uniform_share * pixels + (1 - self.uniform_share) * self.shares
 
     def draw(self, index: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A sample and the class its crop is to be centred on.
+        """A sample and the class its crop is to be centered on.
 
         Args:
             index: The sample to take if it is drawn uniformly, `[]`.
@@ -102,13 +102,15 @@ class ComplementaryWeights:
     batches of the last 100 steps or so, and 0 as long as it has not occurred.
 
     Args:
-        classes: Number of classes.
+        num_classes: Number of classes.
     """
 
-    def __init__(self, classes: int):
+    def __init__(self, num_classes: int):
         with tf.init_scope():
-            self.matrix = tf.Variable(tf.zeros([classes] * 2, tf.float64), trainable=False)
-            self.shares = tf.Variable(tf.ones([classes], tf.float64) / classes, trainable=False)
+            self.matrix = tf.Variable(tf.zeros([num_classes] * 2, tf.float64), trainable=False)
+            self.shares = tf.Variable(
+                tf.ones([num_classes], tf.float64) / num_classes, trainable=False
+            )
 
     @property
     def variables(self) -> list[tf.Variable]:

@@ -17,11 +17,11 @@ def decode_sample(
 
     Args:
         image: JPEG or PNG.
-        labels: PNG of ids (grey) or of the dataset's colours (palette or RGB).
+        labels: PNG of ids (gray) or of the dataset's colors (palette or RGB).
         samples: Where they come from.
 
     Returns:
-        Image uint8 `[H, W, 3]`, and ids uint8 `[H, W]` in [0, classes) or 255 where ignored.
+        Image uint8 `[H, W, 3]`, and ids uint8 `[H, W]` in [0, num_classes) or 255 where ignored.
 
     Raises:
         DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.

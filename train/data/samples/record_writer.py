@@ -101,7 +101,7 @@ def _require_same_data(head: ShardIndex, names: Sequence[str]) -> None:
 
 
 def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
-    """Encoded images, and their ids as grey PNGs, in the order of the indices."""
+    """Encoded images, and their ids as gray PNGs, in the order of the indices."""
 
     def encode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, labels = samples.read(index)

@@ -32,7 +32,7 @@ class RecordSamples(Samples):
     """Samples as records.
 
     Args:
-        code: What the grey levels of the label maps mean: themselves.
+        code: What the gray levels of the label maps mean: themselves.
         shards: Files of records.
         names: What the samples are called.
         shard_of: Number of each sample's shard, int64 `[N]`.

@@ -49,12 +49,12 @@ def fingerprint(contents: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.fingerprint(contents[tf.newaxis])[0], tf.uint64)
 
 
-def survey(samples: Samples, classes: int, what: str = "checking") -> Survey:
+def survey(samples: Samples, num_classes: int, what: str = "checking") -> Survey:
     """Decodes, checks and counts every sample, in parallel; shows its progress.
 
     Args:
         samples: The samples.
-        classes: Number of classes.
+        num_classes: Number of classes.
         what: What the progress bar says.
     """
 
@@ -80,7 +80,7 @@ def survey(samples: Samples, classes: int, what: str = "checking") -> Survey:
         index: fault or f"{samples.image_name(index)}: could be read only when tried again"
         for index, fault in faults.items()
     }
-    return Survey(pixels[:, :classes], pixels[:, IGNORED], sizes, *fingerprints, faults)
+    return Survey(pixels[:, :num_classes], pixels[:, IGNORED], sizes, *fingerprints, faults)
 
 
 def list_skipped(faults: Sequence[str]) -> None:
@@ -90,19 +90,19 @@ def list_skipped(faults: Sequence[str]) -> None:
 
 
 def checked(
-    samples: Samples, classes: int, *, skip: bool = False
+    samples: Samples, num_classes: int, *, skip: bool = False
 ) -> tuple[Samples, Survey, list[str]]:
     """The samples that are right, what they hold, and what is wrong with the others.
 
     Args:
         samples: The samples.
-        classes: Number of classes.
+        num_classes: Number of classes.
         skip: Whether wrong samples are left out; otherwise the first one is an error.
 
     Raises:
         UserError: A sample is wrong, or none is left.
     """
-    result = survey(samples, classes)
+    result = survey(samples, num_classes)
     faults = list(result.faults.values())
     if not faults:
         return samples, result, []

@@ -9,7 +9,7 @@ from PIL import Image
 
 from train.common.errors import UserError
 from train.data.datasets import scenes
-from train.data.datasets.camvid import CAMVID, ORIGINAL_COLOURS, VOID, segnet_split
+from train.data.datasets.camvid import CAMVID, ORIGINAL_COLORS, VOID, segnet_split
 from train.data.decoding.labels import decode_labels
 from train.data.decoding.palette import IGNORED
 
@@ -27,7 +27,7 @@ SPLITS = {
     "Seq05VD_f00000": "test",
 }
 # The file label_colors.txt that comes with the original label maps.
-LABEL_COLOURS = """
+LABEL_COLORS = """
 64 128 64 Animal
 192 0 128 Archway
 0 128 192 Bicyclist
@@ -136,24 +136,24 @@ def test_the_splits_by_frame_are_those_of_segnet_s_lists(split):
     assert {segnet_split(path.stem) for path in samples.images} == {split}
 
 
-def test_every_original_colour_is_there_once():
-    lines = [line.split() for line in LABEL_COLOURS.split("\n") if line]
+def test_every_original_color_is_there_once():
+    lines = [line.split() for line in LABEL_COLORS.split("\n") if line]
     expected = {name: (int(r), int(g), int(b)) for r, g, b, name in lines}
-    colours = [*ORIGINAL_COLOURS.values(), {"Void": VOID}]
-    assert sum(map(len, colours)) == len(expected) == 32
-    assert {name: colour for group in colours for name, colour in group.items()} == expected
+    colors = [*ORIGINAL_COLORS.values(), {"Void": VOID}]
+    assert sum(map(len, colors)) == len(expected) == 32
+    assert {name: color for group in colors for name, color in group.items()} == expected
 
 
-def test_original_colours_and_segnet_s_have_the_same_classes(tmp_path):
+def test_original_colors_and_segnet_s_have_the_same_classes(tmp_path):
     """They differ for pavement, which SegNet shows brighter."""
     pairs = [
-        (colour, scenes.CLASS_NAMES.index(name))
-        for name, colours in ORIGINAL_COLOURS.items()
-        for colour in colours.values()
+        (color, scenes.CLASS_NAMES.index(name))
+        for name, colors in ORIGINAL_COLORS.items()
+        for color in colors.values()
     ]
-    pairs += [(VOID, IGNORED), *zip(scenes.COLOURS, range(11), strict=True)]
-    colours, ids = zip(*pairs, strict=True)
-    Image.fromarray(np.array([colours], np.uint8)).save(tmp_path / "labels.png")
+    pairs += [(VOID, IGNORED), *zip(scenes.COLORS, range(11), strict=True)]
+    colors, ids = zip(*pairs, strict=True)
+    Image.fromarray(np.array([colors], np.uint8)).save(tmp_path / "labels.png")
     assert decoded(tmp_path / "labels.png").tolist() == [[*ids]]
 
 

@@ -7,7 +7,7 @@ from cityscapesscripts.helpers import labels as official
 from PIL import Image
 
 from train.common.errors import UserError
-from train.data.datasets.cityscapes import CITYSCAPES, GREY_OF_IDS
+from train.data.datasets.cityscapes import CITYSCAPES, GRAY_OF_IDS
 from train.data.decoding.labels import DataError, decode_labels
 from train.data.decoding.palette import IGNORED
 
@@ -41,16 +41,16 @@ def decoded(samples, index=0):
 
 def test_classes_are_the_official_ones():
     trained = [label for label in DRAWN if label.trainId != IGNORED]
-    assert [label.trainId for label in trained] == [*range(CITYSCAPES.classes)]
+    assert [label.trainId for label in trained] == [*range(CITYSCAPES.num_classes)]
     assert tuple(label.name for label in trained) == CITYSCAPES.class_names
-    assert tuple(label.color for label in trained) == CITYSCAPES.colours
+    assert tuple(label.color for label in trained) == CITYSCAPES.colors
 
 
 def test_every_official_id_has_its_official_class():
-    assert {label.id: label.trainId for label in DRAWN} == GREY_OF_IDS
+    assert {label.id: label.trainId for label in DRAWN} == GRAY_OF_IDS
 
 
-def test_every_official_colour_has_its_official_class(tmp_path):
+def test_every_official_color_has_its_official_class(tmp_path):
     """But for the two that look like a class: pole groups like poles, number plates like cars."""
     shown_as = {"polegroup": "pole", "license plate": "car"}
     names = CITYSCAPES.class_names

@@ -4,7 +4,7 @@ import pytest
 
 from train.common.errors import UserError
 from train.data.datasets.folder import read_folder
-from train.data.datasets.voc import voc_colours
+from train.data.datasets.voc import voc_colors
 from train.data.decoding.palette import IGNORED
 
 
@@ -15,27 +15,27 @@ def described(folder, text):
 
 def test_names_alone(tmp_path):
     dataset = described(tmp_path, "classes: [road, other]\n")
-    assert (dataset.name, dataset.licence) == ("folder", "yours")
+    assert (dataset.name, dataset.license) == ("folder", "yours")
     assert dataset.class_names == ("road", "other")
-    assert dataset.colours == voc_colours(2)
-    assert dataset.ignored_colours == ((224, 224, 192),)
-    assert dataset.code.grey == {0: 0, 1: 1, 255: 255}
+    assert dataset.colors == voc_colors(2)
+    assert dataset.ignored_colors == ((224, 224, 192),)
+    assert dataset.code.gray == {0: 0, 1: 1, 255: 255}
 
 
-def test_names_and_colours(tmp_path):
+def test_names_and_colors(tmp_path):
     dataset = described(
         tmp_path,
         """
         classes:
-          - {name: road, colour: [128, 64, 128]}
-          - {name: other, colour: [0, 0, 0]}
+          - {name: road, color: [128, 64, 128]}
+          - {name: other, color: [0, 0, 0]}
         ignored_ids: [9]
-        ignored_colours: [[255, 255, 255], [1, 2, 3]]
+        ignored_colors: [[255, 255, 255], [1, 2, 3]]
         """,
     )
     assert dataset.class_names == ("road", "other")
-    assert dataset.code.grey == {0: 0, 1: 1, 9: 255, 255: 255}
-    assert dataset.code.colours == {
+    assert dataset.code.gray == {0: 0, 1: 1, 9: 255, 255: 255}
+    assert dataset.code.colors == {
         (128, 64, 128): 0,
         (0, 0, 0): 1,
         (255, 255, 255): IGNORED,
@@ -45,33 +45,33 @@ def test_names_and_colours(tmp_path):
 
 MANY = ", ".join(f"c{i}" for i in range(256))
 WRONG = {
-    "[a, b]": "expected the keys classes, ignored_ids, ignored_colours, got \\['a', 'b'\\]",
+    "[a, b]": "expected the keys classes, ignored_ids, ignored_colors, got \\['a', 'b'\\]",
     "": "expected the keys .* got None",
     "classes: [a": "is no YAML: .*line 1",
-    "{classes: [a], colors: []}": "no key 'colors': expected classes, ignored_ids, ignored_colours",
+    "{classes: [a], colors: []}": "no key 'colors': expected classes, ignored_ids, ignored_colors",
     "ignored_ids: [9]": "classes: expected a list, got None",
     "classes: 3": "classes: expected a list, got 3",
     "classes: [2020-13-45]": "is no YAML: month must be in 1..12",
     "classes: []": "classes: expected 1 to 255 entries, got 0",
     f"classes: [{MANY}]": "classes: expected 1 to 255 entries, got 256",
-    "classes: [yes, no]": "expected a name or {name: NAME, colour: .*}, got True",
-    "classes: [{colour: [1, 2, 3]}]": "expected a name or .*, got {'colour': \\[1, 2, 3\\]}",
-    "classes: [{name: a, color: [1, 2, 3]}]": "expected a name or .*'color'",
+    "classes: [yes, no]": "expected a name or {name: NAME, color: .*}, got True",
+    "classes: [{color: [1, 2, 3]}]": "expected a name or .*, got {'color': \\[1, 2, 3\\]}",
+    "classes: [{name: a, colour: [1, 2, 3]}]": "expected a name or .*'colour'",
     "classes: ['']": "expected a name or .*, got ''",
     "classes: [a, b, a]": "classes: 'a' is there twice",
-    "classes: [{name: a, colour: [1, 2, 3]}, b]": "all have a colour or none has; b has none",
-    "classes: [{name: a, colour: [1, 2, 256]}]": r"expected a colour .* got \[1, 2, 256\]",
-    "classes: [{name: a, colour: [1, 2]}]": r"expected a colour \[R, G, B\] .* got \[1, 2\]",
-    "classes: [{name: a, colour: red}]": "expected a colour .* got 'red'",
-    "classes: [{name: a, colour: [1, 2, 3]}, {name: b, colour: [1, 2, 3]}]": (
+    "classes: [{name: a, color: [1, 2, 3]}, b]": "all have a color or none has; b has none",
+    "classes: [{name: a, color: [1, 2, 256]}]": r"expected a color .* got \[1, 2, 256\]",
+    "classes: [{name: a, color: [1, 2]}]": r"expected a color \[R, G, B\] .* got \[1, 2\]",
+    "classes: [{name: a, color: red}]": "expected a color .* got 'red'",
+    "classes: [{name: a, color: [1, 2, 3]}, {name: b, color: [1, 2, 3]}]": (
         r"classes: \[1, 2, 3\] is there twice"
     ),
     "{classes: [a, b], ignored_ids: [1]}": "ignored_ids: expected ids from 2 to 255, .* got 1",
     "{classes: [a], ignored_ids: [256]}": "ignored_ids: expected ids .* got 256",
     "{classes: [a], ignored_ids: [true]}": "ignored_ids: expected ids .* got True",
     "{classes: [a], ignored_ids: 9}": "ignored_ids: expected a list, got 9",
-    "{classes: [a], ignored_colours: [[0, 0, 0]]}": r"ignored_colours: \[0, 0, 0\] is the .* of a",
-    "{classes: [a], ignored_colours: [5]}": r"ignored_colours: expected a colour .* got 5",
+    "{classes: [a], ignored_colors: [[0, 0, 0]]}": r"ignored_colors: \[0, 0, 0\] is the .* of a",
+    "{classes: [a], ignored_colors: [5]}": r"ignored_colors: expected a color .* got 5",
 }
 
 
@@ -86,7 +86,7 @@ def test_every_mistake_is_one_line_with_file_and_key(tmp_path, text):
 
 def test_255_classes_are_the_most(tmp_path):
     names = ", ".join(f"c{i}" for i in range(255))
-    assert described(tmp_path, f"classes: [{names}]").classes == 255
+    assert described(tmp_path, f"classes: [{names}]").num_classes == 255
 
 
 def test_names_are_of_any_language(tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from train.common.errors import UserError
 from train.data.datasets.folder import read_folder
-from train.data.datasets.voc import voc_colours
+from train.data.datasets.voc import voc_colors
 from train.data.decoding.labels import decode_labels
 from train.data.decoding.palette import IGNORED
 
@@ -39,10 +39,10 @@ def names_of(root, split):
     return images
 
 
-def test_label_maps_with_voc_s_palette_need_no_colours(root):
+def test_label_maps_with_voc_s_palette_need_no_colors(root):
     add(root, "a")
     labels = Image.fromarray(np.array([[0, 1, 255]], np.uint8))
-    labels.putpalette(np.array(voc_colours(256), np.uint8).tobytes())
+    labels.putpalette(np.array(voc_colors(256), np.uint8).tobytes())
     labels.save(root / "labels" / "a.png")
     (root / "train.txt").write_text("a\n")
     samples = read_folder(root).samples("train", root)

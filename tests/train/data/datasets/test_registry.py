@@ -22,12 +22,12 @@ def test_every_name_is_a_choice_of_the_configuration():
 
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
 def test_descriptions_are_whole(dataset):
-    assert len(dataset.colours) == dataset.classes == len(set(dataset.colours))
-    assert len(set(dataset.class_names)) == dataset.classes
-    assert not {*dataset.colours, *dataset.other_colours} & set(dataset.ignored_colours)
+    assert len(dataset.colors) == dataset.num_classes == len(set(dataset.colors))
+    assert len(set(dataset.class_names)) == dataset.num_classes
+    assert not {*dataset.colors, *dataset.other_colors} & set(dataset.ignored_colors)
     assert {"train", "val"} <= set(dataset.splits)
     assert dataset.source
-    assert dataset.licence
+    assert dataset.license
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -11,7 +11,7 @@ from train.data.decoding.palette import IGNORED
 
 CLASSES = len(scenes.CLASS_NAMES)
 HEIGHT, WIDTH = 144, 192
-COLOUR_LEVELS = 16
+COLOR_LEVELS = 16
 
 
 def _stack(seeds):
@@ -111,8 +111,8 @@ def test_most_pixels_count(sample):
 
 
 def _bins(images):
-    red, green, blue = np.moveaxis(images.astype(np.int64) * COLOUR_LEVELS // 256, -1, 0)
-    return (red * COLOUR_LEVELS + green) * COLOUR_LEVELS + blue
+    red, green, blue = np.moveaxis(images.astype(np.int64) * COLOR_LEVELS // 256, -1, 0)
+    return (red * COLOR_LEVELS + green) * COLOR_LEVELS + blue
 
 
 def _mean_iou(labels, answers):
@@ -122,12 +122,12 @@ def _mean_iou(labels, answers):
     return (hits / (confusion.sum(axis=0) + confusion.sum(axis=1) - hits)).mean()
 
 
-def test_colour_alone_does_not_tell_the_classes(sample, unseen):
-    """The most frequent class of each colour, learnt on one sample, scored on another."""
+def test_color_alone_does_not_tell_the_classes(sample, unseen):
+    """The most frequent class of each color, learnt on one sample, scored on another."""
     images, labels = sample
     known = labels != IGNORED
     pairs = _bins(images)[known] * CLASSES + labels[known]
-    counts = np.bincount(pairs, minlength=COLOUR_LEVELS**3 * CLASSES)
+    counts = np.bincount(pairs, minlength=COLOR_LEVELS**3 * CLASSES)
     best = counts.reshape(-1, CLASSES).argmax(axis=1)
     images, labels = unseen
     known = labels != IGNORED
@@ -163,12 +163,12 @@ def test_files_hold_what_was_rendered(written):
             assert np.abs(np.asarray(stored, np.float64) - image).mean() < 8.0
 
 
-def test_palette_shows_the_class_colours(written):
+def test_palette_shows_the_class_colors(written):
     with Image.open(next((written / "SegmentationClass").iterdir())) as stored:
         assert stored.mode == "P"
         palette = np.reshape(stored.getpalette(), (-1, 3))
-    assert np.array_equal(palette[:CLASSES], scenes.COLOURS)
-    assert tuple(palette[IGNORED]) == scenes.IGNORED_COLOUR
+    assert np.array_equal(palette[:CLASSES], scenes.COLORS)
+    assert tuple(palette[IGNORED]) == scenes.IGNORED_COLOR
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

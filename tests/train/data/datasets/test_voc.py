@@ -1,4 +1,4 @@
-"""VOC 2012: its colours, its places, and `trainaug` from SBD's archive."""
+"""VOC 2012: its colors, its places, and `trainaug` from SBD's archive."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from train.common.errors import UserError
 from train.data.datasets import sbd
-from train.data.datasets.voc import VOC2012, voc_colours
+from train.data.datasets.voc import VOC2012, voc_colors
 from train.data.decoding.labels import LabelEncoding, decode_labels
 from train.data.decoding.palette import IGNORED
 
@@ -64,7 +64,7 @@ def write_mat(path, ids):
 
 def with_palette(ids):
     picture = Image.fromarray(ids)
-    picture.putpalette(np.array(voc_colours(256), np.uint8).tobytes())
+    picture.putpalette(np.array(voc_colors(256), np.uint8).tobytes())
     return picture
 
 
@@ -76,25 +76,23 @@ def decoded(samples, index):
     return decode_labels(samples.read(index)[1], samples.code).numpy()
 
 
-def test_the_first_and_last_colours():
+def test_the_first_and_last_colors():
     """As VOC's documentation shows them: aeroplane, bicycle, …, tv/monitor, and the border."""
-    assert VOC2012.colours[:5] == (
+    assert VOC2012.colors[:5] == (
         (0, 0, 0),
         (128, 0, 0),
         (0, 128, 0),
         (128, 128, 0),
         (0, 0, 128),
     )
-    assert (VOC2012.class_names[20], VOC2012.colours[20]) == ("tv/monitor", (0, 64, 128))
-    assert VOC2012.ignored_colours == ((224, 224, 192),)
+    assert (VOC2012.class_names[20], VOC2012.colors[20]) == ("tv/monitor", (0, 64, 128))
+    assert VOC2012.ignored_colors == ((224, 224, 192),)
 
 
 def test_all_256_palette_entries_decode_to_their_index(tmp_path):
     path = tmp_path / "labels.png"
     with_palette(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(path)
-    code = LabelEncoding(
-        "all colours", {}, {colour: i for i, colour in enumerate(voc_colours(256))}
-    )
+    code = LabelEncoding("all colors", {}, {color: i for i, color in enumerate(voc_colors(256))})
     ids = decode_labels(tf.io.read_file(str(path)), code)
     np.testing.assert_array_equal(ids, np.asarray(Image.open(path)))
 
@@ -214,7 +212,7 @@ def test_a_damaged_png_is_named(devkit, archive):
     with pytest.raises(UserError, match=f"{path}: a label map must be a PNG"):
         VOC2012.samples("trainaug", devkit)
     Image.new("RGB", (4, 1), "red").save(path)
-    with pytest.raises(UserError, match=f"{path}: no class of voc2012 has the colour 255, 0, 0"):
+    with pytest.raises(UserError, match=f"{path}: no class of voc2012 has the color 255, 0, 0"):
         VOC2012.samples("trainaug", devkit)
 
 

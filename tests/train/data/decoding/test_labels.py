@@ -14,7 +14,7 @@ from train.data.datasets.camvid import CAMVID
 from train.data.datasets.registry import SCENES
 from train.data.decoding.labels import DataError
 from train.data.decoding.labels import decode_labels as decode
-from train.data.decoding.palette import IGNORED, colour_table
+from train.data.decoding.palette import IGNORED, color_table
 from train.data.samples.decode import find_fault, read_all
 from train.data.samples.samples import FileSamples
 from train.data.samples.statistics import checked, survey
@@ -29,11 +29,11 @@ def png(picture, **options):
     return buffer.getvalue()
 
 
-def colours_of(dataset):
-    return colour_table(dataset.colours, dataset.ignored_colours[0])
+def colors_of(dataset):
+    return color_table(dataset.colors, dataset.ignored_colors[0])
 
 
-TABLE = colours_of(SCENES)
+TABLE = colors_of(SCENES)
 
 
 def palette(ids, table):
@@ -56,7 +56,7 @@ PASSES += [(1, 0, 2, 1)]
 
 
 def interlaced(ids):
-    """A grey PNG whose pixels come in seven passes, which Pillow does not write."""
+    """A gray PNG whose pixels come in seven passes, which Pillow does not write."""
     height, width = ids.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
     lines = []
@@ -71,9 +71,9 @@ def interlaced(ids):
 
 
 FLAVOURS = {
-    "grey": lambda dataset: png(Image.fromarray(IDS)),
-    "palette": lambda dataset: png(palette(IDS, colours_of(dataset))),
-    "rgb": lambda dataset: png(Image.fromarray(colours_of(dataset)[IDS])),
+    "gray": lambda dataset: png(Image.fromarray(IDS)),
+    "palette": lambda dataset: png(palette(IDS, colors_of(dataset))),
+    "rgb": lambda dataset: png(Image.fromarray(colors_of(dataset)[IDS])),
     "interlaced": lambda dataset: interlaced(IDS),
 }
 
@@ -90,12 +90,12 @@ def test_every_flavour_gives_the_same_ids(flavour, dataset, graph):
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_palettes_of_few_bits(bits):
     ids = np.arange(2 ** min(bits, 3), dtype=np.uint8).reshape(2, -1)
-    picture = palette(ids, colours_of(SCENES)[: 2**bits])
+    picture = palette(ids, colors_of(SCENES)[: 2**bits])
     np.testing.assert_array_equal(decode_labels(png(picture, bits=bits), SCENES), ids)
 
 
 def test_a_transparent_entry_of_a_palette_keeps_its_id():
-    contents = png(palette(IDS, colours_of(SCENES)), transparency=3)
+    contents = png(palette(IDS, colors_of(SCENES)), transparency=3)
     np.testing.assert_array_equal(decode_labels(contents, SCENES), IDS)
 
 
@@ -108,12 +108,12 @@ def test_camvid_calls_ignored_11():
     ("contents", "message"),
     [
         (png(Image.fromarray(IDS.astype(np.uint16))), "8 bits per channel; this PNG has 16"),
-        (png(Image.new("RGBA", (3, 3))), "without alpha; this PNG has colour type 6"),
+        (png(Image.new("RGBA", (3, 3))), "without alpha; this PNG has color type 6"),
         (png(Image.new("1", (3, 3))), "8 bits per channel; this PNG has 1"),
         (b"GIF89a" + bytes(40), "must be a PNG"),
         (b"", "must be a PNG"),
         (png(Image.fromarray(np.full([2, 2], 37, np.uint8))), r"among 0-10, 255, found 37"),
-        (png(Image.new("RGB", (3, 3), (1, 2, 3))), r"colour 1, 2, 3 of pixel 0, 0"),
+        (png(Image.new("RGB", (3, 3), (1, 2, 3))), r"color 1, 2, 3 of pixel 0, 0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(contents, message):
@@ -142,17 +142,17 @@ def good_and_bad(tmp_path):
     return make
 
 
-GREY = png(Image.fromarray(IDS))
+GRAY = png(Image.fromarray(IDS))
 
 
 @pytest.mark.parametrize(
     ("labels", "image", "message"),
     [
-        (GREY[:-20], None, r"bad.labels.png: cannot be decoded"),
-        (GREY[:-20] + b"\0" * 20, None, r"bad.labels.png: cannot be decoded"),
-        (GREY, png(Image.new("RGB", (7, 9)))[:60], r"bad.image.png: cannot be decoded"),
-        (GREY, b"", r"bad.image.png: the file is empty"),
-        (GREY, png(Image.new("RGB", (9, 7))), r"bad.labels.png: the image is 7, 9 .* map 9, 7"),
+        (GRAY[:-20], None, r"bad.labels.png: cannot be decoded"),
+        (GRAY[:-20] + b"\0" * 20, None, r"bad.labels.png: cannot be decoded"),
+        (GRAY, png(Image.new("RGB", (7, 9)))[:60], r"bad.image.png: cannot be decoded"),
+        (GRAY, b"", r"bad.image.png: the file is empty"),
+        (GRAY, png(Image.new("RGB", (9, 7))), r"bad.labels.png: the image is 7, 9 .* map 9, 7"),
         (png(Image.fromarray(IDS + 5)), None, r"bad.labels.png: label ids .*found .*12"),
     ],
     ids=["truncated", "zeroed", "truncated image", "empty image", "size", "ids"],
@@ -160,11 +160,11 @@ GREY = png(Image.fromarray(IDS))
 def test_the_bad_file_is_named(good_and_bad, labels, image, message):
     samples = good_and_bad(labels, image)
     with pytest.raises(UserError, match=message):
-        checked(samples, SCENES.classes)
+        checked(samples, SCENES.num_classes)
 
 
 def test_good_files_pass(train_samples):
-    assert checked(train_samples, SCENES.classes)[2] == []
+    assert checked(train_samples, SCENES.num_classes)[2] == []
     names = zip(train_samples.images, train_samples.labels, strict=True)
     for (image, ids), (image_name, labels_name) in zip(read_all(train_samples), names, strict=True):
         # Decoders of JPEG differ in the last bits.
@@ -173,23 +173,23 @@ def test_good_files_pass(train_samples):
 
 
 def test_entries_of_a_palette_that_no_pixel_has_may_be_equal():
-    table = colours_of(SCENES)
+    table = colors_of(SCENES)
     assert len(np.unique(table, axis=0)) == 256
-    table[SCENES.classes : IGNORED] = 0  # as many programs fill up palettes
+    table[SCENES.num_classes : IGNORED] = 0  # as many programs fill up palettes
     np.testing.assert_array_equal(decode_labels(png(palette(IDS, table)), SCENES), IDS)
 
 
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
-def test_two_indices_of_one_colour_are_refused(graph):
+def test_two_indices_of_one_color_are_refused(graph):
     """What Pillow makes of a short palette: 255, ignored, is black, as the first class is."""
-    table = colours_of(SCENES)
+    table = colors_of(SCENES)
     table[IGNORED] = table[0]
     contents = png(palette(IDS, table))
     if graph:
         with pytest.raises(tf.errors.InvalidArgumentError, match="values without a meaning"):
             in_graph(contents, SCENES)
     else:
-        with pytest.raises(DataError, match="two entries of the palette have the colour 128, 128"):
+        with pytest.raises(DataError, match="two entries of the palette have the color 128, 128"):
             decode_labels(contents, SCENES)
 
 
@@ -201,7 +201,7 @@ def test_a_jpeg_as_label_map_is_refused():
 
 
 def test_wrong_samples_are_skipped_and_listed(good_and_bad):
-    samples, survey, faults = checked(good_and_bad(GREY[:-20]), SCENES.classes, skip=True)
+    samples, survey, faults = checked(good_and_bad(GRAY[:-20]), SCENES.num_classes, skip=True)
     assert len(samples) == len(survey.pixels) == 1
     assert samples.labels_name(0).endswith("good.labels.png")
     (fault,) = faults
@@ -211,7 +211,7 @@ def test_wrong_samples_are_skipped_and_listed(good_and_bad):
 def test_an_empty_file_is_called_so(good_and_bad):
     samples = good_and_bad(b"")
     assert find_fault(samples, 1) == f"{samples.labels[1]}: the file is empty"
-    samples = good_and_bad(GREY, image=b"")
+    samples = good_and_bad(GRAY, image=b"")
     assert find_fault(samples, 1) == f"{samples.images[1]}: the file is empty"
 
 
@@ -219,8 +219,8 @@ def test_an_empty_file_is_called_so(good_and_bad):
 def test_an_image_of_another_format_is_refused(good_and_bad, kind):
     buffer = io.BytesIO()
     Image.new("RGB", (7, 9)).save(buffer, kind)
-    samples = good_and_bad(GREY, image=buffer.getvalue())
-    faults = survey(samples, SCENES.classes).faults
+    samples = good_and_bad(GRAY, image=buffer.getvalue())
+    faults = survey(samples, SCENES.num_classes).faults
     assert faults == {1: f"{samples.images[1]}: an image must be a JPEG or PNG"}
 
 
@@ -235,7 +235,7 @@ def test_pixels_of_255_are_ignored_only_where_the_palette_says_so(entry):
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(good_and_bad):
-    samples = good_and_bad(GREY)
+    samples = good_and_bad(GRAY)
     samples.labels[1].unlink()
     samples.labels[1].mkdir()
     fault = find_fault(samples, 1)
@@ -244,19 +244,19 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(good_and_bad):
 
 
 def test_a_split_without_a_good_sample_is_an_error(good_and_bad):
-    bad = good_and_bad(GREY[:-20]).subset([1])
+    bad = good_and_bad(GRAY[:-20]).subset([1])
     with pytest.raises(UserError, match="no sample is left of 1: .*bad.labels.png"):
-        checked(bad, SCENES.classes, skip=True)
+        checked(bad, SCENES.num_classes, skip=True)
 
 
 def test_an_index_beyond_the_palette_is_named():
     """Pillow writes so short a palette in 4 bits, and 255 becomes 15."""
     picture = Image.fromarray(IDS)
-    picture.putpalette(colours_of(SCENES)[: SCENES.classes].tobytes())
-    with pytest.raises(DataError, match="index 15 is beyond the palette's 11 colours"):
+    picture.putpalette(colors_of(SCENES)[: SCENES.num_classes].tobytes())
+    with pytest.raises(DataError, match="index 15 is beyond the palette's 11 colors"):
         decode_labels(png(picture), SCENES)
 
 
-def test_a_transparent_colour_keeps_its_class():
-    contents = png(Image.fromarray(colours_of(SCENES)[IDS]), transparency=SCENES.colours[3])
+def test_a_transparent_color_keeps_its_class():
+    contents = png(Image.fromarray(colors_of(SCENES)[IDS]), transparency=SCENES.colors[3])
     np.testing.assert_array_equal(decode_labels(contents, SCENES), IDS)

@@ -122,7 +122,7 @@ def test_crops_are_anywhere_with_equal_probability():
     assert drawn[:, 1].max() > 350  # of 368
 
 
-def test_a_crop_is_centred_where_it_is_asked_to_be_and_stays_inside():
+def test_a_crop_is_centered_where_it_is_asked_to_be_and_stays_inside():
     top, left, *_ = draw((100, 100), PLAIN, uniforms(0), tf.constant([50, 60])).box.numpy()
     assert (top, left) == (50 - 12, 60 - 16)
     top, left, *_ = draw((100, 100), PLAIN, uniforms(0), tf.constant([99, 0])).box.numpy()
@@ -135,12 +135,12 @@ def test_the_crop_keeps_the_aspect_of_an_image_that_is_smaller():
     np.testing.assert_array_equal(drawn.size, [20, 32])
 
 
-def test_colour_changes_within_its_range_and_labels_do_not():
+def test_color_changes_within_its_range_and_labels_do_not():
     image = tf.constant(np.full([24, 32, 3], [60, 100, 140], np.uint8))
     ids = tf.zeros([24, 32], tf.uint8)
     means = []
     for seed in range(50):
-        out, out_ids = augment(image, ids, replace(PLAIN, colour_jitter=0.2), seed)
+        out, out_ids = augment(image, ids, replace(PLAIN, color_jitter=0.2), seed)
         assert not out_ids.numpy().any()
         means.append(tf.reduce_mean(out).numpy())
     assert 75 < min(means) < 90  # 100 less 20 % and what saturation does
@@ -180,8 +180,8 @@ def test_in_the_stream_labels_follow_the_image(encode, sampling, tmp_path):
         path.write_bytes(contents)
     samples = FileSamples(SCENES.code, *((path,) for path in paths))
     if sampling:
-        counts = np.bincount(ids.numpy().ravel(), minlength=SCENES.classes)
-        sampling = ClassSampling.of(counts[np.newaxis], np.ones(SCENES.classes), 0.5)
+        counts = np.bincount(ids.numpy().ravel(), minlength=SCENES.num_classes)
+        sampling = ClassSampling.of(counts[np.newaxis], np.ones(SCENES.num_classes), 0.5)
     config = replace(PLAIN, flip=True)
     for images, labels in stream(samples, config, sampling=sampling).take(10):
         assert not (labels.numpy() == IGNORED).any()

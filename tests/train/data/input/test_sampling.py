@@ -64,18 +64,18 @@ def test_every_pixel_of_the_class_is_drawn_and_no_other(train_samples):
 @pytest.fixture
 def stream(train_samples):
     """A stream of one class alone."""
-    pixels = survey(train_samples, SCENES.classes).pixels
+    pixels = survey(train_samples, SCENES.num_classes).pixels
     config = InputConfig(crop=(9, 9), scale=(1.0, 1.0))
 
     def make(drawn, **options):
-        sampling = ClassSampling.of(pixels, np.eye(SCENES.classes)[drawn], uniform_share=0.0)
+        sampling = ClassSampling.of(pixels, np.eye(SCENES.num_classes)[drawn], uniform_share=0.0)
         options = {"batch_size": 8, "seed": 0, **options}
         return training_stream(train_samples, config, sampling=sampling, **options)
 
     return make
 
 
-def test_crops_are_centred_on_the_class(stream, train_samples):
+def test_crops_are_centered_on_the_class(stream, train_samples):
     drawn = 8  # cars
     inside = []
     for _, ids in stream(drawn).take(6):
@@ -129,8 +129,8 @@ def test_what_a_run_draws(scenes_root, verify):
     present = data.found.pixels.any(axis=0)
     np.testing.assert_allclose(sampling.shares, present / present.sum())
     assert sampling.uniform_share == 0.3
-    running = ComplementaryWeights(SCENES.classes)
-    running.observe(tf.eye(SCENES.classes) * np.arange(SCENES.classes)[::-1])
+    running = ComplementaryWeights(SCENES.num_classes)
+    running.observe(tf.eye(SCENES.num_classes) * np.arange(SCENES.num_classes)[::-1])
     running.refresh()
     complementary = replace(balanced, strategy="complementary")
     np.testing.assert_array_less(
@@ -149,9 +149,9 @@ def test_of_camvid_the_rarest_classes_are_drawn_three_times_as_often(camvid_root
     """Half of the crops drawn uniformly, the others by how classes are segmented, here the worse
     the rarer they are.
     """
-    pixels = survey(CAMVID.samples("train", camvid_root), CAMVID.classes).pixels
+    pixels = survey(CAMVID.samples("train", camvid_root), CAMVID.num_classes).pixels
     frequencies = pixels.sum(axis=0) / pixels.sum()
-    running = ComplementaryWeights(CAMVID.classes)
+    running = ComplementaryWeights(CAMVID.num_classes)
     running.observe(confusion_of(frequencies))
     running.refresh()
     sampling = ClassSampling.of(pixels, running.shares.numpy(), 0.5)
@@ -166,7 +166,7 @@ def test_of_camvid_the_rarest_classes_are_drawn_three_times_as_often(camvid_root
 
 
 def test_sampling_by_class_needs_one():
-    none = survey_of(np.zeros([2, SCENES.classes], np.int64))
+    none = survey_of(np.zeros([2, SCENES.num_classes], np.int64))
     options = SamplingConfig(strategy="class_balanced")
     with pytest.raises(UserError, match="no pixel of the training data has one"):
         class_sampling(Data(None, None, none, []), options, None)

@@ -11,13 +11,13 @@ from PIL import Image
 
 from train.data.datasets.registry import SCENES
 from train.data.decoding.labels import DataError, decode_labels
-from train.data.decoding.palette import IGNORED, colour_table
+from train.data.decoding.palette import IGNORED, color_table
 from train.data.samples.decode import decode_sample
 from train.data.samples.samples import FileSamples
 from train.data.samples.statistics import survey
 
 SIZE = (24, 32)
-TABLE = colour_table(SCENES.colours, SCENES.ignored_colours[0])
+TABLE = color_table(SCENES.colors, SCENES.ignored_colors[0])
 RANDOM = np.random.default_rng(0)
 
 
@@ -28,12 +28,12 @@ def encoded(picture, kind="PNG", **options):
 
 
 def some_ids(size=SIZE):
-    ids = RANDOM.integers(0, SCENES.classes + 1, [-(-side // 4) for side in size])
+    ids = RANDOM.integers(0, SCENES.num_classes + 1, [-(-side // 4) for side in size])
     ids = ids.repeat(4, 0).repeat(4, 1)[: size[0], : size[1]].astype(np.uint8)
-    return np.where(ids == SCENES.classes, IGNORED, ids).astype(np.uint8)
+    return np.where(ids == SCENES.num_classes, IGNORED, ids).astype(np.uint8)
 
 
-def as_grey(ids):
+def as_gray(ids):
     return encoded(Image.fromarray(ids))
 
 
@@ -47,7 +47,7 @@ def as_rgb(ids):
     return encoded(Image.fromarray(TABLE[ids]))
 
 
-FLAVOURS = (as_grey, as_palette, as_rgb)
+FLAVOURS = (as_gray, as_palette, as_rgb)
 
 
 def a_photograph(size=SIZE):
@@ -89,9 +89,9 @@ INSTEAD_OF_LABELS = (
     lambda: encoded(Image.fromarray(some_ids().astype(np.uint16))),
     lambda: encoded(Image.fromarray(some_ids()).convert("LA")),
     lambda: encoded(a_photograph()),
-    lambda: as_grey(some_ids((SIZE[1], SIZE[0]))),
+    lambda: as_gray(some_ids((SIZE[1], SIZE[0]))),
     lambda: as_palette(some_ids((SIZE[0] + 1, SIZE[1]))),
-    lambda: as_grey(some_ids() % 100 + SCENES.classes),
+    lambda: as_gray(some_ids() % 100 + SCENES.num_classes),
     lambda: b"no picture at all",
 )
 # What stands in an image's place.
@@ -147,7 +147,7 @@ def test_of_200_damaged_samples_each_is_named_or_right(tmp_path):
         labels.append(tmp_path / f"{place:03d}.labels")
         labels[-1].write_bytes(sample.labels)
     samples = FileSamples(SCENES.code, tuple(images), tuple(labels))
-    faults = survey(samples, SCENES.classes).faults
+    faults = survey(samples, SCENES.num_classes).faults
     for place, sample in enumerate(everything):
         if place in faults:
             assert not sample.right

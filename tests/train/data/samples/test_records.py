@@ -31,7 +31,7 @@ CONFIG = InputConfig(crop=(24, 32), scale=(0.5, 2.0))
 
 
 def write(samples, folder, shard_megabytes=0.006):
-    found = survey(samples, SCENES.classes)
+    found = survey(samples, SCENES.num_classes)
     return record_writer.write_split(
         samples, found, SCENES, "train", folder, shard_megabytes=shard_megabytes
     )
@@ -95,7 +95,7 @@ def test_the_index_knows_what_they_hold(written, train_samples):
     """So that sampling by class needs no pass over the data."""
     of_index = SCENES.samples("train", written).survey
     for ours, theirs in zip(
-        of_index.columns, survey(train_samples, SCENES.classes).columns, strict=True
+        of_index.columns, survey(train_samples, SCENES.num_classes).columns, strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -199,7 +199,7 @@ def test_a_damaged_shard_is_noticed_and_written_again(written, train_samples, pl
     damaged = bytearray(contents)
     damaged[place] ^= 1
     path.write_bytes(damaged)
-    (fault,) = survey(SCENES.samples("train", written), SCENES.classes).faults.values()
+    (fault,) = survey(SCENES.samples("train", written), SCENES.num_classes).faults.values()
     assert fault.startswith(f"{path}: ")
     assert "the record is damaged: run `train prepare` again" in fault
     before = [path.stat().st_mtime_ns for path in shards(written)]
@@ -225,7 +225,7 @@ def test_a_truncated_shard_is_named(written):
     path = shards(written)[-1]
     path.write_bytes(path.read_bytes()[:-100])
     assert str(path) in find_fault(samples, len(samples) - 1)
-    assert list(survey(samples, SCENES.classes).faults) == [len(samples) - 1]
+    assert list(survey(samples, SCENES.num_classes).faults) == [len(samples) - 1]
 
 
 DAMAGES = {
@@ -263,7 +263,7 @@ def test_label_ids_of_cityscapes_become_classes(tmp_path):
         city.mkdir(parents=True)
         Image.fromarray(pixels).save(city / f"ulm_000001_{ending}")
     files = CITYSCAPES.samples("train", root)
-    found = survey(files, CITYSCAPES.classes)
+    found = survey(files, CITYSCAPES.num_classes)
     record_writer.write_split(files, found, CITYSCAPES, "train", folder, shard_megabytes=1)
     samples = CITYSCAPES.samples("train", folder)
     for source in (files, samples):

@@ -11,9 +11,9 @@ OVERSAMPLING = 2
 
 Point = tuple[float, float]
 Span = tuple[float, float]
-Colour = tuple[float, float, float]
-# Most colours turn up in several classes.
-GREYS = ((70, 70, 74), (95, 94, 92), (120, 118, 116), (142, 140, 136), (165, 163, 160))
+Color = tuple[float, float, float]
+# Most colors turn up in several classes.
+GRAYS = ((70, 70, 74), (95, 94, 92), (120, 118, 116), (142, 140, 136), (165, 163, 160))
 STONES = ((150, 128, 100), (172, 152, 124), (128, 84, 66), (110, 74, 58), (190, 178, 150))
 BROWNS = ((96, 72, 48), (118, 90, 60), (80, 66, 52), (134, 108, 74))
 GREENS = ((62, 92, 44), (84, 108, 52), (58, 78, 58), (104, 112, 60))
@@ -25,21 +25,21 @@ def between(rng: np.random.Generator, low: float, high: float) -> float:
     return low + (high - low) * float(rng.random())
 
 
-def pick(rng: np.random.Generator, *palettes: Sequence[Colour]) -> Colour:
-    """One colour of the palettes, somewhat lighter or darker."""
-    colours = [colour for palette in palettes for colour in palette]
-    return shade(colours[int(rng.random() * len(colours))], between(rng, 0.85, 1.15))
+def pick(rng: np.random.Generator, *palettes: Sequence[Color]) -> Color:
+    """One color of the palettes, somewhat lighter or darker."""
+    colors = [color for palette in palettes for color in palette]
+    return shade(colors[int(rng.random() * len(colors))], between(rng, 0.85, 1.15))
 
 
-def shade(colour: Colour, factor: float) -> Colour:
-    """The colour under `factor` times as much light."""
-    red, green, blue = colour
+def shade(color: Color, factor: float) -> Color:
+    """The color under `factor` times as much light."""
+    red, green, blue = color
     return red * factor, green * factor, blue * factor
 
 
-def mix(colour: Colour, other: Colour, share: float) -> Colour:
-    """The colour with a share of another one."""
-    red, green, blue = (a + share * (b - a) for a, b in zip(colour, other, strict=True))
+def mix(color: Color, other: Color, share: float) -> Color:
+    """The color with a share of another one."""
+    red, green, blue = (a + share * (b - a) for a, b in zip(color, other, strict=True))
     return red, green, blue
 
 
@@ -47,18 +47,18 @@ def mix(colour: Colour, other: Colour, share: float) -> Colour:
 class Camera:
     """A pinhole camera: x metres to the right, y up from the ground, z away from the camera.
 
-    `focal`, `centre` and `horizon` are in pixels, `height` above the ground in metres.
+    `focal`, `center` and `horizon` are in pixels, `height` above the ground in metres.
     """
 
     focal: float
-    centre: float
+    center: float
     horizon: float
     height: float
 
     def project(self, x: float, y: float, z: float) -> Point:
         """The pixel that shows a point of the world."""
         scale = self.focal / z
-        return self.centre + scale * x, self.horizon + scale * (self.height - y)
+        return self.center + scale * x, self.horizon + scale * (self.height - y)
 
     def front(self, x: Span, y: Span, z: float) -> list[Point]:
         """The corners of a rectangle that faces the camera."""
@@ -79,7 +79,7 @@ class Light:
 
     sun: float  # -1: from the left, 1: from the right
     shadow: float  # What is left of the light in a cast shadow.
-    haze: Colour
+    haze: Color
     visibility: float  # The distance that haze half hides, in metres.
 
     def facing(self, side: float) -> float:
@@ -98,7 +98,7 @@ class Place:
 
 
 class Canvas:
-    """Two pictures painted at once: the colours, and the number of the object at each pixel.
+    """Two pictures painted at once: the colors, and the number of the object at each pixel.
 
     `classes` holds the class of each number; numbers rise from far to near.
     """
@@ -120,47 +120,47 @@ class Canvas:
         self.classes.append(class_id)
         self._haze = depth / (depth + self.light.visibility)
 
-    def polygon(self, points: Sequence[Point], colour: Colour | None) -> None:
-        """Fill a polygon; with no colour it is part of the object, but can be seen through."""
+    def polygon(self, points: Sequence[Point], color: Color | None) -> None:
+        """Fill a polygon; with no color it is part of the object, but can be seen through."""
         self._label.polygon([(round(x), round(y)) for x, y in points], fill=self._number)
-        if colour is not None:
-            self.detail(points, colour)
+        if color is not None:
+            self.detail(points, color)
 
-    def detail(self, points: Sequence[Point], colour: Colour) -> None:
+    def detail(self, points: Sequence[Point], color: Color) -> None:
         """Fill a polygon in the picture alone."""
-        self._paint.polygon(enlarge(points), fill=self._hazed(colour))
+        self._paint.polygon(enlarge(points), fill=self._hazed(color))
 
-    def ellipse(self, centre: Point, radii: Point, colour: Colour | None) -> None:
-        """Fill an ellipse; with no colour it is part of the object, but can be seen through."""
-        self._label.ellipse(_box(centre, radii, 1), fill=self._number)
-        if colour is not None:
-            self.spot(centre, radii, colour)
+    def ellipse(self, center: Point, radii: Point, color: Color | None) -> None:
+        """Fill an ellipse; with no color it is part of the object, but can be seen through."""
+        self._label.ellipse(_box(center, radii, 1), fill=self._number)
+        if color is not None:
+            self.spot(center, radii, color)
 
-    def spot(self, centre: Point, radii: Point, colour: Colour) -> None:
+    def spot(self, center: Point, radii: Point, color: Color) -> None:
         """Fill an ellipse in the picture alone."""
-        self._paint.ellipse(_box(centre, radii, OVERSAMPLING), fill=self._hazed(colour))
+        self._paint.ellipse(_box(center, radii, OVERSAMPLING), fill=self._hazed(color))
 
-    def stroke(self, points: Sequence[Point], colour: Colour, width: float = 1.0) -> None:
+    def stroke(self, points: Sequence[Point], color: Color, width: float = 1.0) -> None:
         """Draw a line in the picture alone, `width` pixels wide."""
         pixels = max(1, round(width * OVERSAMPLING))
-        self._paint.line(enlarge(points), fill=self._hazed(colour), width=pixels)
+        self._paint.line(enlarge(points), fill=self._hazed(color), width=pixels)
 
-    def ring(self, centre: Point, radii: Point, colour: Colour, width: float) -> None:
+    def ring(self, center: Point, radii: Point, color: Color, width: float) -> None:
         """Draw the outline of an ellipse in the picture alone."""
         pixels = max(1, round(width * OVERSAMPLING))
-        box = _box(centre, radii, OVERSAMPLING)
-        self._paint.ellipse(box, outline=self._hazed(colour), width=pixels)
+        box = _box(center, radii, OVERSAMPLING)
+        self._paint.ellipse(box, outline=self._hazed(color), width=pixels)
 
     def darken(self, mask: Image.Image) -> None:
-        """Multiply what is painted so far by a grey picture of the same size."""
+        """Multiply what is painted so far by a gray picture of the same size."""
         self.picture.paste(ImageChops.multiply(self.picture, mask.convert("RGB")))
 
     @property
     def _number(self) -> int:
         return len(self.classes) - 1
 
-    def _hazed(self, colour: Colour) -> tuple[int, int, int]:
-        red, green, blue = mix(colour, self.light.haze, self._haze)
+    def _hazed(self, color: Color) -> tuple[int, int, int]:
+        red, green, blue = mix(color, self.light.haze, self._haze)
         return min(255, round(red)), min(255, round(green)), min(255, round(blue))
 
 
@@ -174,6 +174,6 @@ def _corners(first: Span, second: Span) -> list[tuple[float, float]]:
     return [(low, near), (high, near), (high, far), (low, far)]
 
 
-def _box(centre: Point, radii: Point, scale: int) -> list[int]:
-    (x, y), (across, up) = centre, radii
+def _box(center: Point, radii: Point, scale: int) -> list[int]:
+    (x, y), (across, up) = center, radii
     return [round(edge * scale) for edge in (x - across, y - up, x + across, y + up)]

@@ -5,9 +5,9 @@ from pathlib import Path
 from PIL import Image
 
 from train.common.files import whole_folder
-from train.data.datasets.camvid_classes import COLOURS, IGNORED_COLOUR
+from train.data.datasets.camvid_classes import COLORS, IGNORED_COLOR
 from train.data.datasets.scenes.render import render
-from train.data.decoding.palette import colour_table
+from train.data.decoding.palette import color_table
 
 
 def write(
@@ -37,7 +37,7 @@ def write(
 def _write_splits(root: Path, counts: dict[str, int], size: tuple[int, int], seed: int) -> None:
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
-    palette = colour_table(COLOURS, IGNORED_COLOUR).tobytes()
+    palette = color_table(COLORS, IGNORED_COLOR).tobytes()
     for split, count in counts.items():
         names = []
         for _ in range(count):

@@ -1,6 +1,6 @@
 """One scene from its seed: planned, painted from far to near, then developed like a photograph.
 
-Colour says little about the class on purpose (grey houses, roads, pavements and cars under a random
+Color says little about the class on purpose (gray houses, roads, pavements and cars under a random
 light); position, shape and texture tell the classes apart.
 
 The same seed gives the same bytes on every machine: only the generator's `random` and `integers`,
@@ -22,7 +22,7 @@ from train.data.datasets.scenes.setting import (
 from train.data.datasets.scenes.street import plan
 from train.data.decoding.palette import IGNORED
 
-# Grain of each class's surface, in grey levels: smooth skies and cars, rough asphalt and leaves.
+# Grain of each class's surface, in gray levels: smooth skies and cars, rough asphalt and leaves.
 GRAIN = np.array([1, 3, 2, 6, 3, 9, 2, 4, 2, 3, 3], np.float32)
 
 
@@ -54,18 +54,18 @@ def render(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 def _aim(rng: np.random.Generator, height: int, width: int) -> Camera:
     return Camera(
         focal=width * between(rng, 0.85, 1.05),
-        centre=width * between(rng, 0.4, 0.6),
+        center=width * between(rng, 0.4, 0.6),
         horizon=height * between(rng, 0.42, 0.52),
         height=between(rng, 1.5, 2.0),
     )
 
 
 def _light(rng: np.random.Generator) -> Light:
-    grey = between(rng, 150.0, 225.0)
+    gray = between(rng, 150.0, 225.0)
     return Light(
         sun=between(rng, -1.0, 1.0),
         shadow=between(rng, 0.45, 0.85),
-        haze=(grey * between(rng, 0.9, 1.0), grey, grey * between(rng, 0.95, 1.1)),
+        haze=(gray * between(rng, 0.9, 1.0), gray, gray * between(rng, 0.95, 1.1)),
         visibility=between(rng, 60.0, 300.0),
     )
 
@@ -90,7 +90,7 @@ def label(numbers: np.ndarray, classes: Sequence[int]) -> np.ndarray:
 
 
 def _develop(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, colour cast, a gradient across the picture, blur and grain."""
+    """Exposure, color cast, a gradient across the picture, blur and grain."""
     values = np.asarray(canvas.picture.reduce(OVERSAMPLING), np.float32)
     height, width, _ = values.shape
     exposure = between(rng, 0.65, 1.25)
@@ -107,7 +107,7 @@ def _develop(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 def _soften(values: np.ndarray, share: float) -> np.ndarray:
-    """Give each pixel a share of its four neighbours."""
+    """Give each pixel a share of its four neighbors."""
     padded = np.pad(values, ((1, 1), (1, 1), (0, 0)), mode="edge")
     around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
     return values + share * (0.25 * around - values)

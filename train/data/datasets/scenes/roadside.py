@@ -9,11 +9,11 @@ from train.data.datasets.camvid_classes import BUILDING, FENCE, POLE, SIGN, TREE
 from train.data.datasets.scenes.canvas import (
     BRIGHTS,
     BROWNS,
+    GRAYS,
     GREENS,
-    GREYS,
     STONES,
     Canvas,
-    Colour,
+    Color,
     Place,
     Point,
     Span,
@@ -33,7 +33,7 @@ BLACK = (28, 28, 30)
 
 def draw_building(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
     """A house with rows of windows, often a shop below and a pitched roof above."""
-    height, wall = between(rng, 5.0, 12.0), pick(rng, GREYS, STONES, GREYS, STONES, GREENS[2:3])
+    height, wall = between(rng, 5.0, 12.0), pick(rng, GRAYS, STONES, GRAYS, STONES, GREENS[2:3])
     front, end = (shade(wall, canvas.light.facing(side)) for side in (place.side, 0.8))
     x, back = place.x, place.x + place.side * 14.0
     canvas.start(BUILDING, place.z)
@@ -46,23 +46,23 @@ def draw_building(canvas: Canvas, rng: np.random.Generator, place: Place) -> Non
     ground = 3.0 if rng.random() < 0.5 else 0.0
     if ground:
         shop = canvas.camera.side(x, (0.3, 2.6), (place.z + 0.3, place.end - 0.3))
-        canvas.detail(shop, shade(pick(rng, BRIGHTS, GREYS), 0.6))
+        canvas.detail(shop, shade(pick(rng, BRIGHTS, GRAYS), 0.6))
     _draw_windows(canvas, rng, place, (ground, height), front)
 
 
 def _draw_roof(canvas: Canvas, rng: np.random.Generator, place: Place, height: float) -> None:
     ridge, top = place.x + place.side * 4.0, height + between(rng, 1.5, 3.0)
-    colour = pick(rng, BROWNS, GREYS[:2])
+    color = pick(rng, BROWNS, GRAYS[:2])
     corners = [(place.x, height), (ridge, top)]
     near = [canvas.camera.project(x, y, place.z) for x, y in corners]
     far = [canvas.camera.project(x, y, place.end) for x, y in reversed(corners)]
-    canvas.polygon(near + far, colour)
+    canvas.polygon(near + far, color)
     outer = canvas.camera.project(2.0 * ridge - place.x, height, place.z)
-    canvas.polygon([*near, outer], shade(colour, 0.8))
+    canvas.polygon([*near, outer], shade(color, 0.8))
 
 
 def _draw_windows(
-    canvas: Canvas, rng: np.random.Generator, place: Place, walls: Span, wall: Colour
+    canvas: Canvas, rng: np.random.Generator, place: Place, walls: Span, wall: Color
 ) -> None:
     low, high = walls
     rows = max(1, int((high - low) / 2.9))
@@ -80,7 +80,7 @@ def _draw_windows(
 def draw_tree(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
     """A trunk below a crown of overlapping, speckled clumps of leaves."""
     trunk, size = between(rng, 1.6, 3.0), between(rng, 1.7, 3.2)
-    leaves = pick(rng, GREENS, GREENS, BROWNS, GREYS[:2])
+    leaves = pick(rng, GREENS, GREENS, BROWNS, GRAYS[:2])
     scale = canvas.camera.focal / place.z
     canvas.start(TREE, place.z)
     canvas.polygon(
@@ -106,12 +106,12 @@ def draw_tree(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
 def draw_fence(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
     """Boards, or a railing that what lies behind shines through, along the pavement."""
     height, spacing = between(rng, 1.4, 1.9), between(rng, 0.7, 1.0)
-    solid, colour = rng.random() < 0.7, pick(rng, BROWNS, GREENS, GREYS)
-    colour = shade(colour, canvas.light.facing(place.side))
+    solid, color = rng.random() < 0.7, pick(rng, BROWNS, GREENS, GRAYS)
+    color = shade(color, canvas.light.facing(place.side))
     canvas.start(FENCE, place.z)
     strip = canvas.camera.side(place.x, (0.0, height), (place.z, place.end))
-    canvas.polygon(strip, colour if solid else None)
-    line = shade(colour, 0.45) if solid else colour
+    canvas.polygon(strip, color if solid else None)
+    line = shade(color, 0.45) if solid else color
     z = place.z
     while z < min(place.end, DETAIL_DEPTH):
         ends = [canvas.camera.project(place.x, y, z) for y in (0.0, height)]
@@ -125,22 +125,22 @@ def draw_fence(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
 def draw_pole(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
     """A lamp post with its arm over the road, or the short post of a sign and the sign."""
     width = max(0.24, MIN_WIDTH * place.z / canvas.camera.focal)
-    colour = pick(rng, GREYS, BROWNS[:2], GREENS[2:3])
+    color = pick(rng, GRAYS, BROWNS[:2], GREENS[2:3])
     signed = rng.random() < 0.6
     height = between(rng, 2.6, 3.4) if signed else between(rng, 5.0, 7.5)
     left, right = place.x - width / 2.0, place.x + width / 2.0
     canvas.start(POLE, place.z)
-    canvas.polygon(canvas.camera.front((left, right), (0.0, height), place.z), colour)
+    canvas.polygon(canvas.camera.front((left, right), (0.0, height), place.z), color)
     lit = canvas.camera.front((left, left + width / 3.0), (0.0, height), place.z)
-    canvas.detail(lit, shade(colour, 1.5))
+    canvas.detail(lit, shade(color, 1.5))
     dim = canvas.camera.front((right - width / 3.0, right), (0.0, height), place.z)
-    canvas.detail(dim, shade(colour, 0.55))
+    canvas.detail(dim, shade(color, 0.55))
     if signed:
         _draw_sign(canvas, rng, place, height)
     else:
         arm, thick = place.x - place.side * between(rng, 1.0, 1.6), width * 0.8
         bar = canvas.camera.front((place.x, arm), (height - thick, height), place.z)
-        canvas.polygon(bar, colour)
+        canvas.polygon(bar, color)
 
 
 def _draw_sign(canvas: Canvas, rng: np.random.Generator, place: Place, top: float) -> None:
@@ -155,18 +155,18 @@ def _draw_sign(canvas: Canvas, rng: np.random.Generator, place: Place, top: floa
         canvas.ellipse((x, y), (radius, radius), rim)
         canvas.spot((x, y), (radius * 0.62, radius * 0.62), face)
     elif kind < 0.55:
-        for scale, colour in ((1.15, rim), (0.6, face)):
+        for scale, color in ((1.15, rim), (0.6, face)):
             reach = radius * scale
             corners = [(x - reach, y + reach * 0.7), (x, y - reach), (x + reach, y + reach * 0.7)]
-            (canvas.polygon if scale > 1.0 else canvas.detail)(corners, colour)
+            (canvas.polygon if scale > 1.0 else canvas.detail)(corners, color)
     elif kind < 0.8:
         canvas.polygon(_square(x, y, radius, radius), face)
         canvas.detail(_square(x, y, radius * 0.85, radius * 0.85), rim)
         canvas.detail(_square(x, y, radius * 0.6, radius * 0.2), face)
     else:
         canvas.polygon(_square(x, y, radius * 0.75, radius * 1.5), BLACK)
-        for step, colour in enumerate(((220, 60, 50), (210, 160, 50), (70, 190, 110))):
-            canvas.spot((x, y + (step - 1) * radius * 0.9), (radius * 0.36, radius * 0.36), colour)
+        for step, color in enumerate(((220, 60, 50), (210, 160, 50), (70, 190, 110))):
+            canvas.spot((x, y + (step - 1) * radius * 0.9), (radius * 0.36, radius * 0.36), color)
 
 
 def _square(x: float, y: float, across: float, up: float) -> list[Point]:

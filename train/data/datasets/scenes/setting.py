@@ -8,11 +8,11 @@ from PIL import Image, ImageDraw
 
 from train.data.datasets.camvid_classes import BUILDING, PAVEMENT, ROAD, SKY, TREE
 from train.data.datasets.scenes.canvas import (
+    GRAYS,
     GREENS,
-    GREYS,
     STONES,
     Canvas,
-    Colour,
+    Color,
     Place,
     between,
     enlarge,
@@ -53,9 +53,9 @@ def paint_sky(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.start(SKY)
     for band in range(24):
         share = band / 24
-        colour = mix(top, canvas.light.haze, share)
+        color = mix(top, canvas.light.haze, share)
         y = canvas.camera.horizon * share
-        canvas.polygon([(0, y), (width, y), (width, height), (0, height)], colour)
+        canvas.polygon([(0, y), (width, y), (width, height), (0, height)], color)
     for _ in range(int(between(rng, 0.0, 7.0))):
         x, y = between(rng, 0.0, width), between(rng, 0.0, 0.8) * canvas.camera.horizon
         tone = shade(canvas.light.haze, between(rng, 0.9, 1.2))
@@ -72,19 +72,19 @@ def paint_backdrop(canvas: Canvas, rng: np.random.Generator) -> None:
         if rng.random() < 0.5:
             canvas.start(BUILDING, FAR)
             corners = ((x, 0.0), (x, height), (end, height), (end, 0.0))
-            colour = pick(rng, GREYS, STONES)
+            color = pick(rng, GRAYS, STONES)
         else:
             canvas.start(TREE, FAR)
             middle = (x + end) / 2.0
             corners = ((x, 0.0), (x, height / 2), (middle, height), (end, height / 2), (end, 0.0))
-            colour = pick(rng, GREENS)
-        canvas.polygon([project(across, up, FAR) for across, up in corners], colour)
+            color = pick(rng, GREENS)
+        canvas.polygon([project(across, up, FAR) for across, up in corners], color)
         x = end
 
 
 def paint_ground(canvas: Canvas, rng: np.random.Generator, street: Street) -> None:
     """Pavements, and the road with its patches and markings."""
-    slabs, asphalt = pick(rng, GREYS, STONES), pick(rng, GREYS)
+    slabs, asphalt = pick(rng, GRAYS, STONES), pick(rng, GRAYS)
     canvas.start(PAVEMENT)
     canvas.polygon(canvas.camera.ground((-FAR, FAR), (NEAR, FAR)), slabs)
     _paint_slabs(canvas, rng, street, slabs)
@@ -97,7 +97,7 @@ def paint_ground(canvas: Canvas, rng: np.random.Generator, street: Street) -> No
     _paint_markings(canvas, rng, street, shade(asphalt, between(rng, 1.3, 1.9)))
 
 
-def _paint_slabs(canvas: Canvas, rng: np.random.Generator, street: Street, slabs: Colour) -> None:
+def _paint_slabs(canvas: Canvas, rng: np.random.Generator, street: Street, slabs: Color) -> None:
     """Joints between the slabs, and a kerb."""
     joint, size = shade(slabs, 0.72), between(rng, 0.7, 1.1)
     for side in (-1.0, 1.0):
@@ -115,22 +115,20 @@ def _paint_slabs(canvas: Canvas, rng: np.random.Generator, street: Street, slabs
         canvas.detail(edge, shade(slabs, 1.25))
 
 
-def _paint_markings(
-    canvas: Canvas, rng: np.random.Generator, street: Street, colour: Colour
-) -> None:
+def _paint_markings(canvas: Canvas, rng: np.random.Generator, street: Street, color: Color) -> None:
     """A dashed line in the middle, lines along the kerbs, at times a zebra crossing."""
     middle, z = (street.left + street.right) / 2.0, NEAR + between(rng, 0.0, 3.0)
     while z < FAR:
-        canvas.detail(canvas.camera.ground((middle - 0.1, middle + 0.1), (z, z + 2.5)), colour)
+        canvas.detail(canvas.camera.ground((middle - 0.1, middle + 0.1), (z, z + 2.5)), color)
         z += 5.0
     if rng.random() < 0.6:
         for side in (-1.0, 1.0):
             x = street.kerb(side) - side * 0.45
-            canvas.detail(canvas.camera.ground((x - 0.08, x + 0.08), (NEAR, FAR)), colour)
+            canvas.detail(canvas.camera.ground((x - 0.08, x + 0.08), (NEAR, FAR)), color)
     if rng.random() < 0.3:
         z, x = between(rng, 6.0, 15.0), street.left + 0.5
         while x < street.right - 0.5:
-            canvas.detail(canvas.camera.ground((x, x + 0.5), (z, z + 3.0)), colour)
+            canvas.detail(canvas.camera.ground((x, x + 0.5), (z, z + 3.0)), color)
             x += 1.0
 
 

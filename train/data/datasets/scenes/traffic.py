@@ -9,11 +9,11 @@ from train.data.datasets.camvid_classes import BICYCLIST, CAR, PEDESTRIAN
 from train.data.datasets.scenes.canvas import (
     BRIGHTS,
     BROWNS,
+    GRAYS,
     GREENS,
-    GREYS,
     STONES,
     Canvas,
-    Colour,
+    Color,
     Place,
     Point,
     Span,
@@ -33,7 +33,7 @@ HALF_CAR = 0.9
 
 def draw_car(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
     """A car or a van seen from behind or from the front, and the side it shows."""
-    paint, van = pick(rng, GREYS, BRIGHTS, GREENS[2:3]), rng.random() < 0.2
+    paint, van = pick(rng, GRAYS, BRIGHTS, GREENS[2:3]), rng.random() < 0.2
     waist, roof = (1.1, 2.3) if van else (0.85, between(rng, 1.4, 1.6))
     # Vans are upright, cars have a bonnet or a boot.
     setback = 0.1 if van else between(rng, 0.3, 0.9)
@@ -58,7 +58,7 @@ def _inner(place: Place) -> float:
     return place.x - HALF_CAR if place.x > 0.0 else place.x + HALF_CAR
 
 
-def _draw_flank(canvas: Canvas, place: Place, heights: Span, cabin: Span, paint: Colour) -> None:
+def _draw_flank(canvas: Canvas, place: Place, heights: Span, cabin: Span, paint: Color) -> None:
     x, (waist, roof) = _inner(place), heights
     lit = shade(paint, canvas.light.facing(1.0 if place.x > 0.0 else -1.0))
     canvas.polygon(canvas.camera.side(x, (0.3, waist), (place.z, place.end)), lit)
@@ -90,7 +90,7 @@ def _draw_lamps(canvas: Canvas, rng: np.random.Generator, place: Place, waist: f
 
 def draw_pedestrian(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
     """Legs apart or together, a coat, arms and a head."""
-    coat, trousers = pick(rng, BRIGHTS[:4], STONES[4:]), pick(rng, GREYS[:1], BRIGHTS[4:])
+    coat, trousers = pick(rng, BRIGHTS[:4], STONES[4:]), pick(rng, GRAYS[:1], BRIGHTS[4:])
     tall, stride = between(rng, 1.6, 1.9), between(rng, 0.06, 0.3)
     canvas.start(PEDESTRIAN, place.z)
 
@@ -114,7 +114,7 @@ def _draw_head(canvas: Canvas, rng: np.random.Generator, place: Place, tall: flo
     radius = 0.15 * canvas.camera.focal / place.z
     x, y = canvas.camera.project(place.x, tall * 0.91, place.z)
     canvas.ellipse((x, y), (radius, radius * 1.1), pick(rng, SKIN))
-    canvas.spot((x, y - radius * 0.5), (radius, radius * 0.6), pick(rng, BROWNS, GREYS[:1]))
+    canvas.spot((x, y - radius * 0.5), (radius, radius * 0.6), pick(rng, BROWNS, GRAYS[:1]))
 
 
 def draw_bicyclist(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
@@ -139,7 +139,7 @@ def draw_bicyclist(canvas: Canvas, rng: np.random.Generator, place: Place) -> No
     canvas.stroke(bars, frame, 0.08 * scale)
     canvas.stroke(outline((0.55, 0.36), (0.4, 1.05)), frame, 0.08 * scale)
     leg = ((-0.32, 0.95), (0.2, 0.75), (0.0, 0.2), (0.16, 0.2), (0.38, 0.85), (-0.05, 1.08))
-    canvas.polygon(outline(*leg), pick(rng, GREYS[:2], BRIGHTS[4:]))
+    canvas.polygon(outline(*leg), pick(rng, GRAYS[:2], BRIGHTS[4:]))
     body = ((-0.38, 0.92), (-0.3, 1.3), (0.12, 1.55), (0.34, 1.42), (0.02, 1.0))
     canvas.polygon(outline(*body), coat)
     canvas.polygon(outline((0.2, 1.48), (0.34, 1.4), (0.5, 1.02), (0.38, 1.0)), shade(coat, 0.7))
