@@ -19,7 +19,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m savedmodels evaluate savedmodels/scenes --output $(DEMO)/report
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not full"
 
 test-slow: $(VENV)/installed test-oldest
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
@@ -27,7 +27,7 @@ test-slow: $(VENV)/installed test-oldest
 # The oldest TensorFlow and Keras that setup.cfg admits; that TensorFlow needs Python 3.12 or older:
 # make test-slow OLDEST_PYTHON=python3.12
 test-oldest: $(OLDEST)/installed
-	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow"
+	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow and not full"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ import tensorflow as tf
 from train.data.datasets import scenes
 
 REPLICAS = ("CPU:0", "CPU:1")
+# A test that is neither `full` nor `slow` is one of those a stranger waits for.
+MOST_CPU_SECONDS = 5
 
 
 def pytest_configure(config):
@@ -21,6 +23,32 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration() for _ in REPLICAS]
     )
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """Fails a fast test that takes long; what its fixtures take is not counted."""
+    before = _cpu_seconds()
+    outcome = yield
+    spent = _cpu_seconds() - before
+    outcome.get_result()
+    unhurried = any(item.get_closest_marker(name) for name in ("full", "slow"))
+    if spent > MOST_CPU_SECONDS and not unhurried:
+        pytest.fail(
+            f"{spent:.1f} CPU-seconds, {MOST_CPU_SECONDS} at most; a smaller case, or mark it full"
+        )
+
+
+def _cpu_seconds():
+    """Of this process, its threads, and its children that have ended."""
+    return sum(os.times()[:4])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _clear_session():
+    """Keras' and TensorFlow's memory of a module's graphs; workers would grow to gigabytes."""
+    yield
+    keras.backend.clear_session()
 
 
 @pytest.fixture(autouse=True)
