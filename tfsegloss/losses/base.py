@@ -5,6 +5,7 @@ Letters used throughout: B images, H×W pixels, C classes, V the valid (not igno
 
 import inspect
 from collections.abc import Sequence
+from numbers import Real
 
 import keras
 import tensorflow as tf
@@ -19,6 +20,8 @@ from tfsegloss.core.targets import Targets, encode_targets, normalize_ignore_cla
 
 # Probabilities are clipped to [PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN], as Keras' losses do.
 PROBABILITY_MARGIN = 1e-7
+# What turns logits into probabilities.
+ACTIVATIONS = ("softmax", "sigmoid")
 
 
 class SegmentationLoss(keras.losses.Loss):
@@ -26,6 +29,8 @@ class SegmentationLoss(keras.losses.Loss):
 
     A subclass names its `activation`, stores its options under their argument names and implements
     `terms`; `combine` where the terms are not simply added.
+
+    `a + b` and `0.5 * a` are a `WeightedLosses`.
 
     Args:
         from_logits: Whether `y_pred` holds logits; otherwise the probabilities of the loss'
@@ -36,7 +41,9 @@ class SegmentationLoss(keras.losses.Loss):
         name: As in Keras.
     """
 
-    activation: str  # "softmax" or "sigmoid": what turns logits into probabilities
+    activation: str  # one of ACTIVATIONS
+    # Makes the scalars of NumPy leave `*` to the loss.
+    __array_ufunc__ = None
 
     def __init__(
         self,
@@ -165,6 +172,20 @@ class SegmentationLoss(keras.losses.Loss):
         """All options, by the names of the constructor's arguments."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
+    def __add__(self, other: keras.losses.Loss) -> "SegmentationLoss":
+        """Return the sum of two losses."""
+        return _weighted(self).__add__(other)
+
+    def __radd__(self, other: keras.losses.Loss | int) -> "SegmentationLoss":
+        """Return the sum of two losses; 0 is none, so that `sum` takes losses."""
+        return _weighted(self).__radd__(other)
+
+    def __mul__(self, factor: float) -> "SegmentationLoss":
+        """Return the loss times a number."""
+        return _weighted(self).__mul__(factor) if isinstance(factor, Real) else NotImplemented
+
+    __rmul__ = __mul__
+
     def _terms(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
     ) -> dict[str, tf.Tensor]:
@@ -209,6 +230,15 @@ class SegmentationLoss(keras.losses.Loss):
         p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
         p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
         return tf.math.log(p) if self.activation == "softmax" else tf.math.log(p / (1 - p))
+
+
+def _weighted(loss: SegmentationLoss) -> SegmentationLoss:
+    """Return the loss as a `WeightedLosses` of one.
+
+    Found by its registered name, since its module imports this one.
+    """
+    sum_of = keras.saving.get_registered_object("tfsegloss>WeightedLosses")
+    return sum_of.of(loss)
 
 
 class _Reduction(keras.losses.Loss):
