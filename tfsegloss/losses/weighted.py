@@ -153,7 +153,7 @@ class WeightedLosses(SegmentationLoss):
     def value_and_parts(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """What a call and what `parts` returns, computed once.
+        """Return what a call and what `parts` returns, computed once.
 
         Args:
             y_true: As in a call.
@@ -178,7 +178,7 @@ class WeightedLosses(SegmentationLoss):
         return tf.add_n(values), parts
 
     def maps(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The maps of the losses of this library, and "valid", where one of them counts the pixel.
+        """Return the maps of this library's losses, and "valid": where one counts the pixel.
 
         Args:
             y_true: As in a call.
@@ -201,7 +201,7 @@ class WeightedLosses(SegmentationLoss):
         return [v for _, loss in self.losses.values() for v in getattr(loss, "variables", [])]
 
     def build(self, num_classes: int) -> None:
-        """Makes the variables of all losses.
+        """Make the variables of all losses.
 
         Args:
             num_classes: Number of classes C.
@@ -211,7 +211,7 @@ class WeightedLosses(SegmentationLoss):
                 loss.build(num_classes)
 
     def get_config(self) -> dict:
-        """All options, the losses serialized."""
+        """Return all options, the losses serialized."""
         losses = {
             name: [weight, keras.saving.serialize_keras_object(loss)]
             for name, (weight, loss) in self.losses.items()
@@ -220,7 +220,7 @@ class WeightedLosses(SegmentationLoss):
 
     @classmethod
     def from_config(cls, config: dict) -> "WeightedLosses":
-        """The sum with these options."""
+        """Return the sum with these options."""
         losses = {
             name: (weight, keras.saving.deserialize_keras_object(loss))
             for name, (weight, loss) in config["losses"].items()
@@ -269,13 +269,13 @@ def _free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _by_image(values: tf.Tensor) -> tf.Tensor:
-    """Values `[B, …]` as their means `[B]`, as another library's loss returns them by pixel."""
+    """Return the means `[B]` of values `[B, …]`: other libraries' losses may give one a pixel."""
     rank = values.shape.rank
     return tf.reduce_mean(values, axis=[*range(1, rank)]) if rank > 1 else values
 
 
 def _part(value: tf.Tensor, reduction: str | None) -> tf.Tensor:
-    """A loss' value as the replica's share of a mean over replicas."""
+    """Return a loss' value as the replica's share of a mean over replicas."""
     if value.shape.rank > 0:
         return tf.reduce_mean(value)
     # Keras divides a mean by the number of replicas, and nothing else.
