@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import models
 from models import ARCHITECTURES
-from models.layers.layers import ResizeLike
+from models.layers.sizes import ResizeLike
 
 CLASSES = 4
 

@@ -100,7 +100,7 @@ def test_weights_of_another_network(mobile, change, tmp_path):
 
 
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet50"])
-def test_every_batch_norm_is_synchronised_and_follows_the_momentum(backbone):
+def test_every_batch_norm_is_synchronized_and_follows_the_momentum(backbone):
     layers = [
         layer
         for layer in all_layers(build(backbone, batch_norm_momentum=0.9))

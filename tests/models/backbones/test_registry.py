@@ -7,8 +7,8 @@ import pytest
 
 import models
 from models import BACKBONES, build_backbone
-from models.layers.blocks import BatchNorm
-from models.layers.layers import PixelNormalization
+from models.layers.batch_norm import BatchNorm
+from models.layers.normalization import PixelNormalization
 
 applications = keras.applications
 PREPROCESS_INPUT = {

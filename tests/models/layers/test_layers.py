@@ -3,13 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.layers import (
-    CropLike,
-    DilatedPooling2D,
-    PadToMultiple,
-    PixelNormalization,
-    ResizeLike,
-)
+from models.layers.dilated_pooling import DilatedPooling2D
+from models.layers.normalization import PixelNormalization
+from models.layers.sizes import CropLike, PadToMultiple, ResizeLike
 
 LAYERS = [
     PixelNormalization(0.5, (1.0, 2.0, 3.0), bgr=True),
