@@ -1,11 +1,14 @@
 """Networks of the tests: small ones that stride in every way, each built once a session."""
 
+import contextlib
 import functools
 
 import keras
 import numpy as np
+import pytest
 
 import models
+from models.backbones import resnet_beta, xception_65
 
 CLASSES = 4
 layers = keras.layers
@@ -139,3 +142,25 @@ def fit_batch_norm(model, images):
             layer.set_weights([mean + 0.4, variance * 0.05, *count])
             layer.finalize_state()
     model(images.astype(keras.config.floatx()), training=True)
+
+
+@contextlib.contextmanager
+def thin_deeplab_backbones():
+    """Give DeepLab's own two backbones few channels and fewer units, and the names they have."""
+    width = {32: 4, 64: 6, 128: 8, 256: 12, 728: 16, 1024: 20, 1536: 24, 2048: 28, 512: 10}
+
+    def thin_stem(stem):
+        return tuple((name, width[filters], stride) for name, filters, stride in stem)
+
+    def thin_xception(block):
+        depths = tuple(width[depth] for depth in block.depths)
+        return block._replace(depths=depths, units=min(block.units, 2))
+
+    def thin_resnet(block):
+        return block._replace(filters=width[block.filters], units=min(block.units, 4))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, thin in ((xception_65, thin_xception), (resnet_beta, thin_resnet)):
+            patch.setattr(module, "STEM", thin_stem(module.STEM))
+            patch.setattr(module, "BLOCKS", tuple(map(thin, module.BLOCKS)))
+        yield
