@@ -62,8 +62,8 @@ def aspp(
     dilated_block = separable_conv_block if separable else conv_block
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="aspp_pool")(x)  # [B, 1, 1, C]
     pooled = conv_block(pooled, channels, 1, norm=norm, name="aspp_pool")
-    # From a single cell, bilinear resizing is repetition. The order is that of DeepLab's own code,
-    # whose weights can be imported.
+    # Resizing a single cell repeats it. The branches stand in the order of DeepLab's own code, so
+    # that its weights can be imported.
     branches = [ResizeLike(name="aspp_pool_resize")([pooled, x])]
     branches.append(conv_block(x, channels, 1, norm=norm, name="aspp_1x1"))
     branches += [

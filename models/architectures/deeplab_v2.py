@@ -50,7 +50,7 @@ def deeplab_v2(
 
     Example:
         >>> model = models.build(
-        ...     "deeplab_v2", backbone="resnet50", num_classes=21, upsampling="deconvolution")
+        ...     "deeplab_v2", backbone="mobilenet_v2", num_classes=21, upsampling="deconvolution")
         >>> model(tf.zeros([1, 33, 41, 3])).shape
         TensorShape([1, 33, 41, 21])
 
@@ -88,7 +88,7 @@ def _deconvolution(
 ) -> keras.KerasTensor:
     """Upsample logits to every pixel of the padded image."""
     num_classes = logits.shape[-1]
-    # From center to center, or from border to border of the features.
+    # Features on corners reach from center to center, features in cells from border to border.
     side, surplus = (2 * stride - 1, stride - 1) if image.corners else (2 * stride, stride // 2)
     x = keras.layers.Conv2DTranspose(
         num_classes,

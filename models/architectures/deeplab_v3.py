@@ -48,7 +48,7 @@ def deeplab_v3(
         ValueError: if an argument is none of the possible ones.
 
     Example:
-        >>> model = models.build("deeplab_v3", backbone="resnet50", num_classes=21)
+        >>> model = models.build("deeplab_v3", backbone="mobilenet_v2", num_classes=21)
         >>> model(tf.zeros([1, 33, 41, 3])).shape
         TensorShape([1, 33, 41, 21])
 

@@ -14,7 +14,7 @@ from models.layers.sizes import ResizeLike
 
 # The paper's decoder reduces the low-level features to 48 channels (section 4.1, table 1).
 LOW_LEVEL_CHANNELS = 48
-# Where the low-level features come from.
+# Stride of the low-level features.
 LOW_LEVEL_STRIDE = 4
 # The atrous rates are stated for this output stride.
 RATES_AT_STRIDE = 16

@@ -9,7 +9,7 @@ from models.layers.normalization import PixelNormalization
 from models.layers.precision import full_precision
 from models.layers.sizes import CropLike, PadToMultiple, ResizeLike
 
-# Logits start near zero, as in DeepLab's own code: every class equally likely.
+# Small weights: at the beginning every class is about equally likely, as in DeepLab's own code.
 CLASSIFIER_STDDEV = 0.01
 
 
@@ -75,7 +75,7 @@ def encode(encoder: Encoder, output_stride: int) -> EncodedImage:
     padded = pad(normalization(images))
     inner = padded
     if margin:
-        # Unpadded kernels cut it off again.
+        # Unpadded kernels cut this margin off again.
         inner = keras.layers.ZeroPadding2D(margin, dtype=full_precision(), name="margin")(padded)
     return EncodedImage(images, padded, encoder.maps(inner), corners)
 

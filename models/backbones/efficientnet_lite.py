@@ -15,7 +15,7 @@ _SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))
 _STEM_FILTERS = 32
 _HEAD_FILTERS = 1280
 _CLASSES = 1000
-# Filters are multiples of this, for the sake of the hardware.
+# Numbers of filters are multiples of this, which suits the hardware.
 _DIVISOR = 8
 
 
@@ -168,5 +168,5 @@ def _relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _kernel_initializer() -> keras.initializers.Initializer:
-    # Not shared by the layers: an initializer draws the same numbers at every call.
+    # Each layer gets its own: an initializer draws the same numbers at every call.
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")

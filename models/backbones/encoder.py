@@ -58,12 +58,12 @@ def build_backbone(
         {2: (1, 32, 32, 16), 4: (1, 16, 16, 144), 8: (1, 8, 8, 320)}
     """
     description = describe(backbone)
-    # Before weights are downloaded.
+    # Checked here so that no weights are downloaded for a mistake.
     check_choice("output_stride", output_stride, OUTPUT_STRIDES)
     copy = dilated_copy(description.make(weights), output_stride, batch_norm or BatchNorm())
     levels = copy.levels
     if description.levels is not None:
-        # The last level is at the output stride whatever its stride once was.
+        # The last level has the output stride, whatever stride the original gave it.
         inner = output_stride.bit_length() - 2
         names = (*description.levels[:inner], description.levels[-1])
         levels = {2 ** (i + 1): copy.network.get_layer(n).output for i, n in enumerate(names)}

@@ -59,7 +59,7 @@ _LITE_LEVELS = (
     "block6a_expand_relu",
     "block7a_project_bn",
 )
-# A head of the papers' width would be most of the cost of a small network.
+# With a small backbone a head of the papers' width would be most of the network's cost.
 _LIGHT = {"channels": PAPER_CHANNELS // 4, "separable": True}
 
 

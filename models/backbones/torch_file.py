@@ -45,7 +45,7 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     data = Path(path).read_bytes()
     try:
         return _read(data)
-    # Unpicklers let nearly every type of exception out when they meet garbage.
+    # A damaged pickle may make the unpickler raise nearly any type of exception.
     except Exception as error:
         reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         raise ValueError(
@@ -68,7 +68,7 @@ def _read(data: bytes) -> dict[str, np.ndarray]:
     return {name: _array(name, tensor, contents) for name, tensor in state_dict.items()}
 
 
-# The messages name types, not values: a list that holds itself many times over never ends printing.
+# The messages name types, not values: printing a list that holds itself many times never ends.
 def _check_header(file: io.BytesIO) -> None:
     if unpickle(file)[0] != _MAGIC_NUMBER:
         raise ValueError("no magic number at its beginning")
@@ -119,7 +119,7 @@ def _read_storage(file: io.BytesIO, storage: Storage) -> bytes:
 
 def _array(name: str, tensor: Tensor, contents: dict[str, bytes]) -> np.ndarray:
     storage, offset, shape, strides = tensor
-    # NumPy would take any offset where there is nothing to read.
+    # NumPy accepts any offset for an array without elements.
     last = sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
     end = offset + last + 1 if math.prod(shape) else offset
     if end > storage.elements:

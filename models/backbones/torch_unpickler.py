@@ -1,11 +1,11 @@
-"""An unpickler that runs no function: it knows what a state dict of PyTorch is made of, no more."""
+"""An unpickler that runs no function, and knows only what PyTorch's state dicts are made of."""
 
 import io
 import pickle
 import pickletools
 from typing import Any, NamedTuple
 
-# NumPy's limit before version 2.
+# The most dimensions of an array in NumPy before version 2.
 _MOST_DIMENSIONS = 32
 
 _STORAGE_DTYPES = {

@@ -24,7 +24,7 @@ class Command(NamedTuple):
 
 def make_parser(**options: str) -> "ArgumentParser":
     """Return a parser that raises its errors instead of printing the usage before them."""
-    import jsonargparse  # here, so that a network can be built without it
+    import jsonargparse  # imported here so that building a network does not need it
 
     return jsonargparse.ArgumentParser(exit_on_error=False, **options)
 

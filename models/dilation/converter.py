@@ -42,7 +42,7 @@ class DilationConverter:
         self.batch_norm = batch_norm
         self.levels: dict[int, keras.KerasTensor] = {}
         self.pairs: dict[int, tuple[keras.layers.Layer, keras.layers.Layer]] = {}
-        # By id; the tensors are kept so that no id is used twice.
+        # Keyed by id; each tensor and layer is kept as well, so that no id is used twice.
         self._geometries: dict[int, tuple[keras.KerasTensor, MapGeometry]] = {}
         self._originals: dict[int, tuple[keras.layers.Layer, keras.layers.Layer]] = {}
         self._names: set[str] = set()
@@ -130,7 +130,7 @@ class DilationConverter:
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             outputs[layer.name] = self.call(layer, *args, **kwargs)
-            # By the name in the original too, from which the copy's may differ.
+            # The names of outputs are those of the original; the copy's may differ.
             if id(layer) in self._originals:
                 outputs[self._originals[id(layer)][1].name] = outputs[layer.name]
             return outputs[layer.name]
@@ -180,7 +180,7 @@ class DilationConverter:
             return self._called(layer, x), result
         self._check_dilatable(layer, window, geometry)
         if geometry.unpadded is not None and window.stride > 1:
-            # Unstrided, the kernel wants more padding behind: as much as keeps the size.
+            # An unstrided kernel needs more padding at the end to keep the size of the map.
             x, first = geometry.unpadded
             x = _zero_padded(x, first * rate, (window.extent - first) * rate, layer)
             padding = (0, 0)
@@ -207,7 +207,8 @@ class DilationConverter:
                     "A strided kernel behind ZeroPadding2D can be dilated only if its own padding "
                     f'is "valid". Received: {described(layer)}'
                 )
-            # It starts at another cell at other sizes; which sizes fit is known at the end.
+            # The first cell that it looks at depends on the size of the map. Which sizes fit is
+            # known only at the end.
             self._moved.append(layer)
 
     def _dilated(

@@ -118,7 +118,7 @@ def dilated_copy(
     # Sequential models, and models of lists of one tensor, become functional ones of one tensor.
     backbone = keras.Model(backbone.inputs[0], backbone.outputs[0], name=backbone.name)
     converter = DilationConverter(output_stride, batch_norm)
-    # Of any size, whatever the original was made for.
+    # The copy takes images of any size, even if the original was made for one.
     images = keras.Input((None, None, backbone.input_shape[-1]), name="images")
     network = keras.models.clone_model(
         backbone, images, clone_function=converter.copy, call_function=converter.call
@@ -138,7 +138,7 @@ def dilated_copy(
     for original, copied in converter.pairs.values():
         copied.set_weights(original.get_weights())
         if isinstance(copied, keras.layers.Normalization):
-            copied.finalize_state()  # Keras computes with what it made of the weights before
+            copied.finalize_state()  # recomputes what Keras derived from the old weights
     levels = {**converter.levels, output_stride: network.output}
     return Dilated(network, dict(sorted(levels.items())), _grid(geometry))
 

@@ -13,7 +13,7 @@ class BatchNorm:
 
     Attributes:
         momentum: In [0, 1): share of the old statistics kept at each step.
-        epsilon: > 0, added to the variance; of the head, a backbone has its own.
+        epsilon: > 0, added to the variance in the head; a backbone keeps its own.
         freeze: True: the statistics stay, and are used in training too. "all": scale and offset
             stay as well.
 
@@ -32,7 +32,7 @@ class BatchNorm:
             )
         if not isinstance(self.epsilon, Real) or not self.epsilon > 0:
             raise ValueError(f"`batch_norm_epsilon` must be above 0. Received: {self.epsilon!r}")
-        if not (isinstance(self.freeze, bool) or self.freeze == "all"):  # 1 == True
+        if not (isinstance(self.freeze, bool) or self.freeze == "all"):  # `in` would accept 1
             raise ValueError(
                 f'`freeze_batch_norm` must be True, False or "all". Received: {self.freeze!r}'
             )
@@ -47,7 +47,7 @@ class BatchNorm:
             name: Of the new one.
 
         Raises:
-            ValueError: The statistics of a class of one's own cannot be frozen.
+            ValueError: The layer is of a user's own class, whose statistics cannot be frozen.
         """
         kind = type(layer)
         if self.freeze is True:
@@ -57,7 +57,7 @@ class BatchNorm:
                     f"of its own. Received: layer={layer.name!r} ({kind.__name__})"
                 )
             kind = FixedStatistics
-        # A layer that is not trainable leaves its statistics alone too.
+        # Keras also leaves the statistics of a layer alone that is not trainable.
         trainable = layer.trainable and self.freeze != "all"
         training = {"momentum": self.momentum, "synchronized": True, "trainable": trainable}
         return kind.from_config({**layer.get_config(), **training, "name": name})
@@ -79,9 +79,10 @@ class FixedStatistics(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalize `inputs`."""
-        # A call with training=False would not do: a functional model passes on its own `training`.
+        # Calling a plain layer with training=False would not do: a functional model overrides it.
         return super().call(inputs, training=False, mask=mask)
 
 
-# Files of weights name layers by their class: those of a first stage fit the second.
+# Weight files name layers by their class. With the plain name, weights of a first stage of training
+# fit a second one whose statistics are frozen.
 FixedStatistics.__name__ = "BatchNormalization"

@@ -140,7 +140,7 @@ def _prefix(path: Path) -> str:
     if not path.is_dir():
         stem, data, _ = path.name.partition(".data-")
         return str(path.with_name(stem) if data else path).removesuffix(".index")
-    # Archives hold a file "checkpoint" that names a path of another machine, or none at all.
+    # Published archives have no file "checkpoint", or one that names a path of another machine.
     latest = tf.train.latest_checkpoint(path) if (path / "checkpoint").is_file() else None
     if latest is not None:
         return latest

@@ -202,7 +202,7 @@ def _pyramid(head: Head, features: int) -> Targets:
     variables |= _kernel("aspp0", "aspp_1x1_conv", shape)
     for i in range(1, head.branches + 1):
         variables |= _block(f"aspp{i}", f"aspp_branch{i}", features, head)
-    # Image pooling, the 1x1 branch and the others, in this order there and here.
+    # Both concatenate image pooling, the 1x1 branch and the other branches in this order.
     shape = (1, 1, (2 + head.branches) * head.channels, head.channels)
     return variables | _kernel("concat_projection", "aspp_project_conv", shape)
 
@@ -210,7 +210,7 @@ def _pyramid(head: Head, features: int) -> Targets:
 def _decoder(head: Head, low_level_features: int) -> Targets:
     shape = (1, 1, low_level_features, LOW_LEVEL_CHANNELS)
     variables = _kernel("decoder/feature_projection0", "decoder_low_conv", shape)
-    # Kernels that are not separable come from slim.repeat, which numbers from one.
+    # Kernels that are not separable are made by slim.repeat, which counts from one.
     scopes = (
         ("decoder_conv0", "decoder_conv1")
         if head.separable

@@ -23,14 +23,14 @@ def images():
 
 @pytest.fixture(scope="module")
 def thin():
-    """DeepLab's own backbones are thin while a module runs."""
+    """Keep DeepLab's own backbones thin while a module runs."""
     with networks.thin_deeplab_backbones():
         yield
 
 
 @pytest.fixture(scope="module")
 def model(thin):
-    """The published network, thin; tests may set its weights."""
+    """Build the published network, thin; tests may set its weights."""
     return slim_networks.build()
 
 

@@ -56,7 +56,7 @@ def check_frozen_batch_norm(freeze, x, *arguments, **options):
 
 
 def check_frozen_statistics(freeze, tmp_path, images, **options):
-    """The second stage starts where the first ended, and computes the same in training."""
+    """Check that a second stage starts where the first ended, and computes the same in training."""
     first = build("deeplab_v2", **options)
     x = images(2, 33, 33, 3)
     train(first, x)
@@ -90,7 +90,7 @@ def check_export(model, tmp_path, images):
 
 
 def check_deconvolution(model, stride, images):
-    """The logits are at first those of bilinear resizing."""
+    """Check that the logits are at first those of bilinear resizing."""
     corners = any(layer.name == "padding" and layer.remainder for layer in model.layers)
     size = 97 if corners else 96
     x = images(1, size, size, 3)

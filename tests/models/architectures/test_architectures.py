@@ -19,6 +19,11 @@ def test_logits_have_the_size_of_the_image(architecture, kind, images):
     checks.check_sizes(built(architecture, kind=kind), images)
 
 
+@pytest.mark.parametrize("output_stride", [8, 32])
+def test_every_output_stride_takes_every_size(output_stride, images):
+    checks.check_sizes(built("deeplab_v3_plus", output_stride=output_stride), images)
+
+
 @every_architecture
 def test_trained_saved_and_loaded_it_gives_the_same_logits(architecture, tmp_path, images):
     checks.check_training_saving_loading(tmp_path, images, architecture)

@@ -67,9 +67,10 @@ def test_parameters():
     assert xception_65.xception_65().count_params() == XCEPTION_65
 
 
-@pytest.mark.parametrize(("side", "features"), [(33, 2), (65, 3), (64, 2), (32, 1), (1, 1)])
-def test_features_of_every_size(backbone, side, features):
-    assert backbone.network(noise(side)).shape[1:3] == (features, features)
+def test_features_of_every_size(backbone):
+    for side, features in ((33, 2), (65, 3), (64, 2), (32, 1), (1, 1)):
+        shape = backbone.network.compute_output_shape((1, side, side, 3))
+        assert shape[1:3] == (features, features)
 
 
 def test_levels_have_their_strides(backbone):

@@ -33,12 +33,18 @@ LIGHT = {"mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"} | {
 }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_normalization_is_that_of_the_training(name, images):
+@pytest.mark.parametrize("family", PREPROCESS_INPUT)
+def test_normalization_is_that_of_the_training(family, images):
     pixels = images(2, 5, 7, 3)
-    (preprocess,) = (f for family, f in PREPROCESS_INPUT.items() if re.fullmatch(family, name))
-    got = PixelNormalization(**BACKBONES[name].normalization)(pixels)
-    np.testing.assert_allclose(got, preprocess(pixels.copy()), rtol=1e-5, atol=1e-5)
+    expected = PREPROCESS_INPUT[family](pixels.copy())
+    for name in filter(re.compile(family).fullmatch, BACKBONES):
+        got = PixelNormalization(**BACKBONES[name].normalization)(pixels)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_every_backbone_has_a_family():
+    for name in BACKBONES:
+        assert sum(bool(re.fullmatch(family, name)) for family in PREPROCESS_INPUT) == 1, name
 
 
 def test_applications_are_called_as_they_are_named(monkeypatch):

@@ -23,7 +23,7 @@ def run(monkeypatch, capfd):
 
 @pytest.fixture
 def asked(monkeypatch, model):
-    """Commands find the network built; what they asked for."""
+    """Hand the command a network that is built; list what it asked for."""
     asked = []
 
     def build(architecture, **options):

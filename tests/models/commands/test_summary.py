@@ -14,7 +14,7 @@ def run(monkeypatch, capfd):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The command finds a network built; what it asked for."""
+    """Hand the command a network that is built; list what it asked for."""
     asked = []
 
     def build(architecture, **options):
