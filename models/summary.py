@@ -54,7 +54,8 @@ def stages(model: keras.Model, size: Sequence[int]) -> list[Stage]:
         gates) last.
 
     Example:
-        >>> model = models.build("deeplab_v3", backbone="resnet50", num_classes=21, output_stride=8)
+        >>> model = models.build(
+        ...     "deeplab_v3", backbone="mobilenet_v2", num_classes=21, output_stride=8)
         >>> found = models.summary.stages(model, (513, 513))
         >>> [stage.rates for stage in found if (stage.part, stage.stride) == ("backbone", 8)]
         [(1, 2, 4)]

@@ -70,7 +70,8 @@ def import_checkpoint(
             another shape than its weight, or if one is missing and `partial` is False.
 
     Example:
-        >>> model = models.build("deeplab_v3_plus", backbone="xception_65", num_classes=21)
+        >>> model = models.build(
+        ...     "deeplab_v3_plus", backbone="xception_65", num_classes=21)  # doctest: +SKIP
         >>> import_checkpoint(model, "deeplabv3_pascal_trainval/model.ckpt")  # doctest: +SKIP
         Report(used=('aspp0/BatchNorm/beta', ...), unused=(), missing=(), ignored=('global_step',))
 
