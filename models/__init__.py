@@ -1,9 +1,10 @@
-"""Segmentation networks on classification networks at any output stride."""
+"""DeepLab segmentation networks on classification networks at any output stride."""
 
 from models.architectures.deeplab_v2 import deeplab_v2
 from models.architectures.deeplab_v3 import deeplab_v3
 from models.architectures.deeplab_v3_plus import deeplab_v3_plus
-from models.backbones.registry import BACKBONES, build_backbone
+from models.backbones.encoder import build_backbone
+from models.backbones.registry import BACKBONES
 from models.builder import ARCHITECTURES, build
 from models.dilation.dilate import OUTPUT_STRIDES, dilate
 

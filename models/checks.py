@@ -1,9 +1,9 @@
-"""Ranges of options, and the words of their errors."""
+"""Checks of options that several networks share, and the wording of their errors."""
 
 from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral, Real
 
-# How many names an error lists.
+# Names that an error lists.
 _SHOWN = 3
 
 
@@ -14,19 +14,19 @@ def check_choice(name: str, value: object, choices: Collection[object]) -> None:
 
 
 def check_channels(channels: int | None) -> None:
-    """Raise ValueError unless a width is None or an integer of at least 1."""
+    """Raise ValueError unless `channels` is None or an integer of at least 1."""
     if channels is not None and not _is_positive(channels):
         raise ValueError(f"`channels` must be None or at least 1. Received: channels={channels!r}")
 
 
 def check_dropout(dropout: float) -> None:
-    """Raise ValueError unless a rate is in [0, 1)."""
+    """Raise ValueError unless `dropout` is in [0, 1)."""
     if not isinstance(dropout, Real) or not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
 
 
-def check_classes(num_classes: int) -> None:
-    """Raise ValueError unless there is a class."""
+def check_num_classes(num_classes: int) -> None:
+    """Raise ValueError unless `num_classes` is an integer of at least 1."""
     if not _is_positive(num_classes):
         raise ValueError(
             f"`num_classes` must be an integer of at least 1. Received: num_classes={num_classes!r}"
@@ -43,11 +43,11 @@ def check_rates(rates: Sequence[int], *, least: int) -> None:
         )
 
 
-def some(names: Iterable[str]) -> str:
-    """The first few names and how many more there are, for an error.
+def shorten(names: Iterable[str]) -> str:
+    """List the first few names and how many more there are, for an error.
 
     Example:
-        >>> some(["a", "b", "c", "d", "e"])
+        >>> shorten(["a", "b", "c", "d", "e"])
         'a, b, c and 2 more'
     """
     names = list(names)

@@ -1,4 +1,4 @@
-"""What a network is made of and what an image costs."""
+"""Parameters and multiply-adds of a network, by part and stride."""
 
 import dataclasses
 import io
@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-# Of images that strides are read off: in smaller ones padding counts.
+# Strides are read off the sides of maps; in images with smaller sides the padding distorts them.
 LEAST_SIDE = 64
 
 
@@ -54,7 +54,8 @@ def stages(model: keras.Model, size: Sequence[int]) -> list[Stage]:
         gates) last.
 
     Example:
-        >>> model = models.build("deeplab_v3", backbone="resnet50", num_classes=21, output_stride=8)
+        >>> model = models.build(
+        ...     "deeplab_v3", backbone="mobilenet_v2", num_classes=21, output_stride=8)
         >>> found = models.summary.stages(model, (513, 513))
         >>> [stage.rates for stage in found if (stage.part, stage.stride) == ("backbone", 8)]
         [(1, 2, 4)]
@@ -79,7 +80,7 @@ def stages(model: keras.Model, size: Sequence[int]) -> list[Stage]:
 
 
 def summary_table(model: keras.Model, size: Sequence[int], title: str) -> str:
-    """`stages` as a table to print.
+    """Return `stages` as a table to print.
 
     Args:
         model: See `stages`.
@@ -89,7 +90,7 @@ def summary_table(model: keras.Model, size: Sequence[int], title: str) -> str:
     Returns:
         Lines of text, with the sums at the end.
     """
-    import rich.console  # here, so that a network can be built without it
+    import rich.console  # imported here so that building a network does not need it
     import rich.table
 
     found = stages(model, size)
@@ -116,22 +117,22 @@ def _counts(found: list[Stage]) -> tuple[str, str]:
 def _layers(model: keras.Model, size: Sequence[int]) -> list[Layer]:
     height, _ = size
     found: list[Layer] = []
-    parts: list[str] = []  # of nested models, the innermost last
+    parts: list[str] = []  # names of the nested models around a layer, the innermost last
 
-    def copy(layer: Any) -> Any:
+    def copy_layer(layer: Any) -> Any:
         nested = not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.Model)
         return layer if nested else type(layer).from_config(layer.get_config())
 
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def count(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.Model):
             parts.append(layer.name)
-            copied = walk(layer, args[0].shape)
+            copied = copy_model(layer, args[0].shape)
             parts.pop()
             return copied(args[0])
         outputs = layer(*args, **kwargs)
         if isinstance(layer, keras.layers.Layer) and layer.weights:
             before, after = args[0].shape, outputs.shape
-            # A single cell is the whole image: a gate, or pooled.
+            # A single cell stands for the whole image: it belongs to a gate or to image pooling.
             is_map = math.prod(after[1:-1]) > 1
             found.append(
                 Layer(
@@ -144,16 +145,18 @@ def _layers(model: keras.Model, size: Sequence[int]) -> list[Layer]:
             )
         return outputs
 
-    def walk(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
-        """Copy a model; on its way the copy tells all shapes."""
+    def copy_model(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+        """Copy a model with known shapes, and count its layers on the way."""
         inputs = x = keras.Input(batch_shape=shape)
         if isinstance(model, keras.Sequential):
             for layer in model.layers:
-                x = call(copy(layer), x)
+                x = count(copy_layer(layer), x)
             return keras.Model(inputs, x)
-        return keras.models.clone_model(model, inputs, clone_function=copy, call_function=call)
+        return keras.models.clone_model(
+            model, inputs, clone_function=copy_layer, call_function=count
+        )
 
-    walk(model, (1, *size, 3))
+    copy_model(model, (1, *size, 3))
     return found
 
 
@@ -163,7 +166,7 @@ def _rates(layer: keras.layers.Layer) -> tuple[int, ...]:
 
 
 def _multiply_adds(layer: keras.layers.Layer, before: tuple, after: tuple) -> int:
-    """Each tap of a kernel at each cell, biases and what has no kernel left out."""
+    """Count the taps of the kernels at all cells; biases and layers without a kernel are free."""
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return math.prod(before[1:3]) * math.prod(layer.kernel.shape)
     cells = math.prod(after[1:-1])
@@ -171,6 +174,6 @@ def _multiply_adds(layer: keras.layers.Layer, before: tuple, after: tuple) -> in
         kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
         return cells * sum(math.prod(kernel.shape) for kernel in kernels)
     if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
-        # A kernel of groups has the inputs of one group: its taps are those of all outputs.
+        # The kernel of a grouped convolution has the input channels of one group only.
         return cells * math.prod(layer.kernel.shape)
     return 0

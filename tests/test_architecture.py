@@ -20,7 +20,7 @@ LIBRARIES = {
     "models": {"tensorflow", "keras", "numpy"},
 }
 # Of an extra: imported inside the functions that need it.
-OPTIONAL = {"tfsegloss": {"matplotlib"}, "models": {"rich", "h5py"}}
+OPTIONAL = {"tfsegloss": {"matplotlib"}, "models": {"rich", "h5py", "jsonargparse"}}
 PRIVATE = ("keras.src", "tensorflow.python")
 
 

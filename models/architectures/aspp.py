@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import keras
 
-from models.layers.blocks import BatchNorm, conv_block, separable_conv_block
-from models.layers.layers import ResizeLike
+from models.layers.batch_norm import BatchNorm
+from models.layers.blocks import conv_block, separable_conv_block
+from models.layers.sizes import ResizeLike
 
 
 def rates_at(output_stride: int, rates: Sequence[int], stated_at: int) -> list[int]:
-    """Dilation that looks at the same pixels at another output stride.
+    """Scale dilation rates so that they look at the same pixels at another output stride.
 
     Args:
         output_stride: Of the features.
@@ -35,7 +36,7 @@ def aspp(
     dropout: float,
     norm: BatchNorm,
 ) -> keras.KerasTensor:
-    """Look at features at several scales at once: image pooling, 1x1 and dilated 3x3, side by side.
+    """Pool features at several scales: image pooling, a 1x1 and dilated 3x3 kernels side by side.
 
     Args:
         x: Features `(batch, height, width, features)`.
@@ -50,7 +51,7 @@ def aspp(
 
     Example:
         >>> features = keras.Input((None, None, 320))
-        >>> norm = models.layers.blocks.BatchNorm()
+        >>> norm = models.layers.batch_norm.BatchNorm()
         >>> aspp(features, 64, rates=(6, 12, 18), separable=True, dropout=0.1, norm=norm).shape
         (None, None, None, 64)
 
@@ -61,8 +62,8 @@ def aspp(
     dilated_block = separable_conv_block if separable else conv_block
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="aspp_pool")(x)  # [B, 1, 1, C]
     pooled = conv_block(pooled, channels, 1, norm=norm, name="aspp_pool")
-    # From a single cell, bilinear resizing is repetition. The order is that of DeepLab's own code,
-    # whose weights can be imported.
+    # Resizing a single cell repeats it. The branches stand in the order of DeepLab's own code, so
+    # that its weights can be imported.
     branches = [ResizeLike(name="aspp_pool_resize")([pooled, x])]
     branches.append(conv_block(x, channels, 1, norm=norm, name="aspp_1x1"))
     branches += [

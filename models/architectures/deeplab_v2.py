@@ -7,11 +7,11 @@ import keras
 import tensorflow as tf
 
 from models.architectures.aspp import rates_at
-from models.architectures.segmenter import Frame, classifier, frame
-from models.backbones.registry import build_backbone
+from models.architectures.segmenter import EncodedImage, classifier, encode
+from models.backbones.encoder import build_backbone
 from models.checks import check_choice, check_rates
-from models.layers.blocks import BatchNorm
-from models.layers.layers import full_precision
+from models.layers.batch_norm import BatchNorm
+from models.layers.precision import full_precision
 
 # The atrous rates are stated for this output stride.
 RATES_AT_STRIDE = 8
@@ -50,7 +50,7 @@ def deeplab_v2(
 
     Example:
         >>> model = models.build(
-        ...     "deeplab_v2", backbone="resnet50", num_classes=21, upsampling="deconvolution")
+        ...     "deeplab_v2", backbone="mobilenet_v2", num_classes=21, upsampling="deconvolution")
         >>> model(tf.zeros([1, 33, 41, 3])).shape
         TensorShape([1, 33, 41, 21])
 
@@ -69,7 +69,7 @@ def deeplab_v2(
         weights=weights,
         batch_norm=batch_norm or BatchNorm(),
     )
-    image = frame(encoder, output_stride)
+    image = encode(encoder, output_stride)
     x = image.maps[output_stride]
     branches = [
         classifier(x, num_classes, side=3, rate=rate, name=f"aspp_branch{i}")
@@ -83,10 +83,12 @@ def deeplab_v2(
     return image.model(logits, "deeplab_v2", full_size=upsampling == "deconvolution")
 
 
-def _deconvolution(logits: keras.KerasTensor, stride: int, image: Frame) -> keras.KerasTensor:
-    """Logits of every pixel of the padded image."""
+def _deconvolution(
+    logits: keras.KerasTensor, stride: int, image: EncodedImage
+) -> keras.KerasTensor:
+    """Upsample logits to every pixel of the padded image."""
     num_classes = logits.shape[-1]
-    # From center to center, or from border to border of the features.
+    # Features on corners reach from center to center, features in cells from border to border.
     side, surplus = (2 * stride - 1, stride - 1) if image.corners else (2 * stride, stride // 2)
     x = keras.layers.Conv2DTranspose(
         num_classes,

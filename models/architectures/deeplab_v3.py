@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import keras
 
 from models.architectures.aspp import aspp, rates_at
-from models.architectures.segmenter import classifier, frame
-from models.backbones.registry import build_backbone
+from models.architectures.segmenter import classifier, encode
+from models.backbones.encoder import build_backbone
 from models.checks import check_channels, check_dropout, check_rates
-from models.layers.blocks import BatchNorm
+from models.layers.batch_norm import BatchNorm
 
 # The atrous rates are stated for this output stride.
 RATES_AT_STRIDE = 16
@@ -48,7 +48,7 @@ def deeplab_v3(
         ValueError: if an argument is none of the possible ones.
 
     Example:
-        >>> model = models.build("deeplab_v3", backbone="resnet50", num_classes=21)
+        >>> model = models.build("deeplab_v3", backbone="mobilenet_v2", num_classes=21)
         >>> model(tf.zeros([1, 33, 41, 3])).shape
         TensorShape([1, 33, 41, 21])
 
@@ -66,7 +66,7 @@ def deeplab_v3(
     encoder = build_backbone(
         backbone, output_stride=output_stride, weights=weights, batch_norm=norm
     )
-    image = frame(encoder, output_stride)
+    image = encode(encoder, output_stride)
     x = aspp(
         image.maps[output_stride],
         channels or encoder.description.channels,

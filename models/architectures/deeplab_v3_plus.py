@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import keras
 
 from models.architectures.aspp import aspp, rates_at
-from models.architectures.segmenter import classifier, frame
-from models.backbones.registry import build_backbone
+from models.architectures.segmenter import classifier, encode
+from models.backbones.encoder import build_backbone
 from models.checks import check_channels, check_dropout, check_rates
-from models.layers.blocks import BatchNorm, conv_block, separable_conv_block
-from models.layers.layers import ResizeLike
+from models.layers.batch_norm import BatchNorm
+from models.layers.blocks import conv_block, separable_conv_block
+from models.layers.sizes import ResizeLike
 
 # The paper's decoder reduces the low-level features to 48 channels (section 4.1, table 1).
 LOW_LEVEL_CHANNELS = 48
-# Where the low-level features come from.
+# Stride of the low-level features.
 LOW_LEVEL_STRIDE = 4
 # The atrous rates are stated for this output stride.
 RATES_AT_STRIDE = 16
@@ -82,7 +83,7 @@ def deeplab_v3_plus(
     )
     channels = channels or encoder.description.channels
     separable = encoder.description.separable if separable is None else separable
-    image = frame(encoder, output_stride)
+    image = encode(encoder, output_stride)
     if LOW_LEVEL_STRIDE not in image.maps:
         raise ValueError(
             f"`backbone` must have features of stride {LOW_LEVEL_STRIDE}. "

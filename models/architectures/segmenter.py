@@ -1,25 +1,21 @@
-"""What every network has around its head: pixels to features, logits to the size of the image."""
+"""What all architectures share: pixels to features, logits to the size of the image."""
 
 import dataclasses
 
 import keras
 
-from models.backbones.registry import Encoder
-from models.layers.layers import (
-    CropLike,
-    PadToMultiple,
-    PixelNormalization,
-    ResizeLike,
-    full_precision,
-)
+from models.backbones.encoder import Encoder
+from models.layers.normalization import PixelNormalization
+from models.layers.precision import full_precision
+from models.layers.sizes import CropLike, PadToMultiple, ResizeLike
 
-# Logits start near zero, as in DeepLab's own code: every class equally likely.
+# Small weights: at the beginning every class is about equally likely, as in DeepLab's own code.
 CLASSIFIER_STDDEV = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
-    """An image on its way through a backbone.
+class EncodedImage:
+    """An image, and the features that a backbone makes of it.
 
     Attributes:
         images: The input, RGB values 0–255 `(batch, height, width, 3)`.
@@ -36,7 +32,7 @@ class Frame:
     def model(
         self, logits: keras.KerasTensor, name: str, *, full_size: bool = False
     ) -> keras.Model:
-        """The network from the images to logits of their size.
+        """Return the network from the images to logits of their size.
 
         Args:
             logits: `(batch, height', width', classes)`.
@@ -53,15 +49,15 @@ class Frame:
         return keras.Model(self.images, crop([logits, self.images]), name=name)
 
 
-def frame(encoder: Encoder, output_stride: int) -> Frame:
-    """Put an encoder behind a normalization and a padding.
+def encode(encoder: Encoder, output_stride: int) -> EncodedImage:
+    """Normalize and pad an image, and let an encoder make features of it.
 
     Args:
         encoder: At `output_stride`.
         output_stride: 8, 16 or 32.
 
     Returns:
-        The way of an image up to its features. Its layers are "images", "normalization",
+        The input, the padded image and the features. The layers are "images", "normalization",
         "padding", "margin" and "backbone".
 
     Raises:
@@ -79,15 +75,15 @@ def frame(encoder: Encoder, output_stride: int) -> Frame:
     padded = pad(normalization(images))
     inner = padded
     if margin:
-        # What unpadded kernels cut off.
+        # Unpadded kernels cut this margin off again.
         inner = keras.layers.ZeroPadding2D(margin, dtype=full_precision(), name="margin")(padded)
-    return Frame(images, padded, encoder.maps(inner), corners)
+    return EncodedImage(images, padded, encoder.maps(inner), corners)
 
 
 def classifier(
     x: keras.KerasTensor, num_classes: int, *, side: int = 1, rate: int = 1, name: str = "logits"
 ) -> keras.KerasTensor:
-    """Logits of every cell, in full precision.
+    """Compute the logits of every cell in full precision.
 
     Args:
         x: Features `(batch, height, width, channels)`.

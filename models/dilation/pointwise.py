@@ -1,4 +1,4 @@
-"""Finds out what a layer looks at."""
+"""Finds out whether a layer looks at one cell alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-# Known to look at one cell; of all others it is found out.
+from models.dilation.graph import described
+
+# Layers known to look at one cell alone; all others are tried out.
 _POINTWISE = (
     keras.layers.Activation,
     keras.layers.Add,
@@ -16,7 +18,7 @@ _POINTWISE = (
     keras.layers.Multiply,
     keras.layers.ReLU,
 )
-# Side of the map on which that is found out, and how much rounding may change a cell.
+# Side of the map that a layer is tried on, and how much rounding may change a cell of it.
 _PROBE_SIDE = 5
 _TOLERANCE = 1e-3
 
@@ -66,8 +68,3 @@ def check_pointwise(
                 "Only convolutions and poolings, global ones among them, may look at more than "
                 f"one cell. Received: {described(layer)}"
             )
-
-
-def described(layer: Any) -> str:
-    """A layer's name and class, for an error."""
-    return f"layer={layer.name!r} ({type(layer).__name__})"

@@ -1,11 +1,1 @@
-"""Layers of the networks, and blocks of them."""
-
-from models.layers.layers import (
-    CropLike,
-    DilatedPooling2D,
-    PadToMultiple,
-    PixelNormalization,
-    ResizeLike,
-)
-
-__all__ = ["CropLike", "DilatedPooling2D", "PadToMultiple", "PixelNormalization", "ResizeLike"]
+"""Layers that Keras does not have, and blocks of layers."""

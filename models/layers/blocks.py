@@ -1,103 +1,20 @@
-"""Blocks of layers that the networks share, and how their batch normalization trains.
+"""Blocks of convolution, batch normalization and ReLU that the networks share."""
 
-Shapes are written with B images, H x W cells and C channels.
-"""
-
-import dataclasses
-from numbers import Real
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
-# Depthwise kernels see nine inputs whatever the number of channels, which Keras' variance scaling
-# does not know. DeepLab's own code draws them with this deviation.
+from models.layers.batch_norm import BatchNorm
+
+# A depthwise kernel sees nine inputs whatever the number of channels, but Keras' variance scaling
+# counts all channels. DeepLab's own code draws depthwise kernels with this deviation.
 DEPTHWISE_STDDEV = 0.33
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchNorm:
-    """How batch normalization trains, over all replicas together.
-
-    Attributes:
-        momentum: In [0, 1): share of the old statistics kept at each step.
-        epsilon: > 0, added to the variance; of the head, a backbone has its own.
-        freeze: True: the statistics stay, and are used in training too. "all": scale and offset
-            stay as well.
-
-    Raises:
-        ValueError: A number is out of its range.
-    """
-
-    momentum: float = 0.99
-    epsilon: float = 1e-5
-    freeze: bool | Literal["all"] = False
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.momentum, Real) or not 0 <= self.momentum < 1:
-            raise ValueError(
-                f"`batch_norm_momentum` must be in [0, 1). Received: {self.momentum!r}"
-            )
-        if not isinstance(self.epsilon, Real) or not self.epsilon > 0:
-            raise ValueError(f"`batch_norm_epsilon` must be above 0. Received: {self.epsilon!r}")
-        if not (isinstance(self.freeze, bool) or self.freeze == "all"):  # 1 == True
-            raise ValueError(
-                f'`freeze_batch_norm` must be True, False or "all". Received: {self.freeze!r}'
-            )
-
-    def like(
-        self, layer: keras.layers.BatchNormalization, name: str
-    ) -> keras.layers.BatchNormalization:
-        """A layer that trains so, and is like another in all else; it has no weights yet.
-
-        Args:
-            layer: The other. If it is not trainable, neither is the new one.
-            name: Of the new one.
-
-        Raises:
-            ValueError: The statistics of a class of one's own cannot be frozen.
-        """
-        kind = type(layer)
-        if self.freeze is True:
-            if kind not in (keras.layers.BatchNormalization, FixedStatistics):
-                raise ValueError(
-                    '`freeze_batch_norm` must be False or "all" for batch normalization of a class '
-                    f"of its own. Received: layer={layer.name!r} ({kind.__name__})"
-                )
-            kind = FixedStatistics
-        # A layer that is not trainable leaves its statistics alone too.
-        trainable = layer.trainable and self.freeze != "all"
-        training = {"momentum": self.momentum, "synchronized": True, "trainable": trainable}
-        return kind.from_config({**layer.get_config(), **training, "name": name})
-
-    def __call__(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """Normalize `x` by a new layer."""
-        return self.like(keras.layers.BatchNormalization(epsilon=self.epsilon), name)(x)
-
-
-@keras.saving.register_keras_serializable(package="tfsegloss_models")
-class FixedStatistics(keras.layers.BatchNormalization):
-    """Batch normalization that uses its moving statistics in training too, and leaves them alone.
-
-    Example:
-        >>> x = tf.constant([[3.0], [5.0]])
-        >>> FixedStatistics(epsilon=0.0)(x, training=True).numpy().tolist()
-        [[3.0], [5.0]]
-    """
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalize `inputs`."""
-        # A call with training=False would not do: a functional model passes on its own `training`.
-        return super().call(inputs, training=False, mask=mask)
-
-
-# Files of weights name layers by their class: those of a first stage fit the second.
-FixedStatistics.__name__ = "BatchNormalization"
 
 
 def conv_block(
     x: keras.KerasTensor, filters: int, side: int, *, norm: BatchNorm, name: str, rate: int = 1
 ) -> keras.KerasTensor:
-    """Convolution, batch normalization, ReLU.
+    """Apply a convolution, batch normalization and ReLU.
 
     Args:
         x: Features `(batch, height, width, channels)`.
@@ -125,7 +42,7 @@ def conv_block(
 def separable_conv_block(
     x: keras.KerasTensor, filters: int, side: int, *, norm: BatchNorm, name: str, rate: int = 1
 ) -> keras.KerasTensor:
-    """Depthwise convolution, then a pointwise one, batch normalization and ReLU after both.
+    """Apply a depthwise and a pointwise convolution, both with batch normalization and ReLU.
 
     Arguments and result are those of `conv_block`.
     """
@@ -151,10 +68,10 @@ def conv_same(
     stride: int = 1,
     relu: bool = True,
 ) -> keras.KerasTensor:
-    """Convolution, padded evenly whatever its stride and the parity of the map, and batch norm.
+    """Apply a convolution that is padded evenly at every stride, and batch normalization.
 
-    TensorFlow's own "same" pads a strided kernel by where its last window ends: at even sizes the
-    features would move by a pixel.
+    TensorFlow's own "same" would pad a strided kernel on maps of even sides more at the end than at
+    the beginning, and so move the features by a pixel.
 
     Args:
         x: Features `(batch, height, width, channels)`.

@@ -10,19 +10,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.checks import some
+from models.checks import shorten
 from models.weights.slim_names import SCOPES, Head, Target, Targets, slim_variables
 
-# What can be built of a checkpoint.
+# Architectures that a checkpoint can be imported into.
 ARCHITECTURES = ("deeplab_v3", "deeplab_v3_plus")
 
-# Counters of the training, which belong to no weight.
+# Counters of the training, which are no weights.
 _COUNTERS = ("global_step", "beta1_power", "beta2_power")
 
-# The classifier of ImageNet's 1000 (or 1001) classes, behind a backbone's scope.
+# The classifier of ImageNet's 1000 or 1001 classes; a backbone's scope stands before these names.
 _CLASSIFIER = ("logits/weights", "logits/biases")
 
-# What TensorFlow raises for files that are no tables of tensors, or were cut short.
+# Exceptions raised by an invalid or truncated checkpoint.
 _UNREADABLE = (tf.errors.OpError, RuntimeError, LookupError, ValueError)
 
 
@@ -70,7 +70,8 @@ def import_checkpoint(
             another shape than its weight, or if one is missing and `partial` is False.
 
     Example:
-        >>> model = models.build("deeplab_v3_plus", backbone="xception_65", num_classes=21)
+        >>> model = models.build(
+        ...     "deeplab_v3_plus", backbone="xception_65", num_classes=21)  # doctest: +SKIP
         >>> import_checkpoint(model, "deeplabv3_pascal_trainval/model.ckpt")  # doctest: +SKIP
         Report(used=('aspp0/BatchNorm/beta', ...), unused=(), missing=(), ignored=('global_step',))
 
@@ -87,12 +88,12 @@ def import_checkpoint(
     }
     weights = {name: _weight(model, target) for name, target in targets.items()}
     _check_shapes(weights, shapes)
-    report = _sorted_out(targets, shapes, scope)
+    report = _sort_variables(targets, shapes, scope)
     if report.missing and not (partial and report.used):
         raise ValueError(
             "`checkpoint` must hold every variable of the network unless `partial` is True. "
-            f"Received: {report}; missing: {some(report.missing)}; "
-            f"unused: {some(report.unused)}"
+            f"Received: {report}; missing: {shorten(report.missing)}; "
+            f"unused: {shorten(report.unused)}"
         )
     values = {name: _read(reader, name) for name in report.used}
     for name, value in values.items():
@@ -136,11 +137,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _prefix(path: Path) -> str:
-    """What `tf.train.load_checkpoint` takes, of a prefix, one of its files or a folder."""
+    """Return the prefix of a checkpoint, given that, one of its files or its folder."""
     if not path.is_dir():
         stem, data, _ = path.name.partition(".data-")
         return str(path.with_name(stem) if data else path).removesuffix(".index")
-    # Archives hold a file "checkpoint" that names a path of another machine, or none at all.
+    # Published archives have no file "checkpoint", or one that names a path of another machine.
     latest = tf.train.latest_checkpoint(path) if (path / "checkpoint").is_file() else None
     if latest is not None:
         return latest
@@ -155,7 +156,7 @@ def _prefix(path: Path) -> str:
 
 
 def _backbone_of(model: keras.Model) -> str:
-    """Tell the backbone by its layers: names of models may be changed."""
+    """Recognize the backbone by its layers: the names of models may have been changed."""
     if {"backbone", "aspp_project_conv", "logits"} <= _layer_names(model):
         layers = _layer_names(model.get_layer("backbone"))
         for backbone in SCOPES:
@@ -191,7 +192,7 @@ def _scope(backbone: str, names: Iterable[str], checkpoint: str | os.PathLike[st
     expected = " or ".join(f'"{scope}/"' for scope in SCOPES[backbone])
     raise ValueError(
         f"`checkpoint` must hold variables of {backbone}, whose names begin with {expected}. "
-        f"Received: checkpoint={str(checkpoint)!r} with {some(sorted(names))}"
+        f"Received: checkpoint={str(checkpoint)!r} with {shorten(sorted(names))}"
     )
 
 
@@ -210,12 +211,12 @@ def _check_shapes(weights: dict[str, keras.Variable], shapes: dict[str, tuple[in
     if wrong:
         raise ValueError(
             "`checkpoint` must hold variables of the shapes of the network's weights. "
-            f"Received: {some(wrong)}"
+            f"Received: {shorten(wrong)}"
         )
 
 
-def _sorted_out(targets: Targets, names: Iterable[str], scope: str) -> Report:
-    """Tell what is to become of all variables, there and missing."""
+def _sort_variables(targets: Targets, names: Iterable[str], scope: str) -> Report:
+    """Sort all variables, present and missing, by what becomes of them."""
     names = set(names)
     classifier = {f"{scope}/{name}" for name in _CLASSIFIER}
     known = names | classifier | targets.keys()
@@ -234,6 +235,6 @@ def _sorted_out(targets: Targets, names: Iterable[str], scope: str) -> Report:
 
 
 def _belongs_to_another(name: str, known: set[str]) -> bool:
-    """Whether a part of the name before a "/" is a variable: optimizers name their slots so."""
+    """Return whether the name is that of a variable and a suffix: optimizers name slots so."""
     parts = name.split("/")
     return any("/".join(parts[:i]) in known for i in range(1, len(parts)))

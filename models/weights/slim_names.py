@@ -1,8 +1,8 @@
-"""What DeepLab's checkpoints call the weights of its networks, and where they belong here.
+"""Names of variables in DeepLab's checkpoints, and the weights of our networks they belong to.
 
 The names are those that the slim layers of github.com/tensorflow/models, research/deeplab, give
-their variables: core/xception.py and core/resnet_v1_beta.py for the backbones, model.py for what
-stands behind them.
+their variables: core/xception.py and core/resnet_v1_beta.py for the backbones, model.py for the
+head.
 """
 
 import dataclasses
@@ -11,18 +11,14 @@ from typing import NamedTuple
 from models.architectures.deeplab_v3_plus import LOW_LEVEL_CHANNELS
 from models.backbones import resnet_beta, xception_65
 
-# What a backbone's names begin with (`name_scope` of core/feature_extractor.py maps the beta
-# variant to the first of the two; the other is what its own constructor says).
+# The scope that a backbone's names begin with. `name_scope` of core/feature_extractor.py gives the
+# beta variant the first of the two, its own constructor the second.
 SCOPES = {
     "xception_65": ("xception_65",),
     "resnet101_beta": ("resnet_v1_101", "resnet_v1_101_beta"),
 }
 
 PARTS = ("backbone", "head")
-
-# Channels of a backbone's last features and of those of stride 4.
-_FEATURES = 2048
-_LOW_LEVEL_FEATURES = 256
 
 _BATCH_NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -93,14 +89,14 @@ def slim_variables(
     if part not in PARTS:
         raise ValueError(f"`part` must be one of {PARTS}. Received: {part=}")
     if part == "head":
-        return _head(head or Head())
+        return _head(head or Head(), *_feature_channels(backbone))
     variables = _xception() if backbone == "xception_65" else _resnet()
     scope = scope or SCOPES[backbone][0]
     return {f"{scope}/{name}": target for name, target in variables.items()}
 
 
 def _kernel(scope: str, layer: str, shape: tuple[int, ...]) -> Targets:
-    """Variables of slim.conv2d with batch normalization."""
+    """List the variables of slim.conv2d with batch normalization."""
     return {
         f"{scope}/weights": Target(layer, "kernel", shape),
         **_batch_norm(scope, f"{layer.removesuffix('_conv')}_bn", shape[-1]),
@@ -108,7 +104,7 @@ def _kernel(scope: str, layer: str, shape: tuple[int, ...]) -> Targets:
 
 
 def _depthwise_kernel(scope: str, layer: str, channels: int) -> Targets:
-    """Variables of slim.separable_conv2d without a pointwise part, with batch normalization."""
+    """List those of slim.separable_conv2d with batch normalization and no pointwise part."""
     return {
         f"{scope}/depthwise_weights": Target(layer, "kernel", (3, 3, channels, 1)),
         **_batch_norm(scope, f"{layer}_bn", channels),
@@ -182,29 +178,39 @@ def _resnet_unit(unit: str, channels: int, filters: int) -> Targets:
     return variables
 
 
-def _head(head: Head) -> Targets:
-    variables = {**_pyramid(head), **(_decoder(head) if head.decoder else {})}
+def _feature_channels(backbone: str) -> tuple[int, int]:
+    """Return the channels of the last features and of those that the decoder takes."""
+    if backbone == "xception_65":
+        return xception_65.BLOCKS[-1].depths[-1], xception_65.BLOCKS[1].depths[1]
+    first, *_, last = resnet_beta.BLOCKS
+    return resnet_beta.EXPANSION * last.filters, resnet_beta.EXPANSION * first.filters
+
+
+def _head(head: Head, features: int, low_level_features: int) -> Targets:
+    variables = _pyramid(head, features)
+    if head.decoder:
+        variables |= _decoder(head, low_level_features)
     shape = (1, 1, head.channels, head.num_classes)
     variables["logits/semantic/weights"] = Target("logits", "kernel", shape)
     variables["logits/semantic/biases"] = Target("logits", "bias", (head.num_classes,))
     return variables
 
 
-def _pyramid(head: Head) -> Targets:
-    shape = (1, 1, _FEATURES, head.channels)
+def _pyramid(head: Head, features: int) -> Targets:
+    shape = (1, 1, features, head.channels)
     variables = _kernel("image_pooling", "aspp_pool_conv", shape)
     variables |= _kernel("aspp0", "aspp_1x1_conv", shape)
     for i in range(1, head.branches + 1):
-        variables |= _block(f"aspp{i}", f"aspp_branch{i}", _FEATURES, head)
-    # Image pooling, the 1x1 branch and the others, in this order there and here.
+        variables |= _block(f"aspp{i}", f"aspp_branch{i}", features, head)
+    # Both concatenate image pooling, the 1x1 branch and the other branches in this order.
     shape = (1, 1, (2 + head.branches) * head.channels, head.channels)
     return variables | _kernel("concat_projection", "aspp_project_conv", shape)
 
 
-def _decoder(head: Head) -> Targets:
-    shape = (1, 1, _LOW_LEVEL_FEATURES, LOW_LEVEL_CHANNELS)
+def _decoder(head: Head, low_level_features: int) -> Targets:
+    shape = (1, 1, low_level_features, LOW_LEVEL_CHANNELS)
     variables = _kernel("decoder/feature_projection0", "decoder_low_conv", shape)
-    # Kernels that are not separable come from slim.repeat, which numbers from one.
+    # Kernels that are not separable are made by slim.repeat, which counts from one.
     scopes = (
         ("decoder_conv0", "decoder_conv1")
         if head.separable
@@ -217,7 +223,7 @@ def _decoder(head: Head) -> Targets:
 
 
 def _block(scope: str, layer: str, channels: int, head: Head) -> Targets:
-    """A 3x3 convolution, separable or not."""
+    """List the variables of a 3x3 convolution, separable or not."""
     if not head.separable:
         return _kernel(scope, f"{layer}_conv", (3, 3, channels, head.channels))
     shape = (1, 1, channels, head.channels)

@@ -108,7 +108,7 @@ def header(*, magic=MAGIC_NUMBER, version=1001, little_endian=True) -> bytes:
 
 
 def storages(*stored: Storage) -> bytes:
-    """The end of a file."""
+    """Return the end of a file."""
     contents = (
         np.int64(len(storage.elements)).tobytes() + storage.elements.tobytes() for storage in stored
     )
@@ -116,7 +116,7 @@ def storages(*stored: Storage) -> bytes:
 
 
 def pth(state_dict) -> bytes:
-    """A file of tensors, or of arrays."""
+    """Return a file of tensors, or of arrays."""
     entries = OrderedDict(
         (name, value if isinstance(value, Tensor) else tensor(name, value))
         for name, value in state_dict.items()

@@ -5,31 +5,19 @@ Knows nothing of the networks under test: `values` maps names of variables to ar
 
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-XCEPTION = (  # name, shortcut, units, stride
-    ("entry_flow/block1", "conv", 1, 2),
-    ("entry_flow/block2", "conv", 1, 2),
-    ("entry_flow/block3", "conv", 1, 2),
-    ("middle_flow/block1", "sum", 16, 1),
-    ("exit_flow/block1", "conv", 1, 2),
-    ("exit_flow/block2", "none", 1, 1),
+XCEPTION = (  # name, shortcut, stride
+    ("entry_flow/block1", "conv", 2),
+    ("entry_flow/block2", "conv", 2),
+    ("entry_flow/block3", "conv", 2),
+    ("middle_flow/block1", "sum", 1),
+    ("exit_flow/block1", "conv", 2),
+    ("exit_flow/block2", "none", 1),
 )
-RESNET = (("block1", 3, 2), ("block2", 4, 2), ("block3", 23, 2), ("block4", 3, 1))
+RESNET = (("block1", 2), ("block2", 2), ("block3", 2), ("block4", 1))
 HEAD_EPSILON = 1e-5
-
-
-def fit_batch_norm(model, images):
-    """Random scales and offsets, and the statistics of `images`."""
-    rng = np.random.default_rng(1)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.gamma.assign(rng.uniform(0.5, 1.5, layer.gamma.shape))
-            layer.beta.assign(rng.uniform(-0.5, 0.5, layer.beta.shape))
-            layer.momentum = 0.0  # one call replaces the statistics
-    model(images, training=True)
 
 
 def distance(actual, expected):
@@ -123,7 +111,7 @@ class Reference:
         return self.normalized(x, name, epsilon, relu)
 
     def head_block(self, x, name, rate=1):
-        """A 3x3 convolution, separable where the checkpoint has it so."""
+        """Apply a 3x3 convolution, separable where the checkpoint has it so."""
         if f"{name}/weights" in self.values:
             return self.conv(x, name, rate=rate)
         return self.conv(self.depthwise(x, f"{name}_depthwise", rate=rate), f"{name}_pointwise")
@@ -143,14 +131,21 @@ class Reference:
 
     def _units(self, xception):
         if xception:
-            for name, shortcut, units, stride in XCEPTION:
-                for i in range(1, units + 1):
+            for name, shortcut, stride in XCEPTION:
+                for i in self._numbers(name):
                     yield (f"{self.scope}/{name}/unit_{i}/xception_module", shortcut), stride
         else:
-            for name, units, stride in RESNET:
-                for i in range(1, units + 1):
-                    last = i == units
-                    yield (f"{self.scope}/{name}/unit_{i}/bottleneck_v1",), stride if last else 1
+            for name, stride in RESNET:
+                *numbers, last = self._numbers(name)
+                for i in (*numbers, last):
+                    unit = (f"{self.scope}/{name}/unit_{i}/bottleneck_v1",)
+                    yield unit, stride if i == last else 1
+
+    def _numbers(self, block):
+        """Return the numbers of a block's units: as many as the checkpoint holds."""
+        start = f"{self.scope}/{block}/unit_"
+        units = {name[len(start) :].split("/")[0] for name in self.values if name.startswith(start)}
+        return range(1, len(units) + 1)
 
     def _xception_stem(self, x):
         root = f"{self.scope}/entry_flow/conv1_"

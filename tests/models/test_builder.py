@@ -1,0 +1,135 @@
+"""Weights from a file, and mistakes in the arguments."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from models import ARCHITECTURES
+from tests.models.networks import backbone, build, built
+
+FILES = ["model.keras", "model.weights.h5"]
+
+
+def save(model, path):
+    (model.save if path.suffix == ".keras" else model.save_weights)(path)
+    return path
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_weights_of_a_file(file, tmp_path, images):
+    path = save(built(), tmp_path / file)
+    x = images(1, 32, 48, 3)
+    keras.utils.set_random_seed(1)
+    assert np.any(build()(x) != built()(x))
+    np.testing.assert_array_equal(build(weights=path)(x), built()(x))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_of_one_output_stride_fit_the_others(architecture, tmp_path):
+    trained = built(architecture, output_stride=16)
+    path = save(trained, tmp_path / "model.weights.h5")
+    for output_stride in (8, 32):
+        model = build(architecture, output_stride=output_stride, weights=str(path))
+        for got, weight in zip(model.weights, trained.weights, strict=True):
+            assert got.path == weight.path
+            np.testing.assert_array_equal(got, weight)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_classes": 7}, {"kind": "pools"}, {"channels": 4}, {"atrous_rates": (6, 12)}],
+)
+def test_weights_of_another_network(change, tmp_path):
+    path = save(built(), tmp_path / "model.weights.h5")
+    with pytest.raises(ValueError, match=r"same arguments .* Received: weights=") as error:
+        build(weights=path, **change)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("damage", ["empty", "text", "cut"])
+def test_a_damaged_file_of_weights_is_named(file, damage, tmp_path):
+    path = save(built("deeplab_v2"), tmp_path / file)
+    content = {"empty": b"", "text": b"weights", "cut": path.read_bytes()[:-3000]}[damage]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"whole file .* Received: weights='{path}'") as error:
+        build("deeplab_v2", weights=path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("more", [{"upsampling": "deconvolution"}, {"atrous_rates": (1, 2, 3)}])
+def test_a_file_that_holds_more_is_refused(file, more, tmp_path):
+    options = {"atrous_rates": (1, 2)}
+    model = build("deeplab_v2", **{**options, **more})
+    model.compile(optimizer="adam", loss="mse")  # what the optimizer keeps does not count
+    model.optimizer.build(model.trainable_variables)
+    path = save(model, tmp_path / file)
+    same = build("deeplab_v2", weights=path, **{**options, **more})
+    assert same.count_params() == model.count_params()
+    with pytest.raises(ValueError, match=r"it holds \d+ weights, the network has \d+"):
+        build("deeplab_v2", weights=path, **options)
+
+
+def test_existing_file_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "model.ckpt"
+    path.touch()
+    with pytest.raises(ValueError, match=r"\('.keras', '.weights.h5'\)"):
+        build(weights=path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"architecture": "unet"},
+            r"'deeplab_v2', 'deeplab_v3', 'deeplab_v3_plus'\)\. Received: architecture='unet'",
+        ),
+        ({"backbone": "vgg16"}, r"'resnet101', .*\. Received: backbone='vgg16'"),
+        ({"backbone": ["resnet50"]}, r"`backbone` must be .* Received: backbone=\['resnet50'"),
+        ({"output_stride": 4}, r"one of \(8, 16, 32\)\. Received: output_stride=4"),
+        ({"weights": "nowhere.weights.h5"}, r"\"imagenet\", or the path .* weights='nowhere"),
+        ({"weights": "coco"}, r"\"imagenet\", or the path .* weights='coco'"),
+        ({"weights": "imagenet"}, "a model has its own. Received: weights='imagenet'"),
+        ({"num_classes": 0}, "`num_classes` must be an integer of at least 1"),
+        ({"num_classes": 2.5}, "`num_classes` must be an integer .* num_classes=2.5"),
+        ({"channels": 0}, "at least 1. Received: channels=0"),
+        ({"dropout": -0.1}, "Received: dropout=-0.1"),
+        ({"atrous_rates": (6, -1)}, "integers of at least 1. .*-1"),
+        ({"batch_norm_momentum": 1.0}, "`batch_norm_momentum` must be in .* Received: 1.0"),
+        ({"batch_norm_epsilon": 0}, "`batch_norm_epsilon` must be above 0. Received: 0"),
+        ({"batch_norm_epsilon": "a"}, "`batch_norm_epsilon` must be .* Received: 'a'"),
+        ({"freeze_batch_norm": 1}, "`freeze_batch_norm` must be .* Received: 1"),
+        ({"freeze_batch_norm": "some"}, "`freeze_batch_norm` must be .* Received: 'some'"),
+        ({"size": 3}, r"options of deeplab_v3_plus are \('channels', .*Received: size=3"),
+        (
+            {"architecture": "deeplab_v2", "atrous_rates": ()},
+            r"at least 1 integers of at least 1. .*=\(\)",
+        ),
+        (
+            {"architecture": "deeplab_v2", "upsampling": "nearest"},
+            r"\('bilinear', 'deconvolution'\). .*'nearest'",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_errors_name_what_is_possible(options, message):
+    arguments = {"architecture": "deeplab_v3_plus", "backbone": backbone(), "num_classes": 2}
+    arguments |= options
+    with pytest.raises(ValueError, match=message) as error:
+        models.build(arguments.pop("architecture"), **arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_it_builds_under_a_strategy_scope(two_replicas):
+    with two_replicas.scope():
+        model = build()
+    assert isinstance(model.weights[0].value, tf.distribute.DistributedValues)
+
+
+def test_options_of_the_architecture_arrive():
+    model = build("deeplab_v2", upsampling="deconvolution", output_stride=32)
+    assert isinstance(model.get_layer("logits_deconvolution"), keras.layers.Conv2DTranspose)
+    assert model.get_layer("logits_deconvolution").strides == (32, 32)
