@@ -57,7 +57,7 @@ def test_the_extremes_of_the_random_numbers_are_within_reach():
 
 
 def test_every_pixel_of_the_class_is_drawn_and_no_other(train_samples):
-    raw_labels = decode_raw_labels(train_samples.read(0)[1], train_samples.code)
+    raw_labels = decode_raw_labels(train_samples.read(0)[1], train_samples.encoding)
     ids = raw_labels.values.numpy()  # of the scenes an index of the palette is the class
     drawn = np.unique(ids[ids != IGNORED])[2]
     places = {tuple(place) for place in np.argwhere(ids == drawn)}
