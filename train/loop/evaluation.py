@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,25 @@ from train.data.samples.samples import Samples
 Classify = Callable[[tf.Tensor], tf.Tensor]
 # Number of the sample, image uint8 [H, W, 3], true ids and predicted ids uint8 [H, W].
 Observe = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
+
+
+class Metric(NamedTuple):
+    """A number in [0, 1] that a confusion matrix gives.
+
+    Args:
+        label: What tables call it.
+        of: From a matrix `[C, C]`, rows the truth, to a scalar; NaN where it is not defined.
+    """
+
+    label: str
+    of: Callable[[np.ndarray], tf.Tensor]
+
+
+# By the names of the logs and of `metrics.json`: what training, tables and reports loop over.
+METRICS = {
+    "mean_iou": Metric("mean IoU", confusion.mean_iou),
+    "pixel_accuracy": Metric("pixel accuracy", confusion.pixel_accuracy),
+}
 
 
 @dataclass(frozen=True)
@@ -35,15 +55,9 @@ class Scores:
     class_names: tuple[str, ...]
     images: int
 
-    @property
-    def mean_iou(self) -> float:
-        """Mean IoU in [0, 1] over the classes that occur; NaN if none does."""
-        return float(confusion.mean_iou(self.matrix))
-
-    @property
-    def pixel_accuracy(self) -> float:
-        """Share of the labelled pixels that are right."""
-        return float(confusion.pixel_accuracy(self.matrix))
+    def scalars(self) -> dict[str, float]:
+        """Return the value of each of METRICS, NaN where it is not defined."""
+        return {name: float(metric.of(self.matrix)) for name, metric in METRICS.items()}
 
     @property
     def iou(self) -> dict[str, float | None]:
@@ -53,12 +67,8 @@ class Scores:
 
     def as_json(self) -> dict:
         """As `metrics.json` holds it; None is what is not defined."""
-        return {
-            "mean_iou": defined(self.mean_iou),
-            "pixel_accuracy": defined(self.pixel_accuracy),
-            "iou": self.iou,
-            "images": self.images,
-        }
+        scalars = {name: defined(value) for name, value in self.scalars().items()}
+        return {**scalars, "iou": self.iou, "images": self.images}
 
 
 def defined(value: float) -> float | None:

@@ -44,6 +44,31 @@ class SplitStatistics:
         return type(self)(*(column[list(indices)] for column in self.columns))
 
 
+@dataclass(frozen=True)
+class ClassCounts:
+    """Counts of a split by class, each int64 `[C]`.
+
+    Args:
+        pixels: Pixels of the class.
+        image_pixels: Labelled pixels of the images in which it occurs.
+        images: Number of these images.
+    """
+
+    pixels: np.ndarray
+    image_pixels: np.ndarray
+    images: np.ndarray
+
+
+def class_counts(statistics: SplitStatistics) -> ClassCounts:
+    """Return the counts of all samples together."""
+    occurs = statistics.pixels > 0
+    return ClassCounts(
+        pixels=statistics.pixels.sum(axis=0),
+        image_pixels=occurs.T @ statistics.pixels.sum(axis=1),
+        images=occurs.sum(axis=0),
+    )
+
+
 def fingerprint(contents: tf.Tensor) -> tf.Tensor:
     """64 bits of a string `[]` that change with it, uint64 `[]`."""
     return tf.bitcast(tf.fingerprint(contents[tf.newaxis])[0], tf.uint64)

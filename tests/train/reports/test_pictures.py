@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.common.pictures import colorise, contact_sheet, overlay, palette_image, with_legend
+from train.reports.pictures import colorise, contact_sheet, overlay, palette_image, with_legend
 
 COLORS = [(10, 20, 30), (200, 100, 50)]
 IDS = np.array([[0, 1, 255]], np.uint8)
