@@ -44,7 +44,7 @@ def run(values: Namespace) -> None:
 
 
 def _outputs(images: list[Path], folder: Path) -> dict[Path, tuple[Path, Path]]:
-    """The two pictures of each image; no two are the same file, and none is an image."""
+    """Name the two pictures of each image; no two are the same file, and none is an image."""
     outputs = {
         path: (folder / f"{path.stem}.png", folder / f"{path.stem}_overlay.png") for path in images
     }

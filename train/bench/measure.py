@@ -52,7 +52,7 @@ def measure(
 
 
 def _rate(stream: tf.data.Dataset, seconds: int) -> float:
-    """Images a second, from a new start: a stream that waited would have read ahead."""
+    """Measure images a second, from a new start: a stream that waited would have read ahead."""
     batches = iter(stream)
     next(batches)
     count, start = 0, time.perf_counter()

@@ -12,5 +12,5 @@ def parser() -> ArgumentParser:
 
 
 def run(values: Namespace) -> None:
-    """Train."""
+    """Train the run."""
     train(instantiate(values), as_yaml(values))

@@ -66,13 +66,13 @@ class Scores:
         return dict(zip(self.class_names, map(defined, values), strict=True))
 
     def as_json(self) -> dict:
-        """As `metrics.json` holds it; None is what is not defined."""
+        """Return the scores as `metrics.json` holds them; None is what is not defined."""
         scalars = {name: defined(value) for name, value in self.scalars().items()}
         return {**scalars, "iou": self.iou, "images": self.images}
 
 
 def defined(value: float) -> float | None:
-    """The value, or None, JSON's null, for NaN, which JSON does not have."""
+    """Return the value, or None, JSON's null, for NaN, which JSON does not have."""
     return None if math.isnan(value) else value
 
 
@@ -82,7 +82,7 @@ def evaluate(
     dataset: Dataset,
     observe: Observe | None = None,
 ) -> Scores:
-    """Scores a classifier of pixels on all samples.
+    """Score a classifier of pixels on all samples.
 
     Args:
         classify: From images to class ids.

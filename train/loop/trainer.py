@@ -78,7 +78,7 @@ class Trainer:
         return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
     def restore(self) -> bool:
-        """Restores the last checkpoint; False where there is none."""
+        """Restore the last checkpoint; return False where there is none."""
         latest = self._checkpoints.latest_checkpoint
         if latest is None:
             return False
@@ -86,7 +86,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Writes a checkpoint, named by the step.
+        """Write a checkpoint, named by the step.
 
         Raises:
             UserError: A weight is not finite; the checkpoints before stay the last ones.
@@ -98,7 +98,7 @@ class Trainer:
 
     @tf.function
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step on a (distributed) batch.
+        """Take one step on a (distributed) batch.
 
         Returns:
             "loss" of the global batch `[]`, and "loss_PART" of each part where it has several.

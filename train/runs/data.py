@@ -36,7 +36,7 @@ class RunData:
 
 
 def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -> RunData:
-    """The samples of a run, checked if it says so.
+    """Return the samples of a run, checked if it says so.
 
     Args:
         dataset: The dataset.
@@ -59,14 +59,14 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
 
 
 def _statistics(samples: Samples, num_classes: int) -> SplitStatistics:
-    """What the samples hold; of records it is on record."""
+    """Return what the samples hold; of records it is on record."""
     return samples.statistics if isinstance(samples, RecordSamples) else collect_statistics(samples, num_classes)
 
 
 def class_sampling(
     data: RunData, options: SamplingConfig, sampling_weights: ComplementaryWeights | None
 ) -> ClassSampling | None:
-    """How crops are drawn by class from now on; None: uniformly.
+    """Return how crops are drawn by class from now on; None: uniformly.
 
     Args:
         data: What the run reads.

@@ -63,7 +63,7 @@ def find_problems(splits: Sequence[ReadSplit], dataset: Dataset, train_split: st
 
 
 def _empty(split: ReadSplit) -> Iterator[str]:
-    """Samples without a single label."""
+    """Yield a line on samples without a single label."""
     labelled = split.statistics.pixels.any(axis=1)
     names = [split.samples.labels_name(i) for i in split.good if not labelled[i]]
     if names:
@@ -71,7 +71,7 @@ def _empty(split: ReadSplit) -> Iterator[str]:
 
 
 def _turned(split: ReadSplit) -> Iterator[str]:
-    """Images that other programs show turned or mirrored: their labels may have been drawn so."""
+    """Yield a line on images that other programs show turned: labels may have been drawn so."""
     names = [split.samples.image_name(i) for i in split.good if _is_turned(split.samples, i)]
     if names:
         what = "images whose EXIF orientation, which is not applied, turns them"
@@ -91,14 +91,14 @@ def _is_turned(samples: Samples, index: int) -> bool:
 
 
 def _opened(samples: Samples, index: int) -> BinaryIO:
-    """An image's bytes; those of a file are not all read again."""
+    """Open an image; of a file, not all is read again."""
     if isinstance(samples, FileSamples):
         return samples.images[index].open("rb")
     return io.BytesIO(samples.read(tf.constant(index))[0].numpy())
 
 
 def _equal(one: ReadSplit, other: ReadSplit) -> Iterator[str]:
-    """Images that are there twice: in a split, or in both."""
+    """Yield a line on images that are there twice: in a split, or in both."""
     ours, theirs = _places(one), _places(other)
     if one is other:
         groups = [names for names in ours.values() if names[1:]]
@@ -113,7 +113,7 @@ def _equal(one: ReadSplit, other: ReadSplit) -> Iterator[str]:
 
 
 def _places(split: ReadSplit) -> dict[int, list[str]]:
-    """Names of the images by their fingerprints."""
+    """Return the names of the images by their fingerprints."""
     places = {}
     for i in split.good:
         fingerprint = int(split.statistics.fingerprints[i])

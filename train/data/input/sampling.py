@@ -32,7 +32,7 @@ class ClassSampling:
 
     @classmethod
     def of(cls, pixels: np.ndarray, weights: np.ndarray, uniform_share: float) -> "ClassSampling":
-        """From what the samples hold.
+        """Make the sampling from what the samples hold.
 
         Args:
             pixels: Pixels of each class in each sample, int `[N, C]`.
@@ -46,7 +46,7 @@ class ClassSampling:
         return cls(uniform_share, shares, members.astype(np.int32), counts.astype(np.int32))
 
     def frequencies(self, pixels: np.ndarray) -> np.ndarray:
-        """How often a crop is drawn for a pixel of each class, float `[C]`.
+        """Return how often a crop is drawn for a pixel of each class, float `[C]`.
 
         Args:
             pixels: Frequencies of the classes' pixels, which crops that are anywhere are drawn for.
@@ -54,7 +54,7 @@ class ClassSampling:
         return self.uniform_share * pixels + (1 - self.uniform_share) * self.shares
 
     def draw(self, index: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A sample and the class its crop is to be centered on.
+        """Draw a sample and the class its crop is to be centered on.
 
         Args:
             index: The sample to take if it is drawn uniformly, `[]`.
@@ -76,7 +76,7 @@ class ClassSampling:
 
 
 def draw_pixel(raw_labels: RawLabels, drawn: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """One of the pixels of a class.
+    """Draw one of the pixels of a class.
 
     Args:
         raw_labels: A label map.
@@ -118,7 +118,7 @@ class ComplementaryWeights:
         return [self.matrix, self.weights]
 
     def observe(self, matrix: tf.Tensor) -> None:
-        """Takes in the confusion matrix `[C, C]` of one step, rows the truth."""
+        """Take in the confusion matrix `[C, C]` of one step, rows the truth."""
         self.matrix.assign(DECAY * self.matrix + tf.cast(matrix, tf.float64))
 
     def refresh(self) -> None:
