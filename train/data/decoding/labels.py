@@ -65,7 +65,7 @@ class LabelEncoding:
         return numbers[order], ids[order]
 
     def ids_of(self, rgba: tf.Tensor) -> tf.Tensor:
-        """Return class, 255 or UNKNOWN, int16 `[…]`, of colors uint8 `[…, 4]`, whatever the alpha."""
+        """Return class, 255 or UNKNOWN, int16 `[…]`, of RGBA uint8 `[…, 4]`; alpha is ignored."""
         known, ids = map(tf.constant, self.color_table)
         numbers = tf.bitwise.bitwise_and(tf.bitcast(rgba, tf.int32), 0xFFFFFF)
         place = tf.searchsorted(known, tf.reshape(numbers, [-1]))
