@@ -24,7 +24,7 @@ from train.data.samples.records import (
 from train.data.samples.samples import FileSamples
 from train.data.samples.statistics import SplitStatistics, fingerprint
 
-SHARD_MEGABYTES = 128  # unless asked for otherwise
+SHARD_MEGABYTES = 128  # the default
 OTHER_RECORDS = "{} is of other records: choose another --output, or remove it"
 
 
@@ -70,7 +70,7 @@ def write_split(
     ]
     for index in indices:
         _require_same_data(index, names)
-    for left in folder.glob(f".{split}-*-of-*"):  # by processes that were killed
+    for left in folder.glob(f".{split}-*-of-*"):  # left by killed processes
         left.unlink(missing_ok=True)
     missing = [shard for shard, index in enumerate(indices) if not _is_whole(index)]
     stream = iter(_encoded(samples, [i for shard in missing for i in parts[shard]]))
