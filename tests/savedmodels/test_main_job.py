@@ -11,10 +11,10 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.commands import TINY_RUN, assert_one_line, command
-from train.commands.fit import load_trained
 from train.data.datasets.registry import SCENES
 from train.loop.evaluation import evaluate
 from train.loop.inference import predict_classes, whole_image_logits
+from train.runs.load import load_trained
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_training_export_and_checkpoint_agree_on_the_score(job, scenes_root, sav
         lambda *sample: predicted.append(sample[-1]),
     )
     assert abs(scored["mean_iou"] - logged["val_mean_iou"]) <= 1e-5
-    assert abs(loaded.mean_iou - logged["val_mean_iou"]) <= 1e-5
+    assert abs(loaded.scalars()["mean_iou"] - logged["val_mean_iou"]) <= 1e-5
     # The agreement says something only of a model that answers more than one class.
     assert len(np.unique(predicted)) >= 4
     segmenter = tf.saved_model.load(str(job / "model"))

@@ -13,7 +13,7 @@ from train.data.decoding.labels import LabelEncoding
 from train.data.decoding.palette import IGNORED
 from train.data.samples.record_writer import SHARD_MEGABYTES, write_split
 from train.data.samples.samples import FileSamples, Samples
-from train.data.samples.statistics import checked
+from train.data.samples.statistics import validate_samples
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ SETTINGS = (
 
 
 def make_up(setting: Setting, count: int, root: Path) -> tuple[FileSamples, Samples]:
-    """Writes files, and the same as records.
+    """Write files, and the same as records.
 
     Args:
         setting: What kind.
@@ -65,14 +65,15 @@ def make_up(setting: Setting, count: int, root: Path) -> tuple[FileSamples, Samp
         image, ids = _photograph(random, setting)
         Image.fromarray(image).save(images[-1], quality=92)
         _label_map(ids, setting.dataset).save(labels[-1])
-    files = FileSamples(_code(setting.dataset), tuple(images), tuple(labels))
-    _, found, _ = checked(files, setting.dataset.num_classes)
-    write_split(files, found, setting.dataset, "train", records, shard_megabytes=SHARD_MEGABYTES)
+    files = FileSamples(_encoding(setting.dataset), tuple(images), tuple(labels))
+    _, statistics, _ = validate_samples(files, setting.dataset.num_classes)
+    class_names = setting.dataset.class_names
+    write_split(files, statistics, class_names, "train", records, shard_megabytes=SHARD_MEGABYTES)
     return files, setting.dataset.samples("train", records)
 
 
 def _photograph(random: np.random.Generator, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
-    """Shapes of all sizes with the noise of a camera, and the class of each place."""
+    """Make shapes of all sizes with the noise of a camera, and the class of each place."""
     height, width = setting.height, setting.width
     field = np.zeros([height, width, 3], np.float32)
     for cells in (4, 8, 16, 32, 64, 128):
@@ -86,7 +87,7 @@ def _photograph(random: np.random.Generator, setting: Setting) -> tuple[np.ndarr
 
 
 def _classes(random: np.random.Generator, setting: Setting) -> np.ndarray:
-    """Smooth outlines: rarely more than a few classes in a neighborhood; some ignored pixels."""
+    """Make smooth outlines, few classes in a neighborhood, and some ignored pixels."""
     num_classes, size = setting.dataset.num_classes, (setting.width, setting.height)
     coarse = Image.fromarray(random.normal(0.5, 0.3, [6, 8]).astype(np.float32))
     field = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
@@ -95,7 +96,7 @@ def _classes(random: np.random.Generator, setting: Setting) -> np.ndarray:
 
 
 def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
-    """As the dataset's own files are: VOC's palette, or Cityscapes' label ids."""
+    """Draw ids as the dataset's files do: with VOC's palette, or as Cityscapes' label ids."""
     if dataset is VOC2012:
         picture = Image.fromarray(ids)
         picture.putpalette(np.array(voc_colors(256), np.uint8).tobytes())
@@ -105,5 +106,5 @@ def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
     return Image.fromarray(label_ids[ids])
 
 
-def _code(dataset: Dataset) -> LabelEncoding:
-    return dataset.code if dataset is VOC2012 else replace(dataset.code, gray=GRAY_OF_IDS)
+def _encoding(dataset: Dataset) -> LabelEncoding:
+    return dataset.encoding if dataset is VOC2012 else replace(dataset.encoding, gray=GRAY_OF_IDS)

@@ -1,1 +1,1 @@
-"""From a configuration to a run's folder, network and data, and back."""
+"""From a configuration to a run's folder, network and data, to training, and back."""

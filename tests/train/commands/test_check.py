@@ -8,8 +8,8 @@ from tests.commands import assert_one_line
 from tests.train import own_data
 from tests.train.commands.check_report import facts, rows, wrong
 from tests.train.own_data import COLORS, HEIGHT, IDS, WIDTH
-from train.common.pictures import MARGIN
 from train.data.datasets.registry import SCENES
+from train.reports.pictures import MARGIN
 
 
 def test_nothing_is_wrong_with_good_data(check, root, tmp_path):

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 import tfsegloss
 from tests.commands import assert_one_line, command
-from train.commands import explain
-from train.commands.fit import build_model, load_config
 from train.data.datasets.registry import SCENES
+from train.runs.build import build_model
 from train.runs.folder import CHECKPOINTS
+from train.runs.load import load_config, load_trained
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_picture_of_an_image(train, run, tmp_path):
     path = tmp_path / "picture.png"
     outcome = train("explain", run, "--index=2", f"--output={path}")
     assert outcome.status == 0, outcome.err
-    image = SCENES.samples("val", explain.load_trained(run)[0].data.root).images[2]
+    image = SCENES.samples("val", load_trained(run)[0].data.root).images[2]
     assert str(image) in outcome.out
     assert tf.io.decode_png(path.read_bytes()).shape[1] == 1200
 
@@ -74,7 +74,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(train, tmp_path, ou
 
 
 def test_the_labels_are_not_overwritten(train, run):
-    root = explain.load_trained(run)[0].data.root
+    root = load_trained(run)[0].data.root
     labels = SCENES.samples("val", root).labels[0]
     before = labels.read_bytes()
     assert_one_line(train("explain", run, f"--output={labels}"), labels, "choose another name")

@@ -63,7 +63,7 @@ def test_an_unknown_key_of_a_recipe_is_named(train, tmp_path):
     ("option", "parts"),
     [
         ("--model.weights=none.weights.h5", ["model", "none.weights.h5"]),
-        ("--optimizer.warmup_steps=4", ["optimizer", "warmup_steps=4"]),
+        ("--schedule.warmup_steps=4", ["schedule", "warmup_steps=4"]),
         ("--run=setup.cfg", ["setup.cfg"]),
     ],
 )
@@ -114,7 +114,7 @@ def test_bad_data_is_named_before_anything_is_written(train, broken_root, tmp_pa
 def test_every_option_is_in_the_help_and_in_the_printed_configuration(train):
     text = train("fit", "--help").out
     config = yaml.safe_load(train("fit", "--print_config").out)
-    for group in ("data", "input", "model", "optimizer", "trainer"):
+    for group in ("data", "input", "model", "schedule", "trainer"):
         for key in config[group]:
             assert f"--{group}.{key} " in text
     assert config["loss"]["init_args"]["region_size"] == 3

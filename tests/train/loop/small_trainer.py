@@ -42,7 +42,7 @@ def batches(count, size=32, dtype=np.float32):
         yield images, ids
 
 
-def make_trainer(strategy, make_model, folder, loss=None, steps=20, running=None):
+def make_trainer(strategy, make_model, folder, loss=None, steps=20, sampling_weights=None):
     keras.utils.set_random_seed(1)
     with strategy.scope():
         optimizer = keras.optimizers.SGD(
@@ -51,4 +51,4 @@ def make_trainer(strategy, make_model, folder, loss=None, steps=20, running=None
             weight_decay=1e-3,
         )
         loss = loss or tfsegloss.RMILoss()
-        return Trainer(strategy, make_model(), loss, optimizer, folder, running)
+        return Trainer(strategy, make_model(), loss, optimizer, folder, sampling_weights)

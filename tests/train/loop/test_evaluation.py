@@ -1,17 +1,22 @@
 """The one evaluation, on classifiers whose scores are known."""
 
+import io
 import json
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from rich.console import Console
 
 from train.common.errors import UserError
 from train.data.datasets.registry import SCENES
 from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import FileSamples
+from train.loop import evaluation
 from train.loop.evaluation import evaluate
+from train.reports.scores import scores_table
 
 
 @pytest.fixture
@@ -24,12 +29,12 @@ def samples(tmp_path):
         Image.fromarray(np.repeat(ids[..., None], 3, -1)).save(paths[0])
         Image.fromarray(ids).save(paths[1])
         made.append(paths)
-    return FileSamples(SCENES.code, *zip(*made, strict=True))
+    return FileSamples(SCENES.encoding, *zip(*made, strict=True))
 
 
 def test_the_truth_scores_one_and_absent_classes_none(samples):
     scores = evaluate(lambda images: images[..., 0], samples, SCENES)
-    assert scores.mean_iou == scores.pixel_accuracy == 1
+    assert scores.scalars() == {"mean_iou": 1, "pixel_accuracy": 1}
     assert scores.images == 2
     assert scores.iou["sky"] == scores.iou["road"] == 1
     assert scores.iou["tree"] is None
@@ -40,8 +45,19 @@ def test_a_constant_answer_scores_its_share(samples):
     scores = evaluate(lambda images: tf.zeros(tf.shape(images)[:3], tf.uint8), samples, SCENES)
     assert scores.iou["sky"] == pytest.approx(4 / 9)
     assert scores.iou["road"] == 0
-    assert scores.mean_iou == pytest.approx(2 / 9)
-    assert scores.pixel_accuracy == pytest.approx(4 / 9)
+    assert scores.scalars()["mean_iou"] == pytest.approx(2 / 9)
+    assert scores.scalars()["pixel_accuracy"] == pytest.approx(4 / 9)
+
+
+def test_a_metric_is_an_entry_in_the_list(samples, monkeypatch):
+    monkeypatch.setitem(
+        evaluation.METRICS, "sky", evaluation.Metric("sky there", lambda m: m[0, 0])
+    )
+    scores = evaluate(lambda images: images[..., 0], samples, SCENES)
+    assert scores.scalars()["sky"] == scores.as_json()["sky"] == 4
+    console = Console(file=io.StringIO(), width=100)
+    console.print(scores_table(scores, "title"))
+    assert re.search(r"sky there .* 400\.00", console.file.getvalue())
 
 
 def test_the_observer_sees_every_sample_in_order(samples):

@@ -63,12 +63,14 @@ def test_what_complementary_sampling_learns_is_that_of_the_global_batch(two_repl
     learnt = []
     for strategy in (tf.distribute.get_strategy(), two_replicas):
         with strategy.scope():
-            running = ComplementaryWeights(CLASSES)
-        trainer = make_trainer(strategy, two_convolutions, tmp_path, running=running)
+            sampling_weights = ComplementaryWeights(CLASSES)
+        trainer = make_trainer(
+            strategy, two_convolutions, tmp_path, sampling_weights=sampling_weights
+        )
         for batch in distributed(strategy, batches(2)):
             trainer.train_step(batch)
-        running.refresh()
-        learnt.append([running.matrix.numpy(), running.shares.numpy()])
+        sampling_weights.refresh()
+        learnt.append([sampling_weights.matrix.numpy(), sampling_weights.weights.numpy()])
     (matrix, shares), (of_two, shares_of_two) = learnt
     labelled = [np.count_nonzero(ids < CLASSES) for _, ids in batches(2)]
     assert matrix.sum() == pytest.approx(0.99 * labelled[0] + labelled[1])

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from train.common.errors import UserError
-from train.data.datasets import scenes
+from train.data.datasets.camvid_classes import CLASS_NAMES, COLORS
 from train.data.datasets.dataset import Dataset, existing, read_list
 from train.data.decoding.labels import LabelEncoding
 from train.data.samples.samples import FileSamples
@@ -57,29 +57,29 @@ ORIGINAL_COLORS = {
 }
 
 
-def list_camvid(code: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """SegNet's files where it has a list, else the original ones.
+def list_camvid(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
+    """List SegNet's files where it has a list, else the original ones.
 
     Args:
-        code: What the label maps mean.
+        encoding: What the label maps mean.
         root: Folder of SegNet's lists, or of `701_StillsRaw_full` and `LabeledApproved_full`.
         split: "train", "val" or "test".
 
     Returns:
-        The files; `found` says which.
+        The files; `variant` says which.
 
     Raises:
         UserError: Neither is there, or a file is missing.
     """
     if (root / f"{split}.txt").is_file():
-        return list_segnet(code, root, split)
+        return list_segnet(encoding, root, split)
     if (root / STILLS).is_dir():
-        return list_original(code, root, split)
+        return list_original(encoding, root, split)
     raise UserError(f"no list {root / split}.txt of SegNet's, and no folder {root / STILLS}")
 
 
-def list_segnet(code: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """SegNet's lists: "image labels" a line, under a root that is somebody else's."""
+def list_segnet(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
+    """List what SegNet's lists name: "image labels" a line, under a root that is not the user's."""
     images, labels = [], []
     for place, line in read_list(root / f"{split}.txt"):
         paths = line.split()
@@ -87,11 +87,11 @@ def list_segnet(code: LabelEncoding, root: Path, split: str) -> FileSamples:
             raise UserError(f"{place}: expected an image and a label map, got {line!r}")
         for path, column in zip(paths, (images, labels), strict=True):
             column.append(existing(root / Path(path).parent.name / Path(path).name, place))
-    return FileSamples(code, tuple(images), tuple(labels), found="SegNet's files")
+    return FileSamples(encoding, tuple(images), tuple(labels), variant="SegNet's files")
 
 
-def list_original(code: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """The original stills `NAME.png` and label maps `NAME_L.png`, which come without lists."""
+def list_original(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
+    """List the original stills `NAME.png` and label maps `NAME_L.png`, which have no lists."""
     stills = {path.stem: path for path in (root / STILLS).glob("*.png")}
     labels = {path.stem: path for path in (root / LABELLED).glob("*_L.png")}
     for name, path in sorted(stills.items()):
@@ -100,15 +100,15 @@ def list_original(code: LabelEncoding, root: Path, split: str) -> FileSamples:
         existing(root / STILLS / f"{name.removesuffix('_L')}.png", str(path))
     names = [name for name in sorted(stills) if segnet_split(name) == split]
     return FileSamples(
-        code,
+        encoding,
         tuple(stills[name] for name in names),
         tuple(labels[f"{name}_L"] for name in names),
-        found="the original files",
+        variant="the original files",
     )
 
 
 def segnet_split(name: str) -> str:
-    """The split that a still has in SegNet's lists, which follow sequences and frames.
+    """Return the split of a still in SegNet's lists, which follow sequences and frames.
 
     Args:
         name: Like "0001TP_006690" or "Seq05VD_f00000".
@@ -134,12 +134,12 @@ def segnet_split(name: str) -> str:
 
 CAMVID = Dataset(
     name="camvid",
-    class_names=scenes.CLASS_NAMES,
-    colors=scenes.COLORS,
+    class_names=CLASS_NAMES,
+    colors=COLORS,
     ignored_ids=(11,),
     ignored_colors=(VOID,),
     other_colors={
-        color: scenes.CLASS_NAMES.index(name)
+        color: CLASS_NAMES.index(name)
         for name, colors in ORIGINAL_COLORS.items()
         for color in colors.values()
     },

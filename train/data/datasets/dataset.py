@@ -48,7 +48,7 @@ class Dataset:
         return len(self.class_names)
 
     @property
-    def code(self) -> LabelEncoding:
+    def encoding(self) -> LabelEncoding:
         """What the pixels of its label maps mean."""
         ignored = dict.fromkeys(self.ignored_colors, IGNORED)
         own = {color: i for i, color in enumerate(self.colors)}
@@ -60,7 +60,7 @@ class Dataset:
         )
 
     def samples(self, split: str, root: Path | None = None) -> Samples:
-        """The samples of a split: records where `train prepare` has written them, else files.
+        """Return a split's samples: records where `train prepare` has written them, else files.
 
         Args:
             split: Name of the split.
@@ -82,7 +82,7 @@ class Dataset:
         if samples is None and any(folder.glob("*-of-*.tfrecord")):
             raise UserError(f"{folder} holds no records of {split}: run `train prepare` again")
         if samples is None:
-            samples = self.list_split(self.code, folder, split)
+            samples = self.list_split(self.encoding, folder, split)
             _require_unicode(samples)
         if not len(samples):
             raise UserError(f"{folder}: the split {split!r} of {self.name} is empty")
@@ -93,12 +93,12 @@ class Dataset:
         try:
             self.make(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process was faster
+            if not folder.is_dir():  # otherwise another process has made it
                 raise
 
 
 def _require_unicode(samples: FileSamples) -> None:
-    """TensorFlow, and the lists and indices of this project, know names of Unicode alone."""
+    """Refuse names that are no Unicode: TensorFlow and the indices of records know no others."""
     for path in (*samples.images, *samples.labels):
         name = os.fsencode(path)
         if name.decode(errors="replace") != str(path):
@@ -106,12 +106,12 @@ def _require_unicode(samples: FileSamples) -> None:
 
 
 def default_root(name: str) -> Path:
-    """Where a dataset is looked for."""
+    """Return where a dataset is looked for."""
     return Path("data") / name
 
 
 def read_list(path: Path) -> list[tuple[str, str]]:
-    """(place, line) of each line of a list that is not empty.
+    """Return (place, line) of each line of a list that is not empty.
 
     Raises:
         UserError: There is no such list, or it is not in UTF-8.
@@ -127,7 +127,7 @@ def read_list(path: Path) -> list[tuple[str, str]]:
 
 
 def existing(path: Path, place: str) -> Path:
-    """The path of a file that must be there.
+    """Return the path of a file that must be there.
 
     Args:
         path: The path.

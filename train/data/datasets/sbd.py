@@ -12,7 +12,8 @@ from train.common.errors import UserError
 from train.common.files import whole_folder
 from train.common.progress import track
 from train.data.datasets.dataset import existing, read_list
-from train.data.decoding.labels import DataError, LabelEncoding, decode_labels
+from train.data.decoding.errors import DataError
+from train.data.decoding.labels import LabelEncoding, decode_labels
 
 SOURCE = "benchmark.tgz of http://home.bharathh.info/pubs/codes/SBD/download.html"
 PLACES = ("benchmark_RELEASE/dataset", "SBD/dataset", "SBD")
@@ -20,7 +21,7 @@ LARGEST_ID = 20  # VOC's classes; SBD has no ignored pixels
 
 
 def find(folders: Sequence[Path]) -> Path:
-    """The folder of the unpacked archive which holds `cls`.
+    """Find the folder of the unpacked archive which holds `cls`.
 
     Args:
         folders: Where the archive may have been unpacked.
@@ -41,8 +42,8 @@ def find(folders: Sequence[Path]) -> Path:
     )
 
 
-def write_labels(folder: Path, voc: Path, sbd: Path, code: LabelEncoding) -> None:
-    """Writes the label maps of VOC's train and of SBD without VOC's val, all or nothing.
+def write_labels(folder: Path, voc: Path, sbd: Path, encoding: LabelEncoding) -> None:
+    """Write label maps of VOC's train and of SBD without VOC's val, all or nothing.
 
     VOC's own are the better ones, and win where both have one. All become PNGs of gray ids.
 
@@ -50,7 +51,7 @@ def write_labels(folder: Path, voc: Path, sbd: Path, code: LabelEncoding) -> Non
         folder: Where to; it must not exist.
         voc: The folder `VOC2012`.
         sbd: What `find` returns.
-        code: What VOC's own label maps mean.
+        encoding: What VOC's own label maps mean.
 
     Raises:
         UserError: A list or a label map is missing or damaged.
@@ -61,15 +62,15 @@ def write_labels(folder: Path, voc: Path, sbd: Path, code: LabelEncoding) -> Non
     try:
         with whole_folder(folder) as unfinished:
             for name, source in track(sources.items(), "writing trainaug", len(sources)):
-                ids = _read(source, code)
+                ids = _read(source, encoding)
                 Image.fromarray(ids).save(unfinished / f"{name}.png")
     except OSError:
-        if not folder.is_dir():  # otherwise another process was faster
+        if not folder.is_dir():  # otherwise another process has made it
             raise
 
 
 def _sources(voc: Path, sbd: Path) -> dict[str, Path]:
-    """The label map of each name."""
+    """Return the label map of each name."""
     lists = voc / "ImageSets" / "Segmentation"
     sources = {
         name: existing(sbd / "cls" / f"{name}.mat", place)
@@ -83,23 +84,23 @@ def _sources(voc: Path, sbd: Path) -> dict[str, Path]:
     return sources
 
 
-def _read(path: Path, code: LabelEncoding) -> np.ndarray:
-    """Ids of a label map, uint8 `[H, W]`."""
+def _read(path: Path, encoding: LabelEncoding) -> np.ndarray:
+    """Read the ids of a label map, uint8 `[H, W]`."""
     try:
         if path.suffix == ".mat":
             return _read_mat(path)
-        return decode_labels(path.read_bytes(), code).numpy()
+        return decode_labels(path.read_bytes(), encoding).numpy()
     except tf.errors.OpError:
         raise UserError(f"{path}: cannot be decoded") from None
     except DataError as error:
         raise UserError(f"{path}: {error}") from None
-    # SciPy raises half a dozen types for damaged files.
+    # SciPy raises half a dozen types of exceptions for damaged files.
     except Exception as error:
         raise UserError(f"{path} is no label map of VOC or SBD: {_one_line(error)}") from None
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    from scipy.io import loadmat  # half a second, which only this needs
+    from scipy.io import loadmat  # takes half a second
 
     ids = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
     if ids.ndim != 2 or ids.dtype != np.uint8 or not ids.size:

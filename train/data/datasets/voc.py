@@ -19,7 +19,7 @@ CLASS_NAMES = (
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """The first colors of VOC's color map, which is defined by VOC's development kit.
+    """Return the first colors of VOC's color map, which its development kit defines.
 
     Args:
         count: How many, at most 256.
@@ -31,15 +31,15 @@ def voc_colors(count: int) -> tuple[Color, ...]:
 
 
 def _channel(number: int) -> int:
-    # Each third bit of an id, from the lowest, is a bit of the channel, from the highest.
+    # Every third bit of the id, from the lowest on, is a bit of the channel, from the highest on.
     return (number & 1) << 7 | (number >> 3 & 1) << 6 | (number >> 6 & 1) << 5
 
 
-def list_voc(code: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """VOC's lists: a name a line.
+def list_voc(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
+    """List the files that VOC's lists name, a name a line.
 
     Args:
-        code: What the label maps mean.
+        encoding: What the label maps mean.
         root: Folder that holds `ImageSets`.
         split: Name of a list.
 
@@ -50,14 +50,14 @@ def list_voc(code: LabelEncoding, root: Path, split: str) -> FileSamples:
         UserError: There is no list, or no file to a name.
     """
     names = read_list(_list_path(root, split))
-    return _files(code, root, names, "SegmentationClass")
+    return _files(encoding, root, names, "SegmentationClass")
 
 
-def list_voc2012(code: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """VOC's lists, and `trainaug`, whose label maps are written first where they are missing.
+def list_voc2012(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
+    """List what VOC's lists name, and `trainaug`, whose label maps are written if missing.
 
     Args:
-        code: What the label maps mean.
+        encoding: What the label maps mean.
         root: `VOC2012`, `VOCdevkit`, or the folder that holds `VOCdevkit`.
         split: "train", "val" or "trainaug".
 
@@ -69,10 +69,10 @@ def list_voc2012(code: LabelEncoding, root: Path, split: str) -> FileSamples:
     """
     home = _home(root)
     if split != "trainaug":
-        return list_voc(code, home, split)
+        return list_voc(encoding, home, split)
     if not (home / AUGMENTED).is_dir():
-        sbd.write_labels(home / AUGMENTED, home, sbd.find(_around(home)), code)
-    return _files(code, home, _augmented_names(home), AUGMENTED)
+        sbd.write_labels(home / AUGMENTED, home, sbd.find(_around(home)), encoding)
+    return _files(encoding, home, _augmented_names(home), AUGMENTED)
 
 
 def _home(root: Path) -> Path:
@@ -85,14 +85,14 @@ def _home(root: Path) -> Path:
 
 
 def _around(home: Path) -> list[Path]:
-    """`VOC2012` and the folders it lies in, up to the one that holds `VOCdevkit`."""
-    home = Path(os.path.abspath(home))  # "." has no parent; links stay as the user set them
+    """Return `VOC2012` and the folders it lies in, up to the one that holds `VOCdevkit`."""
+    home = Path(os.path.abspath(home))  # "." has no parent; links are not resolved
     above = 2 if home.parent.name == "VOCdevkit" else 1
     return [home, *home.parents[:above]]
 
 
 def _augmented_names(home: Path) -> list[tuple[str, str]]:
-    """The list where there is one, else what lies in the folder; nothing of `val`."""
+    """Read the list where there is one, else what lies in the folder; nothing of `val`."""
     val = {name for _, name in read_list(_list_path(home, "val"))}
     path, labels = _list_path(home, "trainaug"), home / AUGMENTED
     if not path.is_file():
@@ -110,10 +110,10 @@ def _list_path(home: Path, split: str) -> Path:
 
 
 def _files(
-    code: LabelEncoding, home: Path, names: list[tuple[str, str]], folder: str
+    encoding: LabelEncoding, home: Path, names: list[tuple[str, str]], folder: str
 ) -> FileSamples:
     return FileSamples(
-        code,
+        encoding,
         tuple(existing(home / "JPEGImages" / f"{name}.jpg", place) for place, name in names),
         tuple(existing(home / folder / f"{name}.png", place) for place, name in names),
     )
@@ -124,7 +124,7 @@ VOC2012 = Dataset(
     class_names=CLASS_NAMES,
     colors=voc_colors(len(CLASS_NAMES)),
     ignored_colors=voc_colors(256)[IGNORED:],
-    # 10,582 are the names of VOC's train and of SBD's two lists together, without VOC's val.
+    # 10,582: the names of VOC's train list and of SBD's two lists, without those of VOC's val.
     splits={"train": 1464, "val": 1449, "trainaug": 10582},
     source="VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
     license="images under Flickr's terms of use; Everingham et al., 2015",

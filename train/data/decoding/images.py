@@ -2,15 +2,14 @@
 
 import tensorflow as tf
 
-from train.data.decoding.labels import require
+from train.data.decoding.errors import require
 from train.data.decoding.png import png_header
-from train.data.input.augmentation import cut
 
 IMAGE_KINDS = "an image must be a JPEG or PNG"
 
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
-    """An image uint8 `[H, W, 3]` of a JPEG or PNG; gray becomes RGB, alpha is dropped.
+    """Decode a JPEG or PNG to uint8 `[H, W, 3]`; gray becomes RGB, alpha is dropped.
 
     Args:
         contents: The file.
@@ -26,7 +25,7 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
 
 
 def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> tf.Tensor:
-    """A box of an image; of a JPEG the rest is not decoded.
+    """Decode a box of an image; of a JPEG the rest is not decoded.
 
     Where a JPEG stores colors at half the resolution, pixels on the box's border differ a little
     from those of the whole image: the decoder has no neighbors there.
@@ -51,14 +50,25 @@ def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> t
     def of_other() -> tf.Tensor:
         image = decode_image(contents)
         with tf.control_dependencies(require_size(tf.shape(image)[:2], labels_size)):
-            return cut(image, box)
+            return crop(image, box)
 
     image = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_other)
     return tf.ensure_shape(image, [None, None, 3])
 
 
+def crop(pixels: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """Return a box of `[H, W, …]`.
+
+    Args:
+        pixels: An image or a label map.
+        box: Top, left, height, width, int32 `[4]`.
+    """
+    top, left, height, width = tf.unstack(box)
+    return pixels[top : top + height, left : left + width]
+
+
 def require_size(image: tf.Tensor, labels: tf.Tensor) -> list[tf.Operation]:
-    """The sizes of an image and of its label map must be the same."""
+    """Require that the sizes of an image and of its label map are the same."""
     return require(
         tf.reduce_all(image == labels),
         "the image is {} (height, width), its label map {}",

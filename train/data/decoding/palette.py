@@ -7,12 +7,12 @@ import numpy as np
 
 Color = tuple[int, int, int]
 
-# What an ignored pixel is called once labels are read, whatever the files call it.
+# The id of an ignored pixel once labels are read, whatever it is in the files.
 IGNORED = 255
 
 
 def color_table(colors: Sequence[Color], ignored_color: Color) -> np.ndarray:
-    """RGB of each of 256 ids, uint8 `[256, 3]`: the classes', and last the ignored one's.
+    """Return the RGB of 256 ids, uint8 `[256, 3]`: the classes', and last the ignored one's.
 
     Between them lie colors that differ from these and from each other: no two indices of a palette
     may look alike.

@@ -12,8 +12,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEPTH, COLOR_TYPE = 24, 25  # bytes of the file
 GRAY, RGB, PALETTE = 0, 2, 3  # color types
 PALETTE_CHUNK = int.from_bytes(b"PLTE", "big")
-# Of the first chunk, the header: where its checksum is, and how that changes when the color type
-# changes from palette to gray. CRC-32 is affine: the same bits whatever else the header says.
+# The first chunk is the header. These are the place of its checksum, and the bits of it that flip
+# when the color type changes from palette to gray, whatever else the header says: CRC-32 is affine.
 HEADER_CHECKSUM, HEADER_END = 29, 33
 PALETTE_TO_GRAY = (0x12, 0xB5, 0xAF, 0xEE)
 CHUNK_FRAME = 12  # bytes of a chunk beside its content: length, type, checksum
@@ -28,7 +28,7 @@ class PngHeader(NamedTuple):
 
 
 def png_header(contents: tf.Tensor | bytes) -> PngHeader:
-    """The header of a PNG, in a graph or eagerly.
+    """Read the header of a PNG, in a graph or eagerly.
 
     Args:
         contents: A file of any kind, however short.
@@ -50,7 +50,7 @@ def png_header(contents: tf.Tensor | bytes) -> PngHeader:
 
 
 def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
-    """The palette of a PNG, in a graph or eagerly.
+    """Read the palette of a PNG, in a graph or eagerly.
 
     Args:
         contents: A PNG.
@@ -66,7 +66,7 @@ def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
     size = tf.strings.length(contents)
 
     def chunk(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Length and type of the chunk that starts there; what is not there reads as zeros."""
+        """Read length and type of the chunk that starts there; what is not there reads as zeros."""
         head = tf.strings.substr(contents, tf.minimum(start, size), 8)
         length, kind = tf.unstack(
             tf.io.decode_raw(head, tf.int32, little_endian=False, fixed_length=8), 2
@@ -84,7 +84,7 @@ def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
 
 
 def palette_as_gray(contents: tf.Tensor | bytes) -> tf.Tensor:
-    """A PNG with a palette as one whose gray levels are its indices, in a graph or eagerly.
+    """Make a PNG with a palette one whose gray levels are its indices; in a graph or eagerly.
 
     All checksums keep their worth: what was damaged before does not decode.
 
@@ -102,7 +102,7 @@ def palette_as_gray(contents: tf.Tensor | bytes) -> tf.Tensor:
     size = tf.strings.length(contents)
 
     def part(start: int, end: int | tf.Tensor) -> tf.Tensor:
-        """What there is of these bytes."""
+        """Return what there is of these bytes."""
         return tf.strings.substr(contents, tf.minimum(start, size), end - start)
 
     every_byte = tf.constant([bytes([value]) for value in range(256)])

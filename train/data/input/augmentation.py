@@ -12,13 +12,13 @@ import tensorflow as tf
 from train.config import InputConfig
 from train.data.decoding.palette import IGNORED
 
-# Mid-gray: what the networks' normalization makes about 0 of.
+# Mid-gray, which the networks' normalization turns into about 0.
 PADDING = 128
-# Random numbers a sample takes: scale, two of the place, flip, three of the color.
-UNIFORMS = 7
+# Random numbers that a crop needs: scale, two for the place, flip, three for the color.
+CROP_UNIFORMS = 7
 
 
-class Draw(NamedTuple):
+class DrawnCrop(NamedTuple):
     """What is random about one sample."""
 
     box: tf.Tensor  # int32 [4]: top, left, height, width in the image's pixels
@@ -27,15 +27,15 @@ class Draw(NamedTuple):
     color: tf.Tensor  # float32 [3]: factors of brightness, contrast, saturation
 
 
-def draw(
+def draw_crop(
     size: tf.Tensor, config: InputConfig, uniforms: tf.Tensor, center: tf.Tensor | None = None
-) -> Draw:
-    """What is random about one sample.
+) -> DrawnCrop:
+    """Draw what is random about one sample.
 
     Args:
         size: Height and width of the image, int32 `[2]`.
         config: Ranges and sizes.
-        uniforms: In [0, 1), float32 `[UNIFORMS]`: all the randomness there is.
+        uniforms: In [0, 1), float32 `[CROP_UNIFORMS]`: all the randomness there is.
         center: Row and column, int32 `[2]`, that the crop is centered on as far as it stays inside
             the image; None: anywhere.
     """
@@ -48,12 +48,12 @@ def draw(
     else:
         start = tf.clip_by_value(center - box // 2, 0, room)
     strength = config.color_jitter
-    return Draw(
+    return DrawnCrop(
         box=tf.concat([start, box], axis=0),
-        # Where the image is smaller than the box that was wanted, the crop is not filled.
+        # Where the image is smaller than the wanted box, the crop is filled in part.
         size=tf.where(box < wanted, tf.minimum(scaled_size(box, scale), config.crop), config.crop),
         mirrored=config.flip & (uniforms[3] < 0.5),
-        color=1 + strength * (2 * uniforms[4:UNIFORMS] - 1),
+        color=1 + strength * (2 * uniforms[4:CROP_UNIFORMS] - 1),
     )
 
 
@@ -66,23 +66,19 @@ def _scale(config: InputConfig, uniform: tf.Tensor) -> tf.Tensor:
 
 
 def scaled_size(size: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
-    """Height and width times a factor, rounded, at least 1."""
+    """Return height and width times a factor, rounded, at least 1."""
     return tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1)
 
 
-def cut(pixels: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """A box of `[H, W, …]`."""
-    top, left, height, width = tf.unstack(box)
-    return pixels[top : top + height, left : left + width]
-
-
-def warp(image: tf.Tensor, labels: tf.Tensor, drawn: Draw) -> tuple[tf.Tensor, tf.Tensor]:
-    """Flips and resizes the box of an image and of its label map alike.
+def resize_and_flip(
+    image: tf.Tensor, labels: tf.Tensor, drawn: DrawnCrop
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resize and flip the box of an image and of its label map alike.
 
     Args:
         image: uint8 `[h, w, 3]`, the box.
         labels: uint8 `[h, w]`, the box.
-        drawn: What `draw` returned.
+        drawn: What `draw_crop` returned.
 
     Returns:
         Image float32 `[*drawn.size, 3]`, interpolated, and labels uint8 `[*drawn.size]`, nearest:
@@ -92,26 +88,26 @@ def warp(image: tf.Tensor, labels: tf.Tensor, drawn: Draw) -> tuple[tf.Tensor, t
     image = tf.image.resize(tf.reverse(image, flip), drawn.size)
     rows, columns = (_nearest(tf.shape(labels)[axis], drawn.size[axis]) for axis in range(2))
     columns = tf.where(drawn.mirrored, tf.shape(labels)[1] - 1 - columns, columns)
-    # As tf.image.resize does it, five times as fast: gathering along the first axis copies rows.
+    # The same as tf.image.resize, five times as fast: gathering along the first axis copies rows.
     labels = tf.gather(tf.transpose(tf.gather(labels, rows)), columns)
     return image, tf.transpose(labels)
 
 
 def _nearest(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
-    """Which of `old` cells each of `new` cells takes its value from, int32 `[new]`."""
+    """Return which of `old` cells each of `new` cells takes its value from, int32 `[new]`."""
     centers = tf.range(tf.cast(new, tf.float32)) + 0.5
     return tf.cast(centers * tf.cast(old / new, tf.float32), tf.int32)
 
 
-def finish(
-    image: tf.Tensor, ids: tf.Tensor, drawn: Draw, config: InputConfig
+def color_and_pad(
+    image: tf.Tensor, ids: tf.Tensor, drawn: DrawnCrop, config: InputConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Colors and rounds the image, and pads both where they do not fill the crop.
+    """Color and round the image, and pad both where they do not fill the crop.
 
     Args:
         image: float32 `[h, w, 3]`, at most as large as the crop.
         ids: uint8 `[h, w]`.
-        drawn: What `draw` returned.
+        drawn: What `draw_crop` returned.
         config: Ranges and sizes.
 
     Returns:
@@ -126,7 +122,7 @@ def finish(
 
 
 def _pad(pixels: tf.Tensor, size: tuple[int, int], value: int) -> tf.Tensor:
-    """Fills `[h, w, …]` up below and to the right. (tf.pad goes over it number by number.)"""
+    """Fill `[h, w, …]` up below and to the right. (tf.pad goes over it number by number.)"""
     for axis, side in ((1, size[1]), (0, size[0])):
         shape = tf.tensor_scatter_nd_update(
             tf.shape(pixels), [[axis]], [side - tf.shape(pixels)[axis]]
@@ -136,7 +132,7 @@ def _pad(pixels: tf.Tensor, size: tuple[int, int], value: int) -> tf.Tensor:
 
 
 def _color(image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """Brightness, contrast about the mean, and saturation about the gray, each times a factor."""
+    """Change brightness, contrast about the mean, and saturation about gray, by a factor each."""
     brightness, contrast, saturation = tf.unstack(factors)
     image *= brightness
     image = (image - tf.reduce_mean(image)) * contrast + tf.reduce_mean(image)

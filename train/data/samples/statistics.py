@@ -14,7 +14,7 @@ from train.data.samples.samples import Samples
 
 
 @dataclass(frozen=True)
-class Survey:
+class SplitStatistics:
     """What the samples of a split hold.
 
     Args:
@@ -39,18 +39,45 @@ class Survey:
         prints = (self.fingerprints, self.labels_fingerprints)
         return self.pixels, self.ignored, self.sizes, *prints
 
-    def subset(self, indices: Sequence[int]) -> "Survey":
-        """Of some samples, none of which is wrong."""
+    def subset(self, indices: Sequence[int]) -> "SplitStatistics":
+        """Return the statistics of some samples, none of which is wrong."""
         return type(self)(*(column[list(indices)] for column in self.columns))
 
 
+@dataclass(frozen=True)
+class ClassCounts:
+    """Counts of a split by class, each int64 `[C]`.
+
+    Args:
+        pixels: Pixels of the class.
+        image_pixels: Labelled pixels of the images in which it occurs.
+        images: Number of these images.
+    """
+
+    pixels: np.ndarray
+    image_pixels: np.ndarray
+    images: np.ndarray
+
+
+def class_counts(statistics: SplitStatistics) -> ClassCounts:
+    """Return the counts of all samples together."""
+    occurs = statistics.pixels > 0
+    return ClassCounts(
+        pixels=statistics.pixels.sum(axis=0),
+        image_pixels=occurs.T @ statistics.pixels.sum(axis=1),
+        images=occurs.sum(axis=0),
+    )
+
+
 def fingerprint(contents: tf.Tensor) -> tf.Tensor:
-    """64 bits of a string `[]` that change with it, uint64 `[]`."""
+    """Return 64 bits of a string `[]` that change with it, uint64 `[]`."""
     return tf.bitcast(tf.fingerprint(contents[tf.newaxis])[0], tf.uint64)
 
 
-def survey(samples: Samples, num_classes: int, what: str = "checking") -> Survey:
-    """Decodes, checks and counts every sample, in parallel; shows its progress.
+def collect_statistics(
+    samples: Samples, num_classes: int, what: str = "checking"
+) -> SplitStatistics:
+    """Decode, check and count every sample, in parallel; show the progress.
 
     Args:
         samples: The samples.
@@ -70,7 +97,7 @@ def survey(samples: Samples, num_classes: int, what: str = "checking") -> Survey
     sizes = np.zeros([len(samples), 2], np.int64)
     fingerprints = np.zeros([2, len(samples)], np.uint64)
     wrong = set(range(len(samples)))
-    # An error tells neither the sample nor the reason: what is missing is looked at again.
+    # An error names neither the sample nor the reason, so what is missing is read again.
     stream = stream.ignore_errors().prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
     for index, *row in track(stream, what, len(samples)):
         pixels[index], sizes[index], *fingerprints[:, index] = row
@@ -80,19 +107,21 @@ def survey(samples: Samples, num_classes: int, what: str = "checking") -> Survey
         index: fault or f"{samples.image_name(index)}: could be read only when tried again"
         for index, fault in faults.items()
     }
-    return Survey(pixels[:, :num_classes], pixels[:, IGNORED], sizes, *fingerprints, faults)
+    return SplitStatistics(
+        pixels[:, :num_classes], pixels[:, IGNORED], sizes, *fingerprints, faults
+    )
 
 
 def list_skipped(faults: Sequence[str]) -> None:
-    """Prints what is wrong with the samples that were left out, a line each."""
+    """Print what is wrong with the samples that were left out, a line each."""
     for fault in faults:
         print(f"skipped: {fault}")
 
 
-def checked(
+def validate_samples(
     samples: Samples, num_classes: int, *, skip: bool = False
-) -> tuple[Samples, Survey, list[str]]:
-    """The samples that are right, what they hold, and what is wrong with the others.
+) -> tuple[Samples, SplitStatistics, list[str]]:
+    """Return the samples that are right, what they hold, and what is wrong with the others.
 
     Args:
         samples: The samples.
@@ -102,7 +131,7 @@ def checked(
     Raises:
         UserError: A sample is wrong, or none is left.
     """
-    result = survey(samples, num_classes)
+    result = collect_statistics(samples, num_classes)
     faults = list(result.faults.values())
     if not faults:
         return samples, result, []

@@ -8,7 +8,8 @@ from PIL import Image
 
 from train.common.errors import UserError
 from train.data.datasets.cityscapes import CITYSCAPES, GRAY_OF_IDS
-from train.data.decoding.labels import DataError, decode_labels
+from train.data.decoding.errors import DataError
+from train.data.decoding.labels import decode_labels
 from train.data.decoding.palette import IGNORED
 
 NAMES = ("aachen/aachen_000000_000019", "bonn/bonn_000001_000019")
@@ -36,7 +37,7 @@ def save_labels(root, kind, values, names=NAMES):
 
 def decoded(samples, index=0):
     _, labels = samples.read(index)
-    return decode_labels(labels, samples.code)[0].numpy().tolist()
+    return decode_labels(labels, samples.encoding)[0].numpy().tolist()
 
 
 def test_classes_are_the_official_ones():
@@ -59,13 +60,15 @@ def test_every_official_color_has_its_official_class(tmp_path):
         contents = tf.io.read_file(str(tmp_path / "labels.png"))
         other = shown_as.get(label.name)
         expected = label.trainId if other is None else names.index(other)
-        assert decode_labels(contents, CITYSCAPES.code).numpy().tolist() == [[expected]], label.name
+        assert decode_labels(contents, CITYSCAPES.encoding).numpy().tolist() == [[expected]], (
+            label.name
+        )
 
 
 def test_label_ids_become_classes(root):
     save_labels(root, "labelIds", [label.id for label in DRAWN])
     samples = CITYSCAPES.samples("train", root)
-    assert samples.found == "labelIds"
+    assert samples.variant == "labelIds"
     assert [path.name for path in samples.images] == [
         "aachen_000000_000019_leftImg8bit.png",
         "bonn_000001_000019_leftImg8bit.png",
@@ -77,7 +80,7 @@ def test_label_ids_become_classes(root):
 def test_training_ids_are_classes(root):
     save_labels(root, "labelTrainIds", [*range(19), 255])
     samples = CITYSCAPES.samples("train", root)
-    assert samples.found == "labelTrainIds"
+    assert samples.variant == "labelTrainIds"
     assert decoded(samples) == [*range(19), IGNORED]
 
 
@@ -85,7 +88,7 @@ def test_the_official_files_win(root):
     save_labels(root, "labelIds", [7])
     save_labels(root, "labelTrainIds", [5])
     samples = CITYSCAPES.samples("train", root)
-    assert samples.found == "labelIds"
+    assert samples.variant == "labelIds"
     assert decoded(samples) == [0]
 
 
