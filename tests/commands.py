@@ -23,6 +23,16 @@ class Outcome:
     err: str
 
 
+class _Uncaptured:
+    """In the place of `capfd`, which lives for one test, where a fixture runs a command."""
+
+    def readouterr(self):
+        return "", ""
+
+
+UNCAPTURED = _Uncaptured()
+
+
 def command(monkeypatch, capfd, package, *arguments):
     """Runs a command; its exit status and output."""
     monkeypatch.setattr(sys, "argv", [package, *map(str, arguments)])

@@ -7,21 +7,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.commands import TINY_RUN, assert_one_line, command
+from tests.commands import TINY_RUN, assert_one_line
 from train.data.datasets.camvid_classes import CAR
 from train.data.datasets.registry import SCENES
 from train.data.input.sampling import ComplementaryWeights
 from train.loop.trainer import Trainer
 
-COMPLEMENTARY = ("--input.sampling.strategy=complementary", "--input.crop=[24, 32]")
-
-
-@pytest.fixture
-def train(monkeypatch, capfd, scenes_root):
-    def run(subcommand, *arguments):
-        return command(monkeypatch, capfd, "train", subcommand, *arguments)
-
-    return run
+COMPLEMENTARY = (
+    "--input.sampling.strategy=complementary",
+    "--input.crop=[24, 32]",
+    "--loss=SoftmaxCrossEntropy",
+)
 
 
 def fit(train, scenes_root, run, *options):
@@ -36,6 +32,7 @@ def last_checkpoint(run):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
 def test_a_crash_between_two_refreshes_changes_nothing(train, scenes_root, tmp_path, monkeypatch):
     folder = tmp_path
     assert fit(train, scenes_root, folder / "whole").status == 0

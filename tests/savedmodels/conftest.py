@@ -1,0 +1,22 @@
+"""A run's network as a SavedModel, and the command line."""
+
+import pytest
+
+from savedmodels.export import export, export_parser
+from tests import commands
+from tests.train.small_network import small_networks
+
+
+@pytest.fixture(scope="session")
+def exported(trained_run, tmp_path_factory):
+    """The SavedModel of a run, in a folder that has no other."""
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    with small_networks():
+        export(export_parser().parse_args([str(trained_run), f"--output={folder}"]))
+    return folder
+
+
+@pytest.fixture
+def savedmodels(monkeypatch, capfd):
+    """Runs a command."""
+    return lambda *arguments: commands.command(monkeypatch, capfd, "savedmodels", *arguments)
