@@ -16,6 +16,7 @@ from jsonargparse.typing import (
 import models
 import tfsegloss
 from tfsegloss import SegmentationLoss
+from train.data.datasets.registry import NAMES
 
 # What NumPy's generators take.
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
@@ -36,7 +37,7 @@ class DataConfig:
             listed at the end.
     """
 
-    name: Literal["scenes", "voc2012", "cityscapes", "camvid", "folder"] = "scenes"
+    name: Literal[NAMES] = "scenes"
     root: Path | None = None
     train_split: str = "train"
     val_split: str = "val"

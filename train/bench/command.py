@@ -87,7 +87,7 @@ def measure(
         "files": training_stream(files, config, batch_size=pillow_baseline.BATCH, seed=0),
         "records": training_stream(records, config, batch_size=pillow_baseline.BATCH, seed=0),
     }
-    options = (files.images, files.labels, files.code.gray_table, crop, SCALE, values.seconds)
+    options = (files.images, files.labels, files.encoding.gray_table, crop, SCALE, values.seconds)
     found = {key: [] for key in (*streams, "peer", "crop first")}
     for number in range(values.rounds):
         for key, stream in streams.items():

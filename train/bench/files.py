@@ -13,7 +13,7 @@ from train.data.decoding.labels import LabelEncoding
 from train.data.decoding.palette import IGNORED
 from train.data.samples.record_writer import SHARD_MEGABYTES, write_split
 from train.data.samples.samples import FileSamples, Samples
-from train.data.samples.statistics import checked
+from train.data.samples.statistics import validate_samples
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ def make_up(setting: Setting, count: int, root: Path) -> tuple[FileSamples, Samp
         image, ids = _photograph(random, setting)
         Image.fromarray(image).save(images[-1], quality=92)
         _label_map(ids, setting.dataset).save(labels[-1])
-    files = FileSamples(_code(setting.dataset), tuple(images), tuple(labels))
-    _, found, _ = checked(files, setting.dataset.num_classes)
-    write_split(files, found, setting.dataset, "train", records, shard_megabytes=SHARD_MEGABYTES)
+    files = FileSamples(_encoding(setting.dataset), tuple(images), tuple(labels))
+    _, statistics, _ = validate_samples(files, setting.dataset.num_classes)
+    class_names = setting.dataset.class_names
+    write_split(files, statistics, class_names, "train", records, shard_megabytes=SHARD_MEGABYTES)
     return files, setting.dataset.samples("train", records)
 
 
@@ -105,5 +106,5 @@ def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
     return Image.fromarray(label_ids[ids])
 
 
-def _code(dataset: Dataset) -> LabelEncoding:
-    return dataset.code if dataset is VOC2012 else replace(dataset.code, gray=GRAY_OF_IDS)
+def _encoding(dataset: Dataset) -> LabelEncoding:
+    return dataset.encoding if dataset is VOC2012 else replace(dataset.encoding, gray=GRAY_OF_IDS)

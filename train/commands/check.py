@@ -28,7 +28,7 @@ from train.data.datasets.registry import find_dataset
 from train.data.decoding.palette import IGNORED
 from train.data.samples.decode import decode_sample
 from train.data.samples.samples import FileSamples, Samples
-from train.data.samples.statistics import Survey, survey
+from train.data.samples.statistics import SplitStatistics, collect_statistics
 
 SHOWN = 4  # images of each split on the sheet
 ORIENTATION = 0x0112  # its tag in EXIF
@@ -41,7 +41,7 @@ class Split:
 
     name: str
     samples: Samples
-    survey: Survey
+    statistics: SplitStatistics
 
 
 def check_parser() -> ArgumentParser:
@@ -82,7 +82,11 @@ def check(values: Namespace) -> None:
     splits = []
     for name in dict.fromkeys([options.train_split, options.val_split]):
         samples = dataset.samples(name, options.root)
-        splits.append(Split(name, samples, survey(samples, dataset.num_classes, f"reading {name}")))
+        splits.append(
+            Split(
+                name, samples, collect_statistics(samples, dataset.num_classes, f"reading {name}")
+            )
+        )
     console = Console()
     console.print(table(splits, dataset))
     for split in splits:
@@ -109,7 +113,7 @@ def table(splits: Sequence[Split], dataset: Dataset) -> Table:
     for i, name in enumerate(dataset.class_names):
         cells = []
         for split in splits:
-            pixels = split.survey.pixels
+            pixels = split.statistics.pixels
             share = pixels[:, i].sum() / max(pixels.sum(), 1)
             cells += [f"{100 * share:.2f}", f"{np.count_nonzero(pixels[:, i])}"]
         sheet.add_row(f"{i}", escape(name), *cells)
@@ -118,7 +122,7 @@ def table(splits: Sequence[Split], dataset: Dataset) -> Table:
 
 def facts(split: Split, dataset: Dataset) -> Iterator[str]:
     """What else is worth knowing of a split."""
-    found, expected = split.survey, dataset.splits[split.name]
+    found, expected = split.statistics, dataset.splits[split.name]
     good = [i for i in range(len(split.samples)) if i not in found.faults]
     count = f"{len(split.samples)}" + (f" of {expected}" if expected else "")
     yield f"{count} samples" + (f", {len(found.faults)} of them wrong" if found.faults else "")
@@ -142,12 +146,12 @@ def problems_of(splits: Sequence[Split], dataset: Dataset, train_split: str) -> 
         expected = dataset.splits[split.name]
         if expected and len(split.samples) != expected:
             yield f"{split.name} has {len(split.samples)} samples, expected {expected}"
-        yield from split.survey.faults.values()
+        yield from split.statistics.faults.values()
         yield from _empty(split)
         yield from _turned(split)
         yield from _equal(split, split)
         if split.name == train_split:
-            for i in np.flatnonzero(~split.survey.pixels.any(axis=0)):
+            for i in np.flatnonzero(~split.statistics.pixels.any(axis=0)):
                 yield f"no pixel of {split.name} has the class {i}, {dataset.class_names[i]}"
     for one, other in itertools.combinations(splits, 2):
         yield from _equal(one, other)
@@ -155,8 +159,8 @@ def problems_of(splits: Sequence[Split], dataset: Dataset, train_split: str) -> 
 
 def _empty(split: Split) -> Iterator[str]:
     """Samples without a single label."""
-    empty = np.flatnonzero(~split.survey.pixels.any(axis=1))
-    empty = [i for i in empty if i not in split.survey.faults]
+    empty = np.flatnonzero(~split.statistics.pixels.any(axis=1))
+    empty = [i for i in empty if i not in split.statistics.faults]
     names = [split.samples.labels_name(i) for i in empty]
     if names:
         yield f"label maps of {split.name} without any label ({len(names)}): {_some(names)}"
@@ -164,7 +168,7 @@ def _empty(split: Split) -> Iterator[str]:
 
 def _turned(split: Split) -> Iterator[str]:
     """Images that other programs show turned or mirrored: their labels may have been drawn so."""
-    good = (i for i in range(len(split.samples)) if i not in split.survey.faults)
+    good = (i for i in range(len(split.samples)) if i not in split.statistics.faults)
     names = [split.samples.image_name(i) for i in good if _is_turned(split.samples, i)]
     if names:
         what = "images whose EXIF orientation, which is not applied, turns them"
@@ -208,8 +212,8 @@ def _equal(one: Split, other: Split) -> Iterator[str]:
 def _places(split: Split) -> dict[int, list[str]]:
     """Names of the images by their fingerprints."""
     places = {}
-    for i, fingerprint in enumerate(split.survey.fingerprints.tolist()):
-        if i not in split.survey.faults:
+    for i, fingerprint in enumerate(split.statistics.fingerprints.tolist()):
+        if i not in split.statistics.faults:
             places.setdefault(fingerprint, []).append(split.samples.image_name(i))
     return places
 
@@ -227,7 +231,7 @@ def draw_sheet(splits: Sequence[Split], dataset: Dataset, output: Path) -> bool:
     """
     rows = []
     for split in splits:
-        good = [i for i in range(len(split.samples)) if i not in split.survey.faults]
+        good = [i for i in range(len(split.samples)) if i not in split.statistics.faults]
         if good:
             shown = np.unique(np.linspace(0, len(good) - 1, SHOWN).astype(int))
             for i in shown:

@@ -16,7 +16,7 @@ from train.data.datasets.registry import find_dataset
 from train.data.samples.decode import raise_first_fault, reason
 from train.data.samples.record_writer import SHARD_MEGABYTES, write_split
 from train.data.samples.samples import FileSamples
-from train.data.samples.statistics import checked, list_skipped
+from train.data.samples.statistics import list_skipped, validate_samples
 
 
 def prepare_parser() -> ArgumentParser:
@@ -59,14 +59,16 @@ def prepare(values: Namespace) -> None:
         samples = dataset.samples(split, options.root)
         if not isinstance(samples, FileSamples):
             raise UserError(f"data.root: {root} holds records already")
-        parts[split] = checked(samples, dataset.num_classes, skip=options.on_error == "skip")
+        parts[split] = validate_samples(
+            samples, dataset.num_classes, skip=options.on_error == "skip"
+        )
     values.output.mkdir(parents=True, exist_ok=True)
-    for split, (samples, survey, faults) in parts.items():
+    for split, (samples, statistics, faults) in parts.items():
         try:
             shards = write_split(
                 samples,
-                survey,
-                dataset,
+                statistics,
+                dataset.class_names,
                 split,
                 values.output,
                 shard_megabytes=values.shard_megabytes,

@@ -16,7 +16,7 @@ from train.common.errors import UserError
 from train.config import DataConfig
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import find_dataset
-from train.data.samples.statistics import Survey, checked, list_skipped
+from train.data.samples.statistics import SplitStatistics, list_skipped, validate_samples
 
 METHODS = {
     "median_frequency": tfsegloss.median_frequency,
@@ -62,7 +62,7 @@ def weights(values: Namespace) -> None:
     dataset = find_dataset(values.data.name, values.data.root)
     samples = dataset.samples(values.split, values.data.root)
     skip = values.data.on_error == "skip"
-    samples, found, faults = checked(samples, dataset.num_classes, skip=skip)
+    samples, found, faults = validate_samples(samples, dataset.num_classes, skip=skip)
     counts = count(found)
     if not counts.pixels.any():
         raise UserError(f"no pixel of {dataset.name} {values.split} has a class")
@@ -73,7 +73,7 @@ def weights(values: Namespace) -> None:
     print(f"class_weights: [{', '.join(f'{weight:.4g}' for weight in found)}]")
 
 
-def count(found: Survey) -> Counts:
+def count(found: SplitStatistics) -> Counts:
     """Counts of all samples together."""
     occurs = found.pixels > 0
     return Counts(

@@ -9,7 +9,7 @@ from train.data.datasets.dataset import Dataset
 from train.data.samples.records import RecordSamples
 from train.data.samples.samples import Samples
 from train.data.input.sampling import ClassSampling, ComplementaryWeights
-from train.data.samples.statistics import Survey, checked, survey
+from train.data.samples.statistics import SplitStatistics, collect_statistics, validate_samples
 from train.common.errors import UserError
 
 
@@ -25,7 +25,7 @@ class Data:
 
     train: Samples
     val: Samples
-    found: Survey | None
+    found: SplitStatistics | None
     faults: list[str]
 
     @property
@@ -53,14 +53,14 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
         uniform = sampling.strategy == "uniform"
         return Data(train, val, None if uniform else _survey(train, dataset.num_classes), [])
     skip = options.on_error == "skip"
-    train, found, faults = checked(train, dataset.num_classes, skip=skip)
-    val, _, more = checked(val, dataset.num_classes, skip=skip)
+    train, found, faults = validate_samples(train, dataset.num_classes, skip=skip)
+    val, _, more = validate_samples(val, dataset.num_classes, skip=skip)
     return Data(train, val, found, [*faults, *more])
 
 
-def _survey(samples: Samples, num_classes: int) -> Survey:
+def _survey(samples: Samples, num_classes: int) -> SplitStatistics:
     """What the samples hold; of records it is on record."""
-    return samples.survey if isinstance(samples, RecordSamples) else survey(samples, num_classes)
+    return samples.statistics if isinstance(samples, RecordSamples) else collect_statistics(samples, num_classes)
 
 
 def class_sampling(

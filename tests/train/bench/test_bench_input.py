@@ -32,7 +32,7 @@ def made(request, tmp_path_factory):
 
 def crops(files, scale, crop=CROP, count=20):
     """Crops of the first file, with seeds of their own."""
-    table = files.code.gray_table
+    table = files.encoding.gray_table
     for seed in range(count):
         random = np.random.default_rng(seed)
         yield pillow_baseline._sample(files.images[0], files.labels[0], table, crop, scale, random)
@@ -119,7 +119,7 @@ def test_the_peer_fills_what_is_too_small_and_ignores_it(made):
 
 def test_the_peer_counts_whole_batches(made):
     _, files, _ = made
-    options = (files.images, files.labels, files.code.gray_table, CROP, (1.0, 1.0))
+    options = (files.images, files.labels, files.encoding.gray_table, CROP, (1.0, 1.0))
     assert pillow_baseline.rate(*options, seconds=0.05, seed=0) > pillow_baseline.BATCH
 
 
@@ -160,7 +160,7 @@ def test_a_peer_that_crops_first_makes_the_same_crops(made):
     _, files, _ = made
     for scale in ((1.0, 1.0), (2.0, 2.0), (0.5, 0.5)):
         random = np.random.default_rng(0)
-        sample = (files.images[0], files.labels[0], files.code.gray_table, CROP, scale, random)
+        sample = (files.images[0], files.labels[0], files.encoding.gray_table, CROP, scale, random)
         image, ids = pillow_baseline._sample(*sample, crop_first=True)
         assert image.shape == (CROP, CROP, 3)
         assert ids.shape == (CROP, CROP)

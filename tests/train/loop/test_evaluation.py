@@ -24,7 +24,7 @@ def samples(tmp_path):
         Image.fromarray(np.repeat(ids[..., None], 3, -1)).save(paths[0])
         Image.fromarray(ids).save(paths[1])
         made.append(paths)
-    return FileSamples(SCENES.code, *zip(*made, strict=True))
+    return FileSamples(SCENES.encoding, *zip(*made, strict=True))
 
 
 def test_the_truth_scores_one_and_absent_classes_none(samples):

@@ -57,11 +57,11 @@ ORIGINAL_COLORS = {
 }
 
 
-def list_camvid(code: LabelEncoding, root: Path, split: str) -> FileSamples:
+def list_camvid(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
     """SegNet's files where it has a list, else the original ones.
 
     Args:
-        code: What the label maps mean.
+        encoding: What the label maps mean.
         root: Folder of SegNet's lists, or of `701_StillsRaw_full` and `LabeledApproved_full`.
         split: "train", "val" or "test".
 
@@ -72,13 +72,13 @@ def list_camvid(code: LabelEncoding, root: Path, split: str) -> FileSamples:
         UserError: Neither is there, or a file is missing.
     """
     if (root / f"{split}.txt").is_file():
-        return list_segnet(code, root, split)
+        return list_segnet(encoding, root, split)
     if (root / STILLS).is_dir():
-        return list_original(code, root, split)
+        return list_original(encoding, root, split)
     raise UserError(f"no list {root / split}.txt of SegNet's, and no folder {root / STILLS}")
 
 
-def list_segnet(code: LabelEncoding, root: Path, split: str) -> FileSamples:
+def list_segnet(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
     """SegNet's lists: "image labels" a line, under a root that is somebody else's."""
     images, labels = [], []
     for place, line in read_list(root / f"{split}.txt"):
@@ -87,10 +87,10 @@ def list_segnet(code: LabelEncoding, root: Path, split: str) -> FileSamples:
             raise UserError(f"{place}: expected an image and a label map, got {line!r}")
         for path, column in zip(paths, (images, labels), strict=True):
             column.append(existing(root / Path(path).parent.name / Path(path).name, place))
-    return FileSamples(code, tuple(images), tuple(labels), found="SegNet's files")
+    return FileSamples(encoding, tuple(images), tuple(labels), found="SegNet's files")
 
 
-def list_original(code: LabelEncoding, root: Path, split: str) -> FileSamples:
+def list_original(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
     """The original stills `NAME.png` and label maps `NAME_L.png`, which come without lists."""
     stills = {path.stem: path for path in (root / STILLS).glob("*.png")}
     labels = {path.stem: path for path in (root / LABELLED).glob("*_L.png")}
@@ -100,7 +100,7 @@ def list_original(code: LabelEncoding, root: Path, split: str) -> FileSamples:
         existing(root / STILLS / f"{name.removesuffix('_L')}.png", str(path))
     names = [name for name in sorted(stills) if segnet_split(name) == split]
     return FileSamples(
-        code,
+        encoding,
         tuple(stills[name] for name in names),
         tuple(labels[f"{name}_L"] for name in names),
         found="the original files",

@@ -56,11 +56,11 @@ GRAY_OF_IDS = dict.fromkeys(range(34), IGNORED) | {
 }
 
 
-def list_cityscapes(code: LabelEncoding, root: Path, split: str) -> FileSamples:
+def list_cityscapes(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
     """Images below `leftImg8bit/SPLIT`, label maps below `gtFine/SPLIT`, in folders of cities.
 
     Args:
-        code: What training ids and colors mean.
+        encoding: What training ids and colors mean.
         root: Folder that holds `leftImg8bit` and `gtFine`.
         split: "train" or "val".
 
@@ -79,10 +79,10 @@ def list_cityscapes(code: LabelEncoding, root: Path, split: str) -> FileSamples:
             raise UserError(f"{images[name]} has no label map {name}_gtFine_{kind}.png in gtFine")
         raise UserError(f"{labels[name]} has no image {name}{IMAGE} in leftImg8bit")
     if kind == "labelIds":
-        code = replace(code, gray=GRAY_OF_IDS)
+        encoding = replace(encoding, gray=GRAY_OF_IDS)
     names = sorted(images)
     return FileSamples(
-        code, tuple(images[n] for n in names), tuple(labels[n] for n in names), found=kind
+        encoding, tuple(images[n] for n in names), tuple(labels[n] for n in names), found=kind
     )
 
 

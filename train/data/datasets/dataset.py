@@ -48,7 +48,7 @@ class Dataset:
         return len(self.class_names)
 
     @property
-    def code(self) -> LabelEncoding:
+    def encoding(self) -> LabelEncoding:
         """What the pixels of its label maps mean."""
         ignored = dict.fromkeys(self.ignored_colors, IGNORED)
         own = {color: i for i, color in enumerate(self.colors)}
@@ -82,7 +82,7 @@ class Dataset:
         if samples is None and any(folder.glob("*-of-*.tfrecord")):
             raise UserError(f"{folder} holds no records of {split}: run `train prepare` again")
         if samples is None:
-            samples = self.list_split(self.code, folder, split)
+            samples = self.list_split(self.encoding, folder, split)
             _require_unicode(samples)
         if not len(samples):
             raise UserError(f"{folder}: the split {split!r} of {self.name} is empty")

@@ -161,11 +161,11 @@ def _require_distinct(path: Path, key: str, values: Any) -> None:
             raise UserError(f"{path}: {key}: {value!r} is there twice")
 
 
-def list_folder(code: LabelEncoding, root: Path, split: str) -> FileSamples:
+def list_folder(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
     """The files of a split of own data; see `read_folder`.
 
     Args:
-        code: What the label maps mean.
+        encoding: What the label maps mean.
         root: The folder.
         split: "train", "val" or "test".
 
@@ -181,7 +181,7 @@ def list_folder(code: LabelEncoding, root: Path, split: str) -> FileSamples:
     else:
         names = [name for name in sorted(images.keys() | labels.keys()) if _of(root, split, name)]
         _require_partners(root, names, images, labels)
-    return FileSamples(code, tuple(images[n] for n in names), tuple(labels[n] for n in names))
+    return FileSamples(encoding, tuple(images[n] for n in names), tuple(labels[n] for n in names))
 
 
 def _test(root: Path) -> list[str]:

@@ -12,7 +12,8 @@ from train.common.errors import UserError
 from train.common.files import whole_folder
 from train.common.progress import track
 from train.data.datasets.dataset import existing, read_list
-from train.data.decoding.labels import DataError, LabelEncoding, decode_labels
+from train.data.decoding.errors import DataError
+from train.data.decoding.labels import LabelEncoding, decode_labels
 
 SOURCE = "benchmark.tgz of http://home.bharathh.info/pubs/codes/SBD/download.html"
 PLACES = ("benchmark_RELEASE/dataset", "SBD/dataset", "SBD")
@@ -41,7 +42,7 @@ def find(folders: Sequence[Path]) -> Path:
     )
 
 
-def write_labels(folder: Path, voc: Path, sbd: Path, code: LabelEncoding) -> None:
+def write_labels(folder: Path, voc: Path, sbd: Path, encoding: LabelEncoding) -> None:
     """Writes the label maps of VOC's train and of SBD without VOC's val, all or nothing.
 
     VOC's own are the better ones, and win where both have one. All become PNGs of gray ids.
@@ -50,7 +51,7 @@ def write_labels(folder: Path, voc: Path, sbd: Path, code: LabelEncoding) -> Non
         folder: Where to; it must not exist.
         voc: The folder `VOC2012`.
         sbd: What `find` returns.
-        code: What VOC's own label maps mean.
+        encoding: What VOC's own label maps mean.
 
     Raises:
         UserError: A list or a label map is missing or damaged.
@@ -61,7 +62,7 @@ def write_labels(folder: Path, voc: Path, sbd: Path, code: LabelEncoding) -> Non
     try:
         with whole_folder(folder) as unfinished:
             for name, source in track(sources.items(), "writing trainaug", len(sources)):
-                ids = _read(source, code)
+                ids = _read(source, encoding)
                 Image.fromarray(ids).save(unfinished / f"{name}.png")
     except OSError:
         if not folder.is_dir():  # otherwise another process was faster
@@ -83,12 +84,12 @@ def _sources(voc: Path, sbd: Path) -> dict[str, Path]:
     return sources
 
 
-def _read(path: Path, code: LabelEncoding) -> np.ndarray:
+def _read(path: Path, encoding: LabelEncoding) -> np.ndarray:
     """Ids of a label map, uint8 `[H, W]`."""
     try:
         if path.suffix == ".mat":
             return _read_mat(path)
-        return decode_labels(path.read_bytes(), code).numpy()
+        return decode_labels(path.read_bytes(), encoding).numpy()
     except tf.errors.OpError:
         raise UserError(f"{path}: cannot be decoded") from None
     except DataError as error:

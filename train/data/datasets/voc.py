@@ -35,11 +35,11 @@ def _channel(number: int) -> int:
     return (number & 1) << 7 | (number >> 3 & 1) << 6 | (number >> 6 & 1) << 5
 
 
-def list_voc(code: LabelEncoding, root: Path, split: str) -> FileSamples:
+def list_voc(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
     """VOC's lists: a name a line.
 
     Args:
-        code: What the label maps mean.
+        encoding: What the label maps mean.
         root: Folder that holds `ImageSets`.
         split: Name of a list.
 
@@ -50,14 +50,14 @@ def list_voc(code: LabelEncoding, root: Path, split: str) -> FileSamples:
         UserError: There is no list, or no file to a name.
     """
     names = read_list(_list_path(root, split))
-    return _files(code, root, names, "SegmentationClass")
+    return _files(encoding, root, names, "SegmentationClass")
 
 
-def list_voc2012(code: LabelEncoding, root: Path, split: str) -> FileSamples:
+def list_voc2012(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
     """VOC's lists, and `trainaug`, whose label maps are written first where they are missing.
 
     Args:
-        code: What the label maps mean.
+        encoding: What the label maps mean.
         root: `VOC2012`, `VOCdevkit`, or the folder that holds `VOCdevkit`.
         split: "train", "val" or "trainaug".
 
@@ -69,10 +69,10 @@ def list_voc2012(code: LabelEncoding, root: Path, split: str) -> FileSamples:
     """
     home = _home(root)
     if split != "trainaug":
-        return list_voc(code, home, split)
+        return list_voc(encoding, home, split)
     if not (home / AUGMENTED).is_dir():
-        sbd.write_labels(home / AUGMENTED, home, sbd.find(_around(home)), code)
-    return _files(code, home, _augmented_names(home), AUGMENTED)
+        sbd.write_labels(home / AUGMENTED, home, sbd.find(_around(home)), encoding)
+    return _files(encoding, home, _augmented_names(home), AUGMENTED)
 
 
 def _home(root: Path) -> Path:
@@ -110,10 +110,10 @@ def _list_path(home: Path, split: str) -> Path:
 
 
 def _files(
-    code: LabelEncoding, home: Path, names: list[tuple[str, str]], folder: str
+    encoding: LabelEncoding, home: Path, names: list[tuple[str, str]], folder: str
 ) -> FileSamples:
     return FileSamples(
-        code,
+        encoding,
         tuple(existing(home / "JPEGImages" / f"{name}.jpg", place) for place, name in names),
         tuple(existing(home / folder / f"{name}.png", place) for place, name in names),
     )

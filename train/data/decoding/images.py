@@ -2,9 +2,8 @@
 
 import tensorflow as tf
 
-from train.data.decoding.labels import require
+from train.data.decoding.errors import require
 from train.data.decoding.png import png_header
-from train.data.input.augmentation import cut
 
 IMAGE_KINDS = "an image must be a JPEG or PNG"
 
@@ -51,10 +50,21 @@ def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> t
     def of_other() -> tf.Tensor:
         image = decode_image(contents)
         with tf.control_dependencies(require_size(tf.shape(image)[:2], labels_size)):
-            return cut(image, box)
+            return crop(image, box)
 
     image = tf.cond(tf.io.is_jpeg(contents), of_jpeg, of_other)
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def crop(pixels: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """Return a box of `[H, W, …]`.
+
+    Args:
+        pixels: An image or a label map.
+        box: Top, left, height, width, int32 `[4]`.
+    """
+    top, left, height, width = tf.unstack(box)
+    return pixels[top : top + height, left : left + width]
 
 
 def require_size(image: tf.Tensor, labels: tf.Tensor) -> list[tf.Operation]:

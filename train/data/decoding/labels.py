@@ -1,6 +1,6 @@
 """Label maps from PNG files: the header says what pixels are, tables say what they mean."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -8,16 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from train.data.decoding.errors import DataError, require
 from train.data.decoding.palette import IGNORED, Color
 from train.data.decoding.png import GRAY, PALETTE, RGB, palette_as_gray, png_header, png_palette
 
 # In a table from levels to ids: no class has it; several entries of the palette have its color.
 UNKNOWN, AMBIGUOUS = -1, -2
 PNG_ALONE = "a label map must be a PNG: other formats blur or change ids"
-
-
-class DataError(Exception):
-    """What is wrong with a file, without its name."""
 
 
 class RawLabels(NamedTuple):
@@ -76,26 +73,26 @@ class LabelEncoding:
         return tf.where(tf.gather(known, place) == numbers, tf.gather(ids, place), UNKNOWN)
 
 
-def decode_labels(contents: tf.Tensor, code: LabelEncoding) -> tf.Tensor:
+def decode_labels(contents: tf.Tensor, encoding: LabelEncoding) -> tf.Tensor:
     """Ids uint8 `[H, W]`, in [0, num_classes) or 255 where ignored, of a label map.
 
     Args:
         contents: A PNG of 8-bit gray, of a palette, or RGB.
-        code: What its pixels mean.
+        encoding: What its pixels mean.
 
     Raises:
         DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
     """
-    levels = decode_levels(contents, code)
-    return level_ids(levels.values, levels, code)
+    raw_labels = decode_raw_labels(contents, encoding)
+    return class_ids(raw_labels.values, raw_labels, encoding)
 
 
-def decode_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
-    """A label map as it is stored; `level_ids` makes ids of all of it or of a part.
+def decode_raw_labels(contents: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
+    """A label map as it is stored; `class_ids` makes ids of all of it or of a part.
 
     Args:
         contents: A PNG of 8-bit gray, of a palette, or RGB.
-        code: What its pixels mean.
+        encoding: What its pixels mean.
 
     Raises:
         DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
@@ -115,19 +112,19 @@ def decode_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
     )
     return tf.case(
         [
-            (color_type == GRAY, lambda: _gray_levels(contents, code)),
-            (color_type == PALETTE, lambda: _palette_levels(contents, depth, code)),
+            (color_type == GRAY, lambda: _gray_levels(contents, encoding)),
+            (color_type == PALETTE, lambda: _palette_levels(contents, depth, encoding)),
         ],
-        default=lambda: _rgb_levels(contents, code),
+        default=lambda: _rgb_levels(contents, encoding),
     )
 
 
-def _gray_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
+def _gray_levels(contents: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
     values = tf.io.decode_png(contents, channels=1)[..., 0]
-    return RawLabels(values, tf.constant(code.gray_table), tf.zeros([0, 3], tf.uint8))
+    return RawLabels(values, tf.constant(encoding.gray_table), tf.zeros([0, 3], tf.uint8))
 
 
-def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, code: LabelEncoding) -> RawLabels:
+def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
     values = tf.io.decode_png(palette_as_gray(contents), channels=1)[..., 0]
     # Of gray of few bits the decoder makes the whole range up to 255.
     stretch = tf.cast(255 // (2 ** tf.cast(depth, tf.int32) - 1), tf.uint8)
@@ -136,14 +133,14 @@ def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, code: LabelEncoding) 
     rgba = tf.pad(colors, [[0, 0], [0, 1]])
     _, place, counts = tf.unique_with_counts(tf.bitcast(rgba, tf.int32))
     once = tf.gather(counts, place) == 1  # [N]
-    ids = tf.where(once, code.ids_of(rgba), tf.constant(AMBIGUOUS, tf.int16))
+    ids = tf.where(once, encoding.ids_of(rgba), tf.constant(AMBIGUOUS, tf.int16))
     table = tf.pad(ids, [[0, 256 - tf.shape(ids)[0]]], constant_values=UNKNOWN)
     return RawLabels(values, tf.ensure_shape(table, [256]), colors)
 
 
-def _rgb_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
+def _rgb_levels(contents: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
     colors = tf.io.decode_png(contents, channels=4)
-    ids = code.ids_of(colors)  # [H, W]
+    ids = encoding.ids_of(colors)  # [H, W]
 
     def first() -> list[tf.Tensor]:
         place = tf.where(ids == UNKNOWN)[:1]
@@ -151,56 +148,58 @@ def _rgb_levels(contents: tf.Tensor, code: LabelEncoding) -> RawLabels:
 
     require(
         tf.reduce_min(ids) >= 0,
-        f"no class of {code.dataset} has the color {{}} of pixel {{}} (row, column)",
+        f"no class of {encoding.dataset} has the color {{}} of pixel {{}} (row, column)",
         first,
     )
     same = tf.constant(np.arange(256, dtype=np.int16))
     return RawLabels(tf.cast(ids, tf.uint8), same, tf.zeros([0, 3], tf.uint8))
 
 
-def level_ids(values: tf.Tensor, levels: RawLabels, code: LabelEncoding) -> tf.Tensor:
+def class_ids(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding) -> tf.Tensor:
     """Ids uint8 `[h, w]`, in [0, num_classes) or 255 where ignored.
 
     Args:
-        values: All of `levels.values` or a part, uint8 `[h, w]`.
-        levels: What they mean.
-        code: For error messages.
+        values: All of `raw_labels.values` or a part, uint8 `[h, w]`.
+        raw_labels: What they mean.
+        encoding: For error messages.
 
     Raises:
         DataError: In eager mode, which values mean nothing; in a graph a
             `tf.errors.InvalidArgumentError`.
     """
     # Many palettes have no entry 255, and many label maps no ignored pixel.
-    ignored = (values == IGNORED) & (levels.table[IGNORED] == IGNORED)
-    plain = tf.reduce_all((values < code.num_classes) | ignored)
-    plain &= tf.reduce_all(levels.table[: code.num_classes] == np.arange(code.num_classes))
-    return tf.cond(plain, lambda: values, lambda: _look_up(values, levels, code))
+    ignored = (values == IGNORED) & (raw_labels.table[IGNORED] == IGNORED)
+    plain = tf.reduce_all((values < encoding.num_classes) | ignored)
+    plain &= tf.reduce_all(
+        raw_labels.table[: encoding.num_classes] == np.arange(encoding.num_classes)
+    )
+    return tf.cond(plain, lambda: values, lambda: _look_up(values, raw_labels, encoding))
 
 
-def _look_up(values: tf.Tensor, levels: RawLabels, code: LabelEncoding) -> tf.Tensor:
+def _look_up(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding) -> tf.Tensor:
     """Ids by the table, which costs ten times as much as seeing that they are the values."""
-    ids = tf.gather(levels.table, tf.cast(values, tf.int32))
+    ids = tf.gather(raw_labels.table, tf.cast(values, tf.int32))
     if not tf.executing_eagerly() or tf.reduce_min(ids) >= 0:
         require(tf.reduce_min(ids) >= 0, "values without a meaning")
         return tf.cast(ids, tf.uint8)
     place = tf.where(ids < 0)[0].numpy()
     value = int(values[tuple(place)])
-    if 0 < len(levels.colors) <= value:
-        raise DataError(f"index {value} is beyond the palette's {len(levels.colors)} colors")
-    if not len(levels.colors):
+    if 0 < len(raw_labels.colors) <= value:
+        raise DataError(f"index {value} is beyond the palette's {len(raw_labels.colors)} colors")
+    if not len(raw_labels.colors):
         found = sorted({*values[ids < 0].numpy().tolist()})
         raise DataError(
-            f"label ids of {code.dataset} must be among {_ranges(code.gray)}, "
+            f"label ids of {encoding.dataset} must be among {_ranges(encoding.gray)}, "
             f"found {', '.join(map(str, found))}"
         )
-    color = ", ".join(map(str, levels.colors[value].numpy()))
-    if levels.table[value] == AMBIGUOUS:
+    color = ", ".join(map(str, raw_labels.colors[value].numpy()))
+    if raw_labels.table[value] == AMBIGUOUS:
         raise DataError(
             f"two entries of the palette have the color {color}, so it is open what they mean: "
             "save the ids as gray levels"
         )
     raise DataError(
-        f"no class of {code.dataset} has the color {color} of pixel {place[0]}, {place[1]} "
+        f"no class of {encoding.dataset} has the color {color} of pixel {place[0]}, {place[1]} "
         "(row, column)"
     )
 
@@ -212,31 +211,3 @@ def _ranges(numbers: Mapping[int, int]) -> str:
     ends = [n for n in numbers if n + 1 not in numbers]
     pairs = zip(starts, ends, strict=True)
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in pairs)
-
-
-def require(
-    condition: tf.Tensor | bool, message: str, values: Callable[[], list[tf.Tensor]] = list
-) -> list[tf.Operation]:
-    """Eagerly a DataError, in a graph an assertion, unless a condition holds.
-
-    Args:
-        condition: bool `[]`.
-        message: What is wrong, with places `{}` for values.
-        values: Computes them; called only where the condition does not hold.
-
-    Returns:
-        What the rest of a graph must depend on; nothing in eager mode.
-
-    Raises:
-        DataError: In eager mode, the message.
-    """
-    if not tf.executing_eagerly():
-        # Its message reaches nobody: what is wrong is looked for again, eagerly.
-        return [tf.debugging.Assert(condition, [message])]
-    if not condition:
-        raise DataError(message.format(*(", ".join(map(str, _plain(v))) for v in values())))
-    return []
-
-
-def _plain(value: tf.Tensor) -> list:
-    return tf.reshape(value, [-1]).numpy().tolist()

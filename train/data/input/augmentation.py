@@ -15,10 +15,10 @@ from train.data.decoding.palette import IGNORED
 # Mid-gray: what the networks' normalization makes about 0 of.
 PADDING = 128
 # Random numbers a sample takes: scale, two of the place, flip, three of the color.
-UNIFORMS = 7
+CROP_UNIFORMS = 7
 
 
-class Draw(NamedTuple):
+class DrawnCrop(NamedTuple):
     """What is random about one sample."""
 
     box: tf.Tensor  # int32 [4]: top, left, height, width in the image's pixels
@@ -27,15 +27,15 @@ class Draw(NamedTuple):
     color: tf.Tensor  # float32 [3]: factors of brightness, contrast, saturation
 
 
-def draw(
+def draw_crop(
     size: tf.Tensor, config: InputConfig, uniforms: tf.Tensor, center: tf.Tensor | None = None
-) -> Draw:
+) -> DrawnCrop:
     """What is random about one sample.
 
     Args:
         size: Height and width of the image, int32 `[2]`.
         config: Ranges and sizes.
-        uniforms: In [0, 1), float32 `[UNIFORMS]`: all the randomness there is.
+        uniforms: In [0, 1), float32 `[CROP_UNIFORMS]`: all the randomness there is.
         center: Row and column, int32 `[2]`, that the crop is centered on as far as it stays inside
             the image; None: anywhere.
     """
@@ -48,12 +48,12 @@ def draw(
     else:
         start = tf.clip_by_value(center - box // 2, 0, room)
     strength = config.color_jitter
-    return Draw(
+    return DrawnCrop(
         box=tf.concat([start, box], axis=0),
         # Where the image is smaller than the box that was wanted, the crop is not filled.
         size=tf.where(box < wanted, tf.minimum(scaled_size(box, scale), config.crop), config.crop),
         mirrored=config.flip & (uniforms[3] < 0.5),
-        color=1 + strength * (2 * uniforms[4:UNIFORMS] - 1),
+        color=1 + strength * (2 * uniforms[4:CROP_UNIFORMS] - 1),
     )
 
 
@@ -70,19 +70,15 @@ def scaled_size(size: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
     return tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1)
 
 
-def cut(pixels: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """A box of `[H, W, …]`."""
-    top, left, height, width = tf.unstack(box)
-    return pixels[top : top + height, left : left + width]
-
-
-def warp(image: tf.Tensor, labels: tf.Tensor, drawn: Draw) -> tuple[tf.Tensor, tf.Tensor]:
-    """Flips and resizes the box of an image and of its label map alike.
+def resize_and_flip(
+    image: tf.Tensor, labels: tf.Tensor, drawn: DrawnCrop
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resizes and flips the box of an image and of its label map alike.
 
     Args:
         image: uint8 `[h, w, 3]`, the box.
         labels: uint8 `[h, w]`, the box.
-        drawn: What `draw` returned.
+        drawn: What `draw_crop` returned.
 
     Returns:
         Image float32 `[*drawn.size, 3]`, interpolated, and labels uint8 `[*drawn.size]`, nearest:
@@ -103,15 +99,15 @@ def _nearest(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
     return tf.cast(centers * tf.cast(old / new, tf.float32), tf.int32)
 
 
-def finish(
-    image: tf.Tensor, ids: tf.Tensor, drawn: Draw, config: InputConfig
+def color_and_pad(
+    image: tf.Tensor, ids: tf.Tensor, drawn: DrawnCrop, config: InputConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Colors and rounds the image, and pads both where they do not fill the crop.
 
     Args:
         image: float32 `[h, w, 3]`, at most as large as the crop.
         ids: uint8 `[h, w]`.
-        drawn: What `draw` returned.
+        drawn: What `draw_crop` returned.
         config: Ranges and sizes.
 
     Returns:

@@ -4,12 +4,15 @@ import numpy as np
 import tensorflow as tf
 
 from train.config import InputConfig
-from train.data.decoding.images import decode_box
-from train.data.decoding.labels import decode_levels, level_ids
-from train.data.input import augmentation
-from train.data.input import sampling as sampling_module
-from train.data.input.augmentation import cut, draw, finish, warp
-from train.data.input.sampling import ClassSampling, draw_pixel
+from train.data.decoding.images import crop, decode_box
+from train.data.decoding.labels import class_ids, decode_raw_labels
+from train.data.input.augmentation import (
+    CROP_UNIFORMS,
+    color_and_pad,
+    draw_crop,
+    resize_and_flip,
+)
+from train.data.input.sampling import SAMPLING_UNIFORMS, ClassSampling, draw_pixel
 from train.data.samples.samples import Samples
 
 
@@ -76,7 +79,7 @@ def _plan(step: tf.Tensor, samples: int, batch_size: int, seed: int) -> tuple[tf
     indices = tf.raw_ops.RandomIndexShuffle(
         index=places, seed=seeds, max_index=tf.constant(samples - 1, tf.int64), rounds=4
     )
-    shape = [batch_size, augmentation.UNIFORMS + sampling_module.UNIFORMS]
+    shape = [batch_size, CROP_UNIFORMS + SAMPLING_UNIFORMS]
     return indices, tf.random.stateless_uniform(shape, [seed, step])
 
 
@@ -88,21 +91,23 @@ def _load(
     uniforms: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The augmented sample that random numbers in [0, 1) make of the one with an index."""
-    of_draw, of_class = uniforms[: augmentation.UNIFORMS], uniforms[augmentation.UNIFORMS :]
+    of_crop, of_class = uniforms[:CROP_UNIFORMS], uniforms[CROP_UNIFORMS:]
     if sampling is not None:
         index, drawn_class = sampling.draw(index, of_class)
     image, labels = samples.read(index)
-    levels = decode_levels(labels, samples.code)
-    size = tf.shape(levels.values)
+    raw_labels = decode_raw_labels(labels, samples.encoding)
+    size = tf.shape(raw_labels.values)
     if sampling is None:
-        drawn = draw(size, config, of_draw)
+        drawn = draw_crop(size, config, of_crop)
     else:
         drawn = tf.cond(
             drawn_class < 0,
-            lambda: draw(size, config, of_draw),
-            lambda: draw(size, config, of_draw, draw_pixel(levels, drawn_class, of_class[-1])),
+            lambda: draw_crop(size, config, of_crop),
+            lambda: draw_crop(
+                size, config, of_crop, draw_pixel(raw_labels, drawn_class, of_class[-1])
+            ),
         )
     image = decode_box(image, drawn.box, size)
-    image, values = warp(image, cut(levels.values, drawn.box), drawn)
+    image, values = resize_and_flip(image, crop(raw_labels.values, drawn.box), drawn)
     # What the values mean is looked up last: of the crop alone.
-    return finish(image, level_ids(values, levels, samples.code), drawn, config)
+    return color_and_pad(image, class_ids(values, raw_labels, samples.encoding), drawn, config)

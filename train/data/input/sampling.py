@@ -9,9 +9,9 @@ from tfsegloss.metrics import confusion
 from train.data.decoding.labels import RawLabels
 
 # Share of the running confusion matrix that is kept at each step: it remembers some 100 steps.
-KEPT = 0.99
+DECAY = 0.99
 # Random numbers that drawing by class takes: whether, the class, the sample, the pixel.
-UNIFORMS = 4
+SAMPLING_UNIFORMS = 4
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ClassSampling:
 
         Args:
             index: The sample to take if it is drawn uniformly, `[]`.
-            uniforms: In [0, 1), float32 `[UNIFORMS]`; the last one is for `draw_pixel`.
+            uniforms: In [0, 1), float32 `[SAMPLING_UNIFORMS]`; the last one is for `draw_pixel`.
 
         Returns:
             Number of the sample, int64 `[]`, and of the class, int32 `[]`; -1: anywhere.
@@ -75,19 +75,19 @@ class ClassSampling:
         return sample, tf.where(anywhere, -1, drawn)
 
 
-def draw_pixel(levels: RawLabels, drawn: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+def draw_pixel(raw_labels: RawLabels, drawn: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     """One of the pixels of a class.
 
     Args:
-        levels: A label map.
+        raw_labels: A label map.
         drawn: A class that occurs in it, int `[]`.
         uniform: In [0, 1), float32 `[]`: which of its pixels.
 
     Returns:
         Row and column, int32 `[2]`.
     """
-    values = tf.cast(tf.where(levels.table == tf.cast(drawn, tf.int16))[:, 0], tf.uint8)
-    places = tf.where(tf.reduce_any(levels.values[..., tf.newaxis] == values, axis=-1))
+    values = tf.cast(tf.where(raw_labels.table == tf.cast(drawn, tf.int16))[:, 0], tf.uint8)
+    places = tf.where(tf.reduce_any(raw_labels.values[..., tf.newaxis] == values, axis=-1))
     places = tf.cast(places, tf.int32)
     count = tf.shape(places)[0]
     return places[tf.minimum(tf.cast(uniform * tf.cast(count, tf.float32), tf.int32), count - 1)]
@@ -119,7 +119,7 @@ class ComplementaryWeights:
 
     def observe(self, matrix: tf.Tensor) -> None:
         """Takes in the confusion matrix `[C, C]` of one step, rows the truth."""
-        self.matrix.assign(KEPT * self.matrix + tf.cast(matrix, tf.float64))
+        self.matrix.assign(DECAY * self.matrix + tf.cast(matrix, tf.float64))
 
     def refresh(self) -> None:
         """Makes the shares those of the IoU as it runs now; until then they stay.

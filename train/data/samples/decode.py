@@ -5,8 +5,9 @@ import re
 import tensorflow as tf
 
 from train.common.errors import UserError
+from train.data.decoding.errors import DataError
 from train.data.decoding.images import decode_image, require_size
-from train.data.decoding.labels import DataError, decode_labels
+from train.data.decoding.labels import decode_labels
 from train.data.samples.samples import Samples
 
 
@@ -27,7 +28,7 @@ def decode_sample(
         DataError: In eager mode, what is wrong; in a graph a `tf.errors.InvalidArgumentError`.
     """
     image = decode_image(image)
-    ids = decode_labels(labels, samples.code)
+    ids = decode_labels(labels, samples.encoding)
     require_size(tf.shape(image)[:2], tf.shape(ids))
     return image, ids
 

@@ -11,7 +11,6 @@ import tensorflow as tf
 from train.common.errors import UserError
 from train.common.files import whole_file
 from train.common.progress import progress_bars
-from train.data.datasets.dataset import Dataset
 from train.data.decoding.labels import decode_labels
 from train.data.samples.records import (
     FOOTER,
@@ -23,7 +22,7 @@ from train.data.samples.records import (
     shard_name,
 )
 from train.data.samples.samples import FileSamples
-from train.data.samples.statistics import Survey, fingerprint
+from train.data.samples.statistics import SplitStatistics, fingerprint
 
 SHARD_MEGABYTES = 128  # unless asked for otherwise
 OTHER_RECORDS = "{} is of other records: choose another --output, or remove it"
@@ -31,8 +30,8 @@ OTHER_RECORDS = "{} is of other records: choose another --output, or remove it"
 
 def write_split(
     samples: FileSamples,
-    survey: Survey,
-    dataset: Dataset,
+    statistics: SplitStatistics,
+    class_names: Sequence[str],
     split: str,
     folder: Path,
     *,
@@ -42,8 +41,8 @@ def write_split(
 
     Args:
         samples: The samples, none of which is wrong.
-        survey: What they hold.
-        dataset: Their dataset.
+        statistics: What they hold.
+        class_names: Names of their classes.
         split: Name of the split.
         folder: Where the shards go.
         shard_megabytes: About how large they are.
@@ -67,10 +66,10 @@ def write_split(
     heads = [
         ShardIndex(
             shard=folder / f"{shard_name(split, shard, shards)}.tfrecord",
-            dataset=dataset.name,
-            class_names=dataset.class_names,
+            dataset=samples.encoding.dataset,
+            class_names=tuple(class_names),
             names=tuple(names[i] for i in part),
-            survey=survey.subset(part),
+            statistics=statistics.subset(part),
         )
         for shard, part in enumerate(parts)
     ]
@@ -105,7 +104,7 @@ def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
 
     def encode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, labels = samples.read(index)
-        ids = decode_labels(labels, samples.code)
+        ids = decode_labels(labels, samples.encoding)
         return image, tf.io.encode_png(ids[..., tf.newaxis])
 
     indices = tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
@@ -143,7 +142,7 @@ def _write_shard(head: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]
     lengths, fingerprints = [], []
     with whole_file(head.shard) as unfinished:
         with tf.io.TFRecordWriter(str(unfinished)) as writer:
-            for name, size in zip(head.names, head.survey.sizes, strict=True):
+            for name, size in zip(head.names, head.statistics.sizes, strict=True):
                 record = _example(name, size, *(part.numpy() for part in next(stream)))
                 writer.write(record)
                 lengths.append(len(record))

@@ -16,10 +16,11 @@ import tensorflow as tf
 
 from train.common.errors import UserError
 from train.common.files import write_whole
-from train.data.decoding.labels import DataError, LabelEncoding, require
+from train.data.decoding.errors import DataError, require
+from train.data.decoding.labels import LabelEncoding
 from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import Samples
-from train.data.samples.statistics import Survey, fingerprint
+from train.data.samples.statistics import SplitStatistics, fingerprint
 
 IMAGE, LABELS = "image/encoded", "image/segmentation/class/encoded"
 # Before a record: its length and the length's checksum; after it: its own.
@@ -32,24 +33,24 @@ class RecordSamples(Samples):
     """Samples as records.
 
     Args:
-        code: What the gray levels of the label maps mean: themselves.
+        encoding: What the gray levels of the label maps mean: themselves.
         shards: Files of records.
         names: What the samples are called.
         shard_of: Number of each sample's shard, int64 `[N]`.
         offsets: Where its record starts, bytes, int64 `[N]`.
         lengths: Bytes of its record, int64 `[N]`.
         fingerprints: Of its record, uint64 `[N]`.
-        survey: What the samples held when they were written.
+        statistics: What the samples held when they were written.
     """
 
-    code: LabelEncoding
+    encoding: LabelEncoding
     shards: tuple[Path, ...]
     names: tuple[str, ...]
     shard_of: np.ndarray
     offsets: np.ndarray
     lengths: np.ndarray
     fingerprints: np.ndarray
-    survey: Survey
+    statistics: SplitStatistics
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,7 +81,7 @@ class RecordSamples(Samples):
         return replace(
             self,
             names=tuple(self.names[i] for i in indices),
-            survey=self.survey.subset(indices),
+            statistics=self.statistics.subset(indices),
             **{column: getattr(self, column)[indices] for column in columns},
         )
 
@@ -156,7 +157,7 @@ class ShardIndex:
         dataset: Name of the dataset.
         class_names: Its classes.
         names: What the samples are called.
-        survey: What the samples hold.
+        statistics: What the samples hold.
         offsets, lengths: Where the records are, int64 `[N]`; None as long as they are not.
         fingerprints: Of the records, uint64 `[N]`.
     """
@@ -165,7 +166,7 @@ class ShardIndex:
     dataset: str
     class_names: tuple[str, ...]
     names: tuple[str, ...]
-    survey: Survey
+    statistics: SplitStatistics
     offsets: np.ndarray | None = None
     lengths: np.ndarray | None = None
     fingerprints: np.ndarray | None = None
@@ -173,7 +174,7 @@ class ShardIndex:
     def describes(self, other: "ShardIndex") -> bool:
         """Whether the other's samples are the same, wherever its records are."""
         ours, theirs = (
-            (index.class_names, index.names, *(c.tolist() for c in index.survey.columns))
+            (index.class_names, index.names, *(c.tolist() for c in index.statistics.columns))
             for index in (self, other)
         )
         return ours == theirs
@@ -188,7 +189,7 @@ class ShardIndex:
 
     def write(self) -> None:
         """Writes the index beside the shard."""
-        columns = (self.offsets, self.lengths, self.fingerprints, *self.survey.columns)
+        columns = (self.offsets, self.lengths, self.fingerprints, *self.statistics.columns)
         columns = {
             "name": self.names,
             **dict(zip(COLUMNS, (column.tolist() for column in columns), strict=True)),
@@ -224,7 +225,7 @@ def read_index(shard: Path) -> ShardIndex:
         index = json.loads(path.read_text())
         records = index["records"]
         columns = [np.array([r[key] for r in records], kind) for key, kind in COLUMNS.items()]
-        offsets, lengths, fingerprints, *survey = columns
+        offsets, lengths, fingerprints, *statistics = columns
         if not len(offsets):
             raise ValueError("no records")
         return ShardIndex(
@@ -232,7 +233,7 @@ def read_index(shard: Path) -> ShardIndex:
             index["dataset"],
             tuple(index["class_names"]),
             tuple(record["name"] for record in records),
-            Survey(*survey),
+            SplitStatistics(*statistics),
             offsets,
             lengths,
             fingerprints,
@@ -243,7 +244,7 @@ def read_index(shard: Path) -> ShardIndex:
 
 def _join(dataset: str, indices: Sequence[ShardIndex]) -> RecordSamples:
     ids = {i: i for i in (*range(len(indices[0].class_names)), IGNORED)}
-    surveys = zip(*(index.survey.columns for index in indices), strict=True)
+    statistics = zip(*(index.statistics.columns for index in indices), strict=True)
     places = zip(
         *((index.offsets, index.lengths, index.fingerprints) for index in indices), strict=True
     )
@@ -253,5 +254,5 @@ def _join(dataset: str, indices: Sequence[ShardIndex]) -> RecordSamples:
         tuple(name for index in indices for name in index.names),
         np.repeat(np.arange(len(indices)), [len(index.names) for index in indices]),
         *map(np.concatenate, places),
-        Survey(*map(np.concatenate, surveys)),
+        SplitStatistics(*map(np.concatenate, statistics)),
     )

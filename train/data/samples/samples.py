@@ -13,7 +13,7 @@ from train.data.decoding.labels import LabelEncoding
 class Samples(ABC):
     """Encoded images and label maps, in a fixed order, to be read at any place."""
 
-    code: LabelEncoding  # what their label maps mean
+    encoding: LabelEncoding  # what their label maps mean
     found: str = ""  # what kind of label maps these are, where the dataset has several
 
     @abstractmethod
@@ -49,13 +49,13 @@ class FileSamples(Samples):
     """Samples as files.
 
     Args:
-        code: What the pixels of the label maps mean.
+        encoding: What the pixels of the label maps mean.
         images: JPEG or PNG files.
         labels: PNG files, in the same order.
         found: What kind of label maps these are, where the dataset has several.
     """
 
-    code: LabelEncoding
+    encoding: LabelEncoding
     images: tuple[Path, ...]
     labels: tuple[Path, ...]
     found: str = ""

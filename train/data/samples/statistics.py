@@ -14,7 +14,7 @@ from train.data.samples.samples import Samples
 
 
 @dataclass(frozen=True)
-class Survey:
+class SplitStatistics:
     """What the samples of a split hold.
 
     Args:
@@ -39,7 +39,7 @@ class Survey:
         prints = (self.fingerprints, self.labels_fingerprints)
         return self.pixels, self.ignored, self.sizes, *prints
 
-    def subset(self, indices: Sequence[int]) -> "Survey":
+    def subset(self, indices: Sequence[int]) -> "SplitStatistics":
         """Of some samples, none of which is wrong."""
         return type(self)(*(column[list(indices)] for column in self.columns))
 
@@ -49,7 +49,9 @@ def fingerprint(contents: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.fingerprint(contents[tf.newaxis])[0], tf.uint64)
 
 
-def survey(samples: Samples, num_classes: int, what: str = "checking") -> Survey:
+def collect_statistics(
+    samples: Samples, num_classes: int, what: str = "checking"
+) -> SplitStatistics:
     """Decodes, checks and counts every sample, in parallel; shows its progress.
 
     Args:
@@ -80,7 +82,9 @@ def survey(samples: Samples, num_classes: int, what: str = "checking") -> Survey
         index: fault or f"{samples.image_name(index)}: could be read only when tried again"
         for index, fault in faults.items()
     }
-    return Survey(pixels[:, :num_classes], pixels[:, IGNORED], sizes, *fingerprints, faults)
+    return SplitStatistics(
+        pixels[:, :num_classes], pixels[:, IGNORED], sizes, *fingerprints, faults
+    )
 
 
 def list_skipped(faults: Sequence[str]) -> None:
@@ -89,9 +93,9 @@ def list_skipped(faults: Sequence[str]) -> None:
         print(f"skipped: {fault}")
 
 
-def checked(
+def validate_samples(
     samples: Samples, num_classes: int, *, skip: bool = False
-) -> tuple[Samples, Survey, list[str]]:
+) -> tuple[Samples, SplitStatistics, list[str]]:
     """The samples that are right, what they hold, and what is wrong with the others.
 
     Args:
@@ -102,7 +106,7 @@ def checked(
     Raises:
         UserError: A sample is wrong, or none is left.
     """
-    result = survey(samples, num_classes)
+    result = collect_statistics(samples, num_classes)
     faults = list(result.faults.values())
     if not faults:
         return samples, result, []

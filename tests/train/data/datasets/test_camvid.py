@@ -86,7 +86,7 @@ def original(tmp_path):
 
 
 def decoded(path):
-    return decode_labels(tf.io.read_file(str(path)), CAMVID.code).numpy()
+    return decode_labels(tf.io.read_file(str(path)), CAMVID.encoding).numpy()
 
 
 def test_segnet_lists_of_another_machine(segnet):

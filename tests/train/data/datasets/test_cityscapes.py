@@ -8,7 +8,8 @@ from PIL import Image
 
 from train.common.errors import UserError
 from train.data.datasets.cityscapes import CITYSCAPES, GRAY_OF_IDS
-from train.data.decoding.labels import DataError, decode_labels
+from train.data.decoding.errors import DataError
+from train.data.decoding.labels import decode_labels
 from train.data.decoding.palette import IGNORED
 
 NAMES = ("aachen/aachen_000000_000019", "bonn/bonn_000001_000019")
@@ -36,7 +37,7 @@ def save_labels(root, kind, values, names=NAMES):
 
 def decoded(samples, index=0):
     _, labels = samples.read(index)
-    return decode_labels(labels, samples.code)[0].numpy().tolist()
+    return decode_labels(labels, samples.encoding)[0].numpy().tolist()
 
 
 def test_classes_are_the_official_ones():
@@ -59,7 +60,9 @@ def test_every_official_color_has_its_official_class(tmp_path):
         contents = tf.io.read_file(str(tmp_path / "labels.png"))
         other = shown_as.get(label.name)
         expected = label.trainId if other is None else names.index(other)
-        assert decode_labels(contents, CITYSCAPES.code).numpy().tolist() == [[expected]], label.name
+        assert decode_labels(contents, CITYSCAPES.encoding).numpy().tolist() == [[expected]], (
+            label.name
+        )
 
 
 def test_label_ids_become_classes(root):

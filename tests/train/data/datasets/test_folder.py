@@ -19,7 +19,7 @@ def test_names_alone(tmp_path):
     assert dataset.class_names == ("road", "other")
     assert dataset.colors == voc_colors(2)
     assert dataset.ignored_colors == ((224, 224, 192),)
-    assert dataset.code.gray == {0: 0, 1: 1, 255: 255}
+    assert dataset.encoding.gray == {0: 0, 1: 1, 255: 255}
 
 
 def test_names_and_colors(tmp_path):
@@ -34,8 +34,8 @@ def test_names_and_colors(tmp_path):
         """,
     )
     assert dataset.class_names == ("road", "other")
-    assert dataset.code.gray == {0: 0, 1: 1, 9: 255, 255: 255}
-    assert dataset.code.colors == {
+    assert dataset.encoding.gray == {0: 0, 1: 1, 9: 255, 255: 255}
+    assert dataset.encoding.colors == {
         (128, 64, 128): 0,
         (0, 0, 0): 1,
         (255, 255, 255): IGNORED,

@@ -46,7 +46,7 @@ def test_label_maps_with_voc_s_palette_need_no_colors(root):
     labels.save(root / "labels" / "a.png")
     (root / "train.txt").write_text("a\n")
     samples = read_folder(root).samples("train", root)
-    ids = decode_labels(samples.read(0)[1], samples.code)
+    ids = decode_labels(samples.read(0)[1], samples.encoding)
     assert ids.numpy().tolist() == [[0, 1, IGNORED]]
 
 

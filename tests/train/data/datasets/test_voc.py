@@ -73,7 +73,7 @@ def written(devkit):
 
 
 def decoded(samples, index):
-    return decode_labels(samples.read(index)[1], samples.code).numpy()
+    return decode_labels(samples.read(index)[1], samples.encoding).numpy()
 
 
 def test_the_first_and_last_colors():
@@ -224,5 +224,5 @@ def test_a_missing_mat_is_named_by_its_list(devkit, archive):
 
 def test_another_process_may_be_faster(devkit, archive):
     for _ in range(2):
-        sbd.write_labels(written(devkit), devkit / "VOC2012", archive, VOC2012.code)
+        sbd.write_labels(written(devkit), devkit / "VOC2012", archive, VOC2012.encoding)
     assert len(VOC2012.samples("trainaug", devkit)) == len(TRAINAUG)

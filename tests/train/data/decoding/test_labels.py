@@ -12,12 +12,12 @@ from PIL import Image
 from train.common.errors import UserError
 from train.data.datasets.camvid import CAMVID
 from train.data.datasets.registry import SCENES
-from train.data.decoding.labels import DataError
+from train.data.decoding.errors import DataError
 from train.data.decoding.labels import decode_labels as decode
 from train.data.decoding.palette import IGNORED, color_table
 from train.data.samples.decode import find_fault, read_all
 from train.data.samples.samples import FileSamples
-from train.data.samples.statistics import checked, survey
+from train.data.samples.statistics import collect_statistics, validate_samples
 
 IDS = np.random.default_rng(0).integers(0, 11, [9, 7]).astype(np.uint8)
 IDS[0, :3] = IGNORED
@@ -43,7 +43,7 @@ def palette(ids, table):
 
 
 def decode_labels(contents, dataset):
-    return decode(contents, dataset.code)
+    return decode(contents, dataset.encoding)
 
 
 def in_graph(contents, dataset):
@@ -137,7 +137,7 @@ def good_and_bad(tmp_path):
             for path, contents in zip(paths, files, strict=True):
                 path.write_bytes(contents)
             samples[name] = paths
-        return FileSamples(SCENES.code, *zip(*samples.values(), strict=True))
+        return FileSamples(SCENES.encoding, *zip(*samples.values(), strict=True))
 
     return make
 
@@ -160,11 +160,11 @@ GRAY = png(Image.fromarray(IDS))
 def test_the_bad_file_is_named(good_and_bad, labels, image, message):
     samples = good_and_bad(labels, image)
     with pytest.raises(UserError, match=message):
-        checked(samples, SCENES.num_classes)
+        validate_samples(samples, SCENES.num_classes)
 
 
 def test_good_files_pass(train_samples):
-    assert checked(train_samples, SCENES.num_classes)[2] == []
+    assert validate_samples(train_samples, SCENES.num_classes)[2] == []
     names = zip(train_samples.images, train_samples.labels, strict=True)
     for (image, ids), (image_name, labels_name) in zip(read_all(train_samples), names, strict=True):
         # Decoders of JPEG differ in the last bits.
@@ -201,7 +201,9 @@ def test_a_jpeg_as_label_map_is_refused():
 
 
 def test_wrong_samples_are_skipped_and_listed(good_and_bad):
-    samples, survey, faults = checked(good_and_bad(GRAY[:-20]), SCENES.num_classes, skip=True)
+    samples, survey, faults = validate_samples(
+        good_and_bad(GRAY[:-20]), SCENES.num_classes, skip=True
+    )
     assert len(samples) == len(survey.pixels) == 1
     assert samples.labels_name(0).endswith("good.labels.png")
     (fault,) = faults
@@ -220,7 +222,7 @@ def test_an_image_of_another_format_is_refused(good_and_bad, kind):
     buffer = io.BytesIO()
     Image.new("RGB", (7, 9)).save(buffer, kind)
     samples = good_and_bad(GRAY, image=buffer.getvalue())
-    faults = survey(samples, SCENES.num_classes).faults
+    faults = collect_statistics(samples, SCENES.num_classes).faults
     assert faults == {1: f"{samples.images[1]}: an image must be a JPEG or PNG"}
 
 
@@ -246,7 +248,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(good_and_bad):
 def test_a_split_without_a_good_sample_is_an_error(good_and_bad):
     bad = good_and_bad(GRAY[:-20]).subset([1])
     with pytest.raises(UserError, match="no sample is left of 1: .*bad.labels.png"):
-        checked(bad, SCENES.num_classes, skip=True)
+        validate_samples(bad, SCENES.num_classes, skip=True)
 
 
 def test_an_index_beyond_the_palette_is_named():

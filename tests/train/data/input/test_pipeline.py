@@ -11,9 +11,15 @@ from PIL import Image
 
 from train.config import InputConfig
 from train.data.datasets.registry import SCENES
-from train.data.decoding.images import decode_box, decode_image
+from train.data.decoding.images import crop, decode_box, decode_image
 from train.data.decoding.palette import IGNORED
-from train.data.input.augmentation import UNIFORMS, Draw, cut, draw, finish, warp
+from train.data.input.augmentation import (
+    CROP_UNIFORMS,
+    DrawnCrop,
+    color_and_pad,
+    draw_crop,
+    resize_and_flip,
+)
 from train.data.input.pipeline import training_stream
 from train.data.input.sampling import ClassSampling
 from train.data.samples.samples import FileSamples
@@ -23,13 +29,15 @@ PLAIN = InputConfig(crop=(24, 32), scale=(1.0, 1.0), flip=False)
 
 
 def uniforms(seed):
-    return tf.random.stateless_uniform([UNIFORMS], [0, seed])
+    return tf.random.stateless_uniform([CROP_UNIFORMS], [0, seed])
 
 
 def augment(image, ids, config, seed):
     """What the stream does to a sample."""
-    drawn = draw(tf.shape(ids), config, uniforms(seed))
-    return finish(*warp(cut(image, drawn.box), cut(ids, drawn.box), drawn), drawn, config)
+    drawn = draw_crop(tf.shape(ids), config, uniforms(seed))
+    return color_and_pad(
+        *resize_and_flip(crop(image, drawn.box), crop(ids, drawn.box), drawn), drawn, config
+    )
 
 
 def blocks(size):
@@ -92,7 +100,7 @@ def test_scales_and_mirrors_as_configured():
 
 
 def boxes(config, size=(400, 400), count=300):
-    return np.array([draw(size, config, uniforms(i)).box.numpy() for i in range(count)])
+    return np.array([draw_crop(size, config, uniforms(i)).box.numpy() for i in range(count)])
 
 
 def test_the_scale_is_uniform_in_its_range():
@@ -123,14 +131,14 @@ def test_crops_are_anywhere_with_equal_probability():
 
 
 def test_a_crop_is_centered_where_it_is_asked_to_be_and_stays_inside():
-    top, left, *_ = draw((100, 100), PLAIN, uniforms(0), tf.constant([50, 60])).box.numpy()
+    top, left, *_ = draw_crop((100, 100), PLAIN, uniforms(0), tf.constant([50, 60])).box.numpy()
     assert (top, left) == (50 - 12, 60 - 16)
-    top, left, *_ = draw((100, 100), PLAIN, uniforms(0), tf.constant([99, 0])).box.numpy()
+    top, left, *_ = draw_crop((100, 100), PLAIN, uniforms(0), tf.constant([99, 0])).box.numpy()
     assert (top, left) == (100 - 24, 0)
 
 
 def test_the_crop_keeps_the_aspect_of_an_image_that_is_smaller():
-    drawn = draw((10, 400), replace(PLAIN, scale=(2.0, 2.0)), uniforms(0))
+    drawn = draw_crop((10, 400), replace(PLAIN, scale=(2.0, 2.0)), uniforms(0))
     np.testing.assert_array_equal(drawn.box[2:], [10, 16])
     np.testing.assert_array_equal(drawn.size, [20, 32])
 
@@ -167,7 +175,7 @@ def test_a_box_is_decoded_as_it_is_in_the_whole_image(encode, box):
     pixels = np.random.default_rng(0).integers(0, 256, [40, 50, 3]).astype(np.uint8)
     contents = tf.constant(encode(tf.constant(pixels)))
     part = decode_box(contents, tf.constant(box), tf.constant([40, 50]))
-    np.testing.assert_array_equal(part, cut(decode_image(contents), tf.constant(box)))
+    np.testing.assert_array_equal(part, crop(decode_image(contents), tf.constant(box)))
 
 
 @pytest.mark.parametrize("encode", [jpeg, png])
@@ -178,7 +186,7 @@ def test_in_the_stream_labels_follow_the_image(encode, sampling, tmp_path):
     paths = tmp_path / "image", tmp_path / "labels"
     for path, contents in zip(paths, (encode(image), png(ids)), strict=True):
         path.write_bytes(contents)
-    samples = FileSamples(SCENES.code, *((path,) for path in paths))
+    samples = FileSamples(SCENES.encoding, *((path,) for path in paths))
     if sampling:
         counts = np.bincount(ids.numpy().ravel(), minlength=SCENES.num_classes)
         sampling = ClassSampling.of(counts[np.newaxis], np.ones(SCENES.num_classes), 0.5)
@@ -235,8 +243,8 @@ def test_the_workers_parts_are_disjoint_and_together_complete(train_samples, fir
 def test_labels_are_resized_as_tensorflow_does_it(size, mirrored):
     labels = tf.random.stateless_uniform([30, 41], [0, 0], maxval=256, dtype=tf.int32)
     labels = tf.cast(labels, tf.uint8)
-    drawn = Draw(None, tf.constant(size), tf.constant(mirrored), None)
-    _, ours = warp(tf.zeros([30, 41, 3], tf.uint8), labels, drawn)
+    drawn = DrawnCrop(None, tf.constant(size), tf.constant(mirrored), None)
+    _, ours = resize_and_flip(tf.zeros([30, 41, 3], tf.uint8), labels, drawn)
     source = labels[:, ::-1] if mirrored else labels
     nearest = tf.image.ResizeMethod.NEAREST_NEIGHBOR
     theirs = tf.image.resize(source[..., tf.newaxis], size, nearest)[..., 0]

@@ -10,11 +10,16 @@ import tensorflow as tf
 from train.common.errors import UserError
 from train.config import DataConfig, InputConfig, SamplingConfig
 from train.data.datasets.registry import CAMVID, SCENES
-from train.data.decoding.labels import decode_levels
+from train.data.decoding.labels import decode_raw_labels
 from train.data.decoding.palette import IGNORED
 from train.data.input.pipeline import training_stream
-from train.data.input.sampling import UNIFORMS, ClassSampling, ComplementaryWeights, draw_pixel
-from train.data.samples.statistics import Survey, survey
+from train.data.input.sampling import (
+    SAMPLING_UNIFORMS,
+    ClassSampling,
+    ComplementaryWeights,
+    draw_pixel,
+)
+from train.data.samples.statistics import SplitStatistics, collect_statistics
 from train.runs.data import Data, class_sampling, open_data
 
 # Of four samples: the first has classes 0 and 1, the second 1, the third 2, the fourth none.
@@ -22,7 +27,7 @@ PIXELS = np.array([[5, 1, 0, 0], [0, 9, 0, 0], [0, 0, 3, 0], [0, 0, 0, 0]])
 
 
 def draws(sampling, count=4000, index=3):
-    uniforms = np.random.default_rng(0).uniform(size=[count, UNIFORMS]).astype(np.float32)
+    uniforms = np.random.default_rng(0).uniform(size=[count, SAMPLING_UNIFORMS]).astype(np.float32)
     draw = tf.function(sampling.draw)
     pairs = (draw(tf.constant(index, tf.int64), row) for row in tf.constant(uniforms))
     return Counter((int(sample), int(drawn)) for sample, drawn in pairs)
@@ -47,24 +52,26 @@ def test_never_or_always_uniform(share):
 def test_the_extremes_of_the_random_numbers_are_within_reach():
     sampling = ClassSampling.of(PIXELS, np.ones(4), uniform_share=0.0)
     for value in (0.0, np.nextafter(np.float32(1), np.float32(0))):
-        sample, drawn = sampling.draw(tf.constant(3), tf.fill([UNIFORMS], value))
+        sample, drawn = sampling.draw(tf.constant(3), tf.fill([SAMPLING_UNIFORMS], value))
         assert PIXELS[int(sample), int(drawn)] > 0
 
 
 def test_every_pixel_of_the_class_is_drawn_and_no_other(train_samples):
-    levels = decode_levels(train_samples.read(0)[1], train_samples.code)
-    ids = levels.values.numpy()  # of the scenes an index of the palette is the class
+    raw_labels = decode_raw_labels(train_samples.read(0)[1], train_samples.encoding)
+    ids = raw_labels.values.numpy()  # of the scenes an index of the palette is the class
     drawn = np.unique(ids[ids != IGNORED])[2]
     places = {tuple(place) for place in np.argwhere(ids == drawn)}
     uniforms = (np.arange(3 * len(places)) / (3 * len(places))).astype(np.float32)
-    pick = tf.function(lambda uniform: draw_pixel(levels, tf.constant(drawn, tf.int32), uniform))
+    pick = tf.function(
+        lambda uniform: draw_pixel(raw_labels, tf.constant(drawn, tf.int32), uniform)
+    )
     assert {tuple(pick(uniform).numpy()) for uniform in tf.constant(uniforms)} == places
 
 
 @pytest.fixture
 def stream(train_samples):
     """A stream of one class alone."""
-    pixels = survey(train_samples, SCENES.num_classes).pixels
+    pixels = collect_statistics(train_samples, SCENES.num_classes).pixels
     config = InputConfig(crop=(9, 9), scale=(1.0, 1.0))
 
     def make(drawn, **options):
@@ -149,7 +156,7 @@ def test_of_camvid_the_rarest_classes_are_drawn_three_times_as_often(camvid_root
     """Half of the crops drawn uniformly, the others by how classes are segmented, here the worse
     the rarer they are.
     """
-    pixels = survey(CAMVID.samples("train", camvid_root), CAMVID.num_classes).pixels
+    pixels = collect_statistics(CAMVID.samples("train", camvid_root), CAMVID.num_classes).pixels
     frequencies = pixels.sum(axis=0) / pixels.sum()
     running = ComplementaryWeights(CAMVID.num_classes)
     running.observe(confusion_of(frequencies))
@@ -174,4 +181,4 @@ def test_sampling_by_class_needs_one():
 
 def survey_of(pixels):
     rest = np.zeros([len(pixels)], np.int64)
-    return Survey(pixels, rest, rest, rest, rest)
+    return SplitStatistics(pixels, rest, rest, rest, rest)

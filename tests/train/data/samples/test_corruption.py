@@ -10,11 +10,12 @@ import tensorflow as tf
 from PIL import Image
 
 from train.data.datasets.registry import SCENES
-from train.data.decoding.labels import DataError, decode_labels
+from train.data.decoding.errors import DataError
+from train.data.decoding.labels import decode_labels
 from train.data.decoding.palette import IGNORED, color_table
 from train.data.samples.decode import decode_sample
 from train.data.samples.samples import FileSamples
-from train.data.samples.statistics import survey
+from train.data.samples.statistics import collect_statistics
 
 SIZE = (24, 32)
 TABLE = color_table(SCENES.colors, SCENES.ignored_colors[0])
@@ -146,8 +147,8 @@ def test_of_200_damaged_samples_each_is_named_or_right(tmp_path):
         images[-1].write_bytes(sample.image)
         labels.append(tmp_path / f"{place:03d}.labels")
         labels[-1].write_bytes(sample.labels)
-    samples = FileSamples(SCENES.code, tuple(images), tuple(labels))
-    faults = survey(samples, SCENES.num_classes).faults
+    samples = FileSamples(SCENES.encoding, tuple(images), tuple(labels))
+    faults = collect_statistics(samples, SCENES.num_classes).faults
     for place, sample in enumerate(everything):
         if place in faults:
             assert not sample.right
@@ -169,7 +170,7 @@ def test_no_flipped_bit_of_a_label_map_changes_an_id(flavour):
         damaged = bytearray(contents)
         damaged[place] ^= 1 << place % 8
         try:
-            read = decode_labels(tf.constant(bytes(damaged)), SCENES.code)
+            read = decode_labels(tf.constant(bytes(damaged)), SCENES.encoding)
         except (DataError, tf.errors.OpError):
             continue
         np.testing.assert_array_equal(read, ids)
@@ -181,7 +182,7 @@ def test_no_truncated_label_map_changes_an_id(flavour):
     contents = flavour(ids)
     for length in range(0, len(contents), 3):
         try:
-            read = decode_labels(tf.constant(contents[:length]), SCENES.code)
+            read = decode_labels(tf.constant(contents[:length]), SCENES.encoding)
         except (DataError, tf.errors.OpError):
             continue
         np.testing.assert_array_equal(read, ids)

@@ -14,11 +14,11 @@ from train.common.errors import UserError
 from train.config import InputConfig
 from train.data.datasets.cityscapes import CITYSCAPES
 from train.data.datasets.registry import SCENES
-from train.data.decoding.labels import DataError
+from train.data.decoding.errors import DataError
 from train.data.input.pipeline import training_stream
 from train.data.samples import record_writer, records
 from train.data.samples.decode import find_fault, read_all
-from train.data.samples.statistics import survey
+from train.data.samples.statistics import collect_statistics
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +31,9 @@ CONFIG = InputConfig(crop=(24, 32), scale=(0.5, 2.0))
 
 
 def write(samples, folder, shard_megabytes=0.006):
-    found = survey(samples, SCENES.num_classes)
+    found = collect_statistics(samples, SCENES.num_classes)
     return record_writer.write_split(
-        samples, found, SCENES, "train", folder, shard_megabytes=shard_megabytes
+        samples, found, SCENES.class_names, "train", folder, shard_megabytes=shard_megabytes
     )
 
 
@@ -93,9 +93,9 @@ def test_others_can_read_them_in_sequence(written, train_samples):
 
 def test_the_index_knows_what_they_hold(written, train_samples):
     """So that sampling by class needs no pass over the data."""
-    of_index = SCENES.samples("train", written).survey
+    of_index = SCENES.samples("train", written).statistics
     for ours, theirs in zip(
-        of_index.columns, survey(train_samples, SCENES.num_classes).columns, strict=True
+        of_index.columns, collect_statistics(train_samples, SCENES.num_classes).columns, strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -105,7 +105,7 @@ def test_some_of_them(written):
     some = samples.subset([4, 1])
     assert some.read(0)[0] == samples.read(4)[0]
     assert some.image_name(1) == samples.image_name(1)
-    np.testing.assert_array_equal(some.survey.pixels, samples.survey.pixels[[4, 1]])
+    np.testing.assert_array_equal(some.statistics.pixels, samples.statistics.pixels[[4, 1]])
 
 
 class Killed(BaseException):
@@ -199,7 +199,9 @@ def test_a_damaged_shard_is_noticed_and_written_again(written, train_samples, pl
     damaged = bytearray(contents)
     damaged[place] ^= 1
     path.write_bytes(damaged)
-    (fault,) = survey(SCENES.samples("train", written), SCENES.num_classes).faults.values()
+    (fault,) = collect_statistics(
+        SCENES.samples("train", written), SCENES.num_classes
+    ).faults.values()
     assert fault.startswith(f"{path}: ")
     assert "the record is damaged: run `train prepare` again" in fault
     before = [path.stat().st_mtime_ns for path in shards(written)]
@@ -225,7 +227,7 @@ def test_a_truncated_shard_is_named(written):
     path = shards(written)[-1]
     path.write_bytes(path.read_bytes()[:-100])
     assert str(path) in find_fault(samples, len(samples) - 1)
-    assert list(survey(samples, SCENES.num_classes).faults) == [len(samples) - 1]
+    assert list(collect_statistics(samples, SCENES.num_classes).faults) == [len(samples) - 1]
 
 
 DAMAGES = {
@@ -263,8 +265,10 @@ def test_label_ids_of_cityscapes_become_classes(tmp_path):
         city.mkdir(parents=True)
         Image.fromarray(pixels).save(city / f"ulm_000001_{ending}")
     files = CITYSCAPES.samples("train", root)
-    found = survey(files, CITYSCAPES.num_classes)
-    record_writer.write_split(files, found, CITYSCAPES, "train", folder, shard_megabytes=1)
+    found = collect_statistics(files, CITYSCAPES.num_classes)
+    record_writer.write_split(
+        files, found, CITYSCAPES.class_names, "train", folder, shard_megabytes=1
+    )
     samples = CITYSCAPES.samples("train", folder)
     for source in (files, samples):
         (_, read) = next(iter(read_all(source)))
