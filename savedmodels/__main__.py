@@ -1,19 +1,13 @@
 """`python -m savedmodels COMMAND`."""
 
-from train.common.cli import Command, main, quiet_tensorflow
+from train.common.cli import main
 
-with quiet_tensorflow():
-    from savedmodels.evaluate import evaluate, evaluate_parser
-    from savedmodels.export import export, export_parser
-    from savedmodels.predict import predict, predict_parser
+# A module each in `savedmodels`.
+COMMANDS = ("export", "evaluate", "predict")
 
 if __name__ == "__main__":
     main(
         "savedmodels",
         "Export a run as a SavedModel, score it, use it.",
-        {
-            "export": Command(export_parser(), export),
-            "evaluate": Command(evaluate_parser(), evaluate),
-            "predict": Command(predict_parser(), predict),
-        },
+        [f"savedmodels.{name}" for name in COMMANDS],
     )

@@ -34,7 +34,7 @@ class Classes:
 
 
 def write(model: keras.Model, resolution: float, classes: Classes, folder: Path) -> None:
-    """Writes a SavedModel, all of it or nothing.
+    """Write a SavedModel, all of it or nothing.
 
     Its one signature, `serve`, takes `images` uint8 `[B, H, W, 3]` of any size and gives `classes`
     uint8 `[B, H, W]` and `probabilities` float32 `[B, H, W, C]`.
@@ -90,5 +90,5 @@ class SavedSegmenter:
         self._model = tf.saved_model.load(str(folder))
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
-        """Class ids uint8 `[B, H, W]` of images uint8 `[B, H, W, 3]`."""
+        """Return the class ids uint8 `[B, H, W]` of images uint8 `[B, H, W, 3]`."""
         return self._model.serve(images)["classes"]

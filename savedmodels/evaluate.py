@@ -7,25 +7,23 @@ from typing import Literal
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from savedmodels.archive import SavedSegmenter
 from train.common.cli import make_parser
 from train.common.errors import UserError
 from train.common.files import write_whole
-from train.common.pictures import contact_sheet
 from train.common.progress import progress_bars
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import NAMES, find_dataset
-from train.loop.evaluation import Scores
-from train.loop.evaluation import evaluate as score
+from train.loop.evaluation import evaluate
+from train.reports.pictures import contact_sheet
+from train.reports.scores import scores_table
 
 SHEET_ROWS = 6
 
 
-def evaluate_parser() -> ArgumentParser:
-    """The parser of the command."""
+def parser() -> ArgumentParser:
+    """Return the parser of the command."""
     parser = make_parser(description="Score a SavedModel at the labels' size.")
     parser.add_argument("model", type=Path, help="Folder of the SavedModel.")
     names = Literal[NAMES]
@@ -43,8 +41,8 @@ def evaluate_parser() -> ArgumentParser:
     return parser
 
 
-def evaluate(values: Namespace) -> None:
-    """Scores a SavedModel, prints the table and writes the report."""
+def run(values: Namespace) -> None:
+    """Score a SavedModel, print the table and write the report."""
     segmenter = SavedSegmenter(values.model)
     dataset = find_dataset(values.data.name or segmenter.classes.dataset, values.data.root)
     _check_classes(segmenter, dataset)
@@ -61,8 +59,8 @@ def evaluate(values: Namespace) -> None:
             if number in shown:
                 rows.append(sample)
 
-        scores = score(segmenter.classify, samples, dataset, observe)
-    Console().print(table(scores, f"{values.model} on {dataset.name} {values.split}"))
+        scores = evaluate(segmenter.classify, samples, dataset, observe)
+    Console().print(scores_table(scores, f"{values.model} on {dataset.name} {values.split}"))
     values.output.mkdir(parents=True, exist_ok=True)
     what = {"model": str(values.model), "dataset": dataset.name, "split": values.split}
     metrics = json.dumps({**what, **scores.as_json()}, indent=1)
@@ -70,20 +68,6 @@ def evaluate(values: Namespace) -> None:
     sheet = contact_sheet(rows, dataset.class_names, dataset.colors)
     sheet.save(values.output / "contact_sheet.png")
     print(f"Report: {values.output}/metrics.json, {values.output}/contact_sheet.png")
-
-
-def table(scores: Scores, title: str) -> Table:
-    """IoU per class, their mean, and accuracy, in per cent."""
-    shares = scores.matrix.sum(axis=1) / max(scores.matrix.sum(), 1)
-    sheet = Table(title=title, show_footer=True)
-    sheet.add_column("class", f"mean IoU\npixel accuracy\n{scores.images} images")
-    footer = f"{100 * scores.mean_iou:.2f}\n{100 * scores.pixel_accuracy:.2f}\n"
-    sheet.add_column("IoU %", footer, justify="right")
-    sheet.add_column("pixels %", justify="right")
-    for (name, iou), share in zip(scores.iou.items(), shares, strict=True):
-        value = "absent" if iou is None else f"{100 * iou:.2f}"
-        sheet.add_row(escape(name), value, f"{100 * share:.2f}")
-    return sheet
 
 
 def _check_classes(segmenter: SavedSegmenter, dataset: Dataset) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from savedmodels import archive
-from train.commands.fit import load_trained
 from train.common.cli import make_parser
+from train.runs.load import load_trained
 
 
-def export_parser() -> ArgumentParser:
-    """The parser of the command."""
+def parser() -> ArgumentParser:
+    """Return the parser of the command."""
     parser = make_parser(description="Write a run's last checkpoint as a SavedModel.")
     parser.add_argument("run", type=Path, help="Folder of the run.")
     parser.add_argument(
@@ -19,8 +19,8 @@ def export_parser() -> ArgumentParser:
     return parser
 
 
-def export(values: Namespace) -> None:
-    """Writes the SavedModel of a run."""
+def run(values: Namespace) -> None:
+    """Write the SavedModel of a run."""
     config, dataset, model = load_trained(values.run)
     classes = archive.Classes(
         dataset.name, dataset.class_names, dataset.colors, config.loss.activation

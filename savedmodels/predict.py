@@ -10,12 +10,12 @@ from jsonargparse import ArgumentParser, Namespace
 from savedmodels.archive import SavedSegmenter
 from train.common.cli import make_parser
 from train.common.errors import UserError
-from train.common.pictures import overlay, palette_image, with_legend
 from train.common.progress import track
+from train.reports.pictures import overlay, palette_image, with_legend
 
 
-def predict_parser() -> ArgumentParser:
-    """The parser of the command."""
+def parser() -> ArgumentParser:
+    """Return the parser of the command."""
     parser = make_parser(description="Segment images: a palette PNG and an overlay for each.")
     parser.add_argument("model", type=Path, help="Folder of the SavedModel.")
     parser.add_argument("images", type=Path, nargs="+", help="JPEG or PNG files.")
@@ -23,8 +23,8 @@ def predict_parser() -> ArgumentParser:
     return parser
 
 
-def predict(values: Namespace) -> None:
-    """Writes NAME.png (palette, index = class) and NAME_overlay.png for each image.
+def run(values: Namespace) -> None:
+    """Write NAME.png (palette, index = class) and NAME_overlay.png for each image.
 
     Raises:
         UserError: An image cannot be read, or two pictures would have the same name.
@@ -44,7 +44,7 @@ def predict(values: Namespace) -> None:
 
 
 def _outputs(images: list[Path], folder: Path) -> dict[Path, tuple[Path, Path]]:
-    """The two pictures of each image; no two are the same file, and none is an image."""
+    """Name the two pictures of each image; no two are the same file, and none is an image."""
     outputs = {
         path: (folder / f"{path.stem}.png", folder / f"{path.stem}_overlay.png") for path in images
     }

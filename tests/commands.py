@@ -9,7 +9,7 @@ TINY_RUN = (
     "--trainer.batch_size=2",
     "--trainer.evaluate_every=2",
     "--trainer.checkpoint_every=1",
-    "--optimizer.warmup_steps=1",
+    "--schedule.warmup_steps=1",
     "--input.crop=[48, 64]",
 )
 

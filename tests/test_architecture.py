@@ -21,6 +21,43 @@ LIBRARIES = {
 }
 # Of an extra: imported inside the functions that need it.
 OPTIONAL = {"tfsegloss": {"matplotlib"}, "models": {"rich", "h5py"}}
+# Inside a folder too imports run one way: each name may import those before it. What is in one
+# tuple stands beside each other: there neither imports the other. A name stands for the module or
+# for all modules of a package.
+ORDER = {
+    "tfsegloss": (
+        "core",
+        "kernels",
+        "poolings",
+        "losses",
+        ("metrics", "explain", "benchmark"),
+    ),
+    "models": (
+        "checks",
+        "layers",
+        "dilation",
+        "backbones",
+        "architectures",
+        "builder",
+        "weights",
+        "summary",
+        "__main__",
+    ),
+    "train": (
+        "common",
+        "data.decoding",
+        "data.samples",
+        "data.datasets",
+        "config",
+        "data.input",
+        "loop",
+        "runs",
+        ("bench", "reports"),
+        "commands",
+        "__main__",
+    ),
+    "savedmodels": ("archive", ("export", "evaluate", "predict"), "__main__"),
+}
 PRIVATE = ("keras.src", "tensorflow.python")
 
 
@@ -75,6 +112,66 @@ def test_no_cycle(folder):
     for module in graph:
         graph[module] -= {p for p in paths if module.startswith(p + ".")}
     assert list(TopologicalSorter(graph).static_order())
+
+
+def beside(names):
+    return (names,) if isinstance(names, str) else names
+
+
+def place(folder, module):
+    """Where a module stands in the order of its folder: (rank, name); None for no module of it."""
+    for rank, names in enumerate(ORDER[folder]):
+        for name in beside(names):
+            if f"{module}.".startswith(f"{folder}.{name}."):
+                return rank, name
+    return None
+
+
+def backward_arrow(folder, module, imported):
+    """Whether a module imports what stands after or beside it."""
+    ours, theirs = place(folder, module), place(folder, imported)
+    return None not in (ours, theirs) and theirs != ours and theirs[0] >= ours[0]
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_imports_run_one_way_inside_a_folder(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        for name in imports(path):
+            assert not backward_arrow(folder, module_name(path), name), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_every_module_has_its_place_in_the_order(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        if path.name != "__init__.py":
+            assert place(folder, module_name(path)), f"{path}: no place in ORDER"
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_every_name_of_the_order_has_files(folder):
+    modules = [module_name(path) for path in (ROOT / folder).rglob("*.py")]
+    found = {place(folder, module) for module in modules} - {None}
+    names = {name for names in ORDER[folder] for name in beside(names)}
+    assert {name for _, name in found} == names
+
+
+@pytest.mark.parametrize(
+    ("folder", "module", "imported"),
+    [
+        ("tfsegloss", "tfsegloss.core.targets", "tfsegloss.losses.rmi"),
+        ("tfsegloss", "tfsegloss.metrics.confusion", "tfsegloss.explain"),
+        ("models", "models.layers.blocks", "models.builder"),
+        ("train", "train.data.decoding.images", "train.data.input.augmentation"),
+        ("train", "train.runs.load", "train.commands.fit"),
+        ("train", "train.config", "train.data.input.pipeline"),
+        ("savedmodels", "savedmodels.archive", "savedmodels.export"),
+    ],
+)
+def test_an_arrow_backwards_is_seen(folder, module, imported):
+    assert backward_arrow(folder, module, imported)
+    assert place(folder, module)[0] == place(folder, imported)[0] or not backward_arrow(
+        folder, imported, module
+    )
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)

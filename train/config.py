@@ -1,9 +1,12 @@
 """Everything a run is made of, typed: the keys of recipes and of the command line."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import keras
 from jsonargparse.typing import (
     ClosedUnitInterval,
     NonNegativeFloat,
@@ -20,6 +23,8 @@ from train.data.datasets.registry import NAMES
 
 # What NumPy's generators take.
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
+# The DeepLab papers' momentum and weight decay; a learning rate for training from scratch.
+SGD = partial(keras.optimizers.SGD, learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
 
 
 @dataclass(frozen=True)
@@ -122,22 +127,16 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    """SGD with momentum under a polynomial schedule with warm-up.
+class ScheduleConfig:
+    """How the learning rate changes: a linear warm-up, then a polynomial decay to 0.
 
     Args:
-        learning_rate: Its peak, after the warm-up.
-        warmup_steps: Steps of linear increase from 0.
-        power: Exponent of the polynomial decay to 0.
-        momentum: Momentum.
-        weight_decay: Share of a kernel taken off per step, times the learning rate.
+        warmup_steps: Steps in which it rises from 0 to the optimizer's `learning_rate`.
+        power: Exponent of the polynomial.
     """
 
-    learning_rate: PositiveFloat = 0.1
     warmup_steps: NonNegativeInt = 20
     power: NonNegativeFloat = 0.9
-    momentum: ClosedUnitInterval = 0.9
-    weight_decay: NonNegativeFloat = 1e-4
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,10 @@ class FitConfig:
         input: How images reach the network.
         model: Which network.
         loss: The loss, a class of tfsegloss; `--loss.help CLASS` lists its options.
-        optimizer: How the weights follow the gradient.
+        optimizer: How the weights follow the gradient: an optimizer of Keras, such as AdamW, whose
+            `learning_rate` is the peak of the schedule; `--optimizer.help CLASS` lists its options.
+            Its weight decay leaves biases and batch normalization alone.
+        schedule: How the learning rate changes.
         trainer: The loop.
     """
 
@@ -181,5 +183,6 @@ class FitConfig:
     input: InputConfig = field(default_factory=InputConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: SegmentationLoss = field(default_factory=tfsegloss.RMILoss)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: Callable[[], keras.optimizers.Optimizer] = SGD
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from savedmodels.export import export, export_parser
+from savedmodels import export
 from tests import commands
 from tests.train.small_network import small_networks
 
@@ -12,7 +12,7 @@ def exported(trained_run, tmp_path_factory):
     """The SavedModel of a run, in a folder that has no other."""
     folder = tmp_path_factory.mktemp("exported") / "model"
     with small_networks():
-        export(export_parser().parse_args([str(trained_run), f"--output={folder}"]))
+        export.run(export.parser().parse_args([str(trained_run), f"--output={folder}"]))
     return folder
 
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.commands import assert_one_line
-from train.common.pictures import overlay
 from train.data.datasets.registry import SCENES
+from train.reports.pictures import overlay
 
 
 @pytest.fixture

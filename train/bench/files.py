@@ -48,7 +48,7 @@ SETTINGS = (
 
 
 def make_up(setting: Setting, count: int, root: Path) -> tuple[FileSamples, Samples]:
-    """Writes files, and the same as records.
+    """Write files, and the same as records.
 
     Args:
         setting: What kind.
@@ -73,7 +73,7 @@ def make_up(setting: Setting, count: int, root: Path) -> tuple[FileSamples, Samp
 
 
 def _photograph(random: np.random.Generator, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
-    """Shapes of all sizes with the noise of a camera, and the class of each place."""
+    """Make shapes of all sizes with the noise of a camera, and the class of each place."""
     height, width = setting.height, setting.width
     field = np.zeros([height, width, 3], np.float32)
     for cells in (4, 8, 16, 32, 64, 128):
@@ -87,7 +87,7 @@ def _photograph(random: np.random.Generator, setting: Setting) -> tuple[np.ndarr
 
 
 def _classes(random: np.random.Generator, setting: Setting) -> np.ndarray:
-    """Smooth outlines: rarely more than a few classes in a neighborhood; some ignored pixels."""
+    """Make smooth outlines, few classes in a neighborhood, and some ignored pixels."""
     num_classes, size = setting.dataset.num_classes, (setting.width, setting.height)
     coarse = Image.fromarray(random.normal(0.5, 0.3, [6, 8]).astype(np.float32))
     field = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
@@ -96,7 +96,7 @@ def _classes(random: np.random.Generator, setting: Setting) -> np.ndarray:
 
 
 def _label_map(ids: np.ndarray, dataset: Dataset) -> Image.Image:
-    """As the dataset's own files are: VOC's palette, or Cityscapes' label ids."""
+    """Draw ids as the dataset's files do: with VOC's palette, or as Cityscapes' label ids."""
     if dataset is VOC2012:
         picture = Image.fromarray(ids)
         picture.putpalette(np.array(voc_colors(256), np.uint8).tobytes())

@@ -20,7 +20,7 @@ def rate(
     seed: int,
     crop_first: bool = False,
 ) -> float:
-    """Images a second: read, scaled, padded, cropped, flipped, and stacked to batches of eight.
+    """Measure images a second: read, scaled, padded, cropped, flipped, and batched by eight.
 
     Args:
         images: Files, taken in a random order.
@@ -76,7 +76,7 @@ def _sample(
 def _boxes(
     image: Image.Image, labels: Image.Image, side: float, random: np.random.Generator
 ) -> tuple[Image.Image, Image.Image]:
-    """A box of both, anywhere, that becomes the crop when it is resized."""
+    """Cut a box out of both, anywhere, that becomes the crop when it is resized."""
     width, height = (min(round(side), of) for of in image.size)
     left, top = (
         random.integers(of - own + 1) for of, own in zip(image.size, (width, height), strict=True)

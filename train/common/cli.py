@@ -1,47 +1,48 @@
 """How the command lines of the project parse, report errors and end."""
 
+import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser
 
 from train.common.errors import UserError
 
 
 def make_parser(**options) -> ArgumentParser:
-    """A parser that raises its errors instead of printing the usage before them."""
+    """Return a parser that raises its errors instead of printing the usage before them."""
     return ArgumentParser(exit_on_error=False, **options)
 
 
-class Command:
-    """One subcommand: its parser and what it does with the parsed values."""
-
-    def __init__(self, parser: ArgumentParser, run: Callable[[Namespace], None]):
-        self.parser = parser
-        self.run = run
-
-
-def main(program: str, description: str, commands: Mapping[str, Command]) -> None:
-    """Runs a subcommand of `python -m program`; the user's mistakes end with status 2.
+def main(package: str, description: str, commands: Sequence[str]) -> None:
+    """Run the command that the command line names; the user's mistakes end with status 2.
 
     Args:
-        program: Name of the package.
+        package: `python -m PACKAGE COMMAND` is what the user typed.
         description: First line of the help.
-        commands: By name.
+        commands: Full names of modules, each with `parser()` and `run(values)`. The last part of
+            the name is the command's, with hyphens for underscores.
     """
-    parser = make_parser(prog=f"python -m {program}", description=description)
+    with quiet_tensorflow():
+        modules = {_command(name): importlib.import_module(name) for name in commands}
+    parser = make_parser(prog=f"python -m {package}", description=description)
     subcommands = parser.add_subcommands(metavar="COMMAND")
-    for name, command in commands.items():
-        subcommands.add_subcommand(name, command.parser, help=command.parser.description)
+    for command, module in modules.items():
+        subparser = module.parser()
+        subcommands.add_subcommand(command, subparser, help=subparser.description)
     try:
         values = parser.parse_args()
-        commands[values.subcommand].run(values[values.subcommand])
+        modules[values.subcommand].run(values[values.subcommand])
     except (UserError, ArgumentError, OSError) as error:
-        _fail(f"python -m {program}: error: {_one_line(error)}", 2)
+        _fail(f"python -m {package}: error: {_one_line(error)}", 2)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
+
+
+def _command(module: str) -> str:
+    return module.rpartition(".")[-1].replace("_", "-")
 
 
 def _one_line(error: Exception) -> str:
@@ -55,7 +56,7 @@ def _fail(message: str, status: int) -> None:
 
 @contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Keeps TensorFlow's start-up notes out of the output while it is imported.
+    """Keep TensorFlow's start-up notes out of the output while it is imported.
 
     What its C++ part says before its logging has started goes to file descriptor 2 whatever
     TF_CPP_MIN_LOG_LEVEL is.

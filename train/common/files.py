@@ -1,18 +1,36 @@
 """Files and folders that are never seen half-written."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfsegloss.core.command_line import whole_file, write_whole
+from tfsegloss.core.command_line import check_writable, whole_file, write_whole
+from train.common.errors import UserError
 
-__all__ = ["whole_file", "whole_folder", "write_whole"]
+__all__ = ["check_output", "whole_file", "whole_folder", "write_whole"]
+
+
+def check_output(path: Path, suffixes: Sequence[str], *inputs: Path) -> None:
+    """Refuse, before the work, a file that could not be written after it.
+
+    Args:
+        path: The file that `--output` names.
+        suffixes: What its name may end in.
+        *inputs: Files that it must not overwrite.
+
+    Raises:
+        UserError: What is wrong with the path.
+    """
+    try:
+        check_writable(path, suffixes, others=inputs)
+    except ValueError as error:
+        raise UserError(f"output: {error}") from None
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when the block ends, or vanishes if it fails.
+    """Yield a folder to fill, which gets its name when the block ends, or vanishes if it fails.
 
     Args:
         folder: Must not exist.

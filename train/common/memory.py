@@ -8,7 +8,7 @@ MEGABYTE = 2**20
 
 
 def keep_freed_memory() -> None:
-    """Keeps freed memory for the next images instead of giving it back to the system each time.
+    """Keep freed memory for the next images instead of giving it back to the system each time.
 
     Fetching the pages of an image's few megabytes anew took a sixth of the time of reading samples.
     Without glibc nothing happens.

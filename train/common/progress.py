@@ -10,14 +10,14 @@ Item = TypeVar("Item")
 
 
 def progress_bars() -> Progress:
-    """Progress bars of rich's, to be used as a context manager."""
+    """Return progress bars of rich's, to be used as a context manager."""
     console = Console()
     # Where it is no terminal, rich would leave an empty line for each bar.
     return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """The items, one after the other, with a progress bar.
+    """Yield the items, one after the other, with a progress bar.
 
     Args:
         items: What is worked on.

@@ -6,7 +6,7 @@ from train.common.errors import UserError
 
 
 def choose_strategy(replicas: int | None = None) -> tf.distribute.Strategy:
-    """The strategy for this machine; call it before TensorFlow has touched a device.
+    """Return the strategy for this machine; to be called before TensorFlow touches a device.
 
     Args:
         replicas: Devices to train on, at least 1. None: all GPUs, else the CPU. More than one

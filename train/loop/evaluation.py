@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,25 @@ from train.data.samples.samples import Samples
 Classify = Callable[[tf.Tensor], tf.Tensor]
 # Number of the sample, image uint8 [H, W, 3], true ids and predicted ids uint8 [H, W].
 Observe = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
+
+
+class Metric(NamedTuple):
+    """A number in [0, 1] that a confusion matrix gives.
+
+    Args:
+        label: What tables call it.
+        of: From a matrix `[C, C]`, rows the truth, to a scalar; NaN where it is not defined.
+    """
+
+    label: str
+    of: Callable[[np.ndarray], tf.Tensor]
+
+
+# By the names of the logs and of `metrics.json`: what training, tables and reports loop over.
+METRICS = {
+    "mean_iou": Metric("mean IoU", confusion.mean_iou),
+    "pixel_accuracy": Metric("pixel accuracy", confusion.pixel_accuracy),
+}
 
 
 @dataclass(frozen=True)
@@ -35,15 +55,9 @@ class Scores:
     class_names: tuple[str, ...]
     images: int
 
-    @property
-    def mean_iou(self) -> float:
-        """Mean IoU in [0, 1] over the classes that occur; NaN if none does."""
-        return float(confusion.mean_iou(self.matrix))
-
-    @property
-    def pixel_accuracy(self) -> float:
-        """Share of the labelled pixels that are right."""
-        return float(confusion.pixel_accuracy(self.matrix))
+    def scalars(self) -> dict[str, float]:
+        """Return the value of each of METRICS, NaN where it is not defined."""
+        return {name: float(metric.of(self.matrix)) for name, metric in METRICS.items()}
 
     @property
     def iou(self) -> dict[str, float | None]:
@@ -52,17 +66,13 @@ class Scores:
         return dict(zip(self.class_names, map(defined, values), strict=True))
 
     def as_json(self) -> dict:
-        """As `metrics.json` holds it; None is what is not defined."""
-        return {
-            "mean_iou": defined(self.mean_iou),
-            "pixel_accuracy": defined(self.pixel_accuracy),
-            "iou": self.iou,
-            "images": self.images,
-        }
+        """Return the scores as `metrics.json` holds them; None is what is not defined."""
+        scalars = {name: defined(value) for name, value in self.scalars().items()}
+        return {**scalars, "iou": self.iou, "images": self.images}
 
 
 def defined(value: float) -> float | None:
-    """The value, or None, JSON's null, for NaN, which JSON does not have."""
+    """Return the value, or None, JSON's null, for NaN, which JSON does not have."""
     return None if math.isnan(value) else value
 
 
@@ -72,7 +82,7 @@ def evaluate(
     dataset: Dataset,
     observe: Observe | None = None,
 ) -> Scores:
-    """Scores a classifier of pixels on all samples.
+    """Score a classifier of pixels on all samples.
 
     Args:
         classify: From images to class ids.

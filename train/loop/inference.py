@@ -7,7 +7,7 @@ from train.data.input.augmentation import scaled_size
 
 
 def whole_image_logits(model: keras.Model, images: tf.Tensor, resolution: float) -> tf.Tensor:
-    """Logits at the images' own size.
+    """Return logits at the images' own size.
 
     Args:
         model: From pixel values `[B, H, W, 3]` to logits `[B, H, W, C]`.
@@ -26,5 +26,5 @@ def whole_image_logits(model: keras.Model, images: tf.Tensor, resolution: float)
 
 
 def predict_classes(logits: tf.Tensor) -> tf.Tensor:
-    """Class ids uint8 `[B, H, W]` of logits `[B, H, W, C]`."""
+    """Return the class ids uint8 `[B, H, W]` of logits `[B, H, W, C]`."""
     return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)

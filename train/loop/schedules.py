@@ -36,7 +36,7 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
         self.power = power
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         step = tf.cast(step, tf.float32)
         warmup = (step + 1) / max(self.warmup_steps, 1)
         rest = (self.steps - step) / (self.steps - self.warmup_steps)
@@ -44,7 +44,7 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
         return self.learning_rate * tf.where(step < self.warmup_steps, warmup, decay)
 
     def get_config(self) -> dict:
-        """All options."""
+        """Return all options."""
         return {
             "learning_rate": self.learning_rate,
             "steps": self.steps,

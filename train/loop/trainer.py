@@ -32,7 +32,7 @@ class Trainer:
         loss: Loss of the labels and the logits.
         optimizer: Its `iterations` are the step count.
         folder: Where checkpoints are; the last one is restored.
-        shares: Of the classes in the sampling; told how well each is segmented.
+        sampling_weights: Those of the classes; told how well each is segmented.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Trainer:
         loss: SegmentationLoss,
         optimizer: keras.optimizers.Optimizer,
         folder: Path,
-        shares: ComplementaryWeights | None = None,
+        sampling_weights: ComplementaryWeights | None = None,
     ):
         self.strategy = strategy
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
-        self.shares = shares
+        self.sampling_weights = sampling_weights
         optimizer.build(model.trainable_variables)
         model.compile(optimizer=optimizer)  # TensorBoard reads the learning rate off the model
         # TensorFlow's tracking of a Keras model leaves out the states of its random generators.
@@ -60,7 +60,8 @@ class Trainer:
             optimizer=optimizer,
             randomness=randomness,
             loss=loss.variables,
-            shares=shares.variables if shares else [],
+            # Named as in the checkpoints of earlier versions.
+            shares=sampling_weights.variables if sampling_weights else [],
         )
         self._checkpoints = tf.train.CheckpointManager(
             checkpoint, str(folder), max_to_keep=KEPT_CHECKPOINTS
@@ -77,7 +78,7 @@ class Trainer:
         return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
     def restore(self) -> bool:
-        """Restores the last checkpoint; False where there is none."""
+        """Restore the last checkpoint; return False where there is none."""
         latest = self._checkpoints.latest_checkpoint
         if latest is None:
             return False
@@ -85,7 +86,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Writes a checkpoint, named by the step.
+        """Write a checkpoint, named by the step.
 
         Raises:
             UserError: A weight is not finite; the checkpoints before stay the last ones.
@@ -97,14 +98,15 @@ class Trainer:
 
     @tf.function
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step on a (distributed) batch.
+        """Take one step on a (distributed) batch.
 
         Returns:
             "loss" of the global batch `[]`, and "loss_PART" of each part where it has several.
         """
         loss, parts, matrix = self.strategy.run(self._replica_step, args=batch)
-        if self.shares:
-            self.shares.observe(self.strategy.reduce(tf.distribute.ReduceOp.SUM, matrix, axis=None))
+        if self.sampling_weights:
+            matrix = self.strategy.reduce(tf.distribute.ReduceOp.SUM, matrix, axis=None)
+            self.sampling_weights.observe(matrix)
         # Keras' losses divide by the number of replicas: their sum is the global batch's loss.
         values = {"loss": self.strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None)}
         for name, part in parts.items() if len(parts) > 1 else ():
@@ -119,9 +121,10 @@ class Trainer:
         with tf.GradientTape() as tape:
             logits = self.model(tf.cast(images, keras.config.floatx()), training=True)
             loss, parts = self.loss.value_and_parts(ids, logits)
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+            scaled = self.optimizer.scale_loss(loss)  # the loss itself, unless asked otherwise
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
         matrix = None
-        if self.shares:
+        if self.sampling_weights:
             num_classes = logits.shape[-1]
             predicted = predict_classes(logits)
             matrix = confusion.confusion_matrix(ids, predicted, num_classes, ignore_class=IGNORED)
@@ -134,7 +137,7 @@ class Trainer:
         evaluate: Callable[[], Scores],
         callbacks: list[keras.callbacks.Callback],
     ) -> None:
-        """Steps until `config.steps`, in epochs of `config.evaluate_every` steps.
+        """Step until `config.steps`, in epochs of `config.evaluate_every` steps.
 
         Args:
             batches: The batches from a step on; asked for at the start of each epoch.
@@ -159,19 +162,7 @@ class Trainer:
         chain.on_train_begin()
         try:
             for epoch in range(self.step // every, chain.params["epochs"]):
-                chain.on_epoch_begin(epoch)
-                if self.shares and self.step % every == 0:  # not where an epoch goes on
-                    self.shares.refresh()
-                stream = iter(batches(self.step))
-                logs = self._epoch(stream, config, min((epoch + 1) * every, config.steps), chain)
-                scores = evaluate()
-                logs |= {
-                    "val_mean_iou": scores.mean_iou,
-                    "val_pixel_accuracy": scores.pixel_accuracy,
-                }
-                chain.on_epoch_end(epoch, logs)
-                # After the evaluation: who resumes from here has its scores on record.
-                self.save()
+                self._epoch(epoch, batches, config, evaluate, chain)
         except KeyboardInterrupt:
             # Not at an epoch's end: its evaluation has yet to be put on record.
             if self.step % every and self.step < config.steps:
@@ -182,12 +173,32 @@ class Trainer:
 
     def _epoch(
         self,
+        epoch: int,
+        batches: Callable[[int], Iterable],
+        config: TrainerConfig,
+        evaluate: Callable[[], Scores],
+        chain: keras.callbacks.CallbackList,
+    ) -> None:
+        """Take the steps of an epoch, evaluate, and save."""
+        every = config.evaluate_every
+        chain.on_epoch_begin(epoch)
+        if self.sampling_weights and self.step % every == 0:  # not where an epoch goes on
+            self.sampling_weights.refresh()
+        stream = iter(batches(self.step))
+        logs = self._steps(stream, config, min((epoch + 1) * every, config.steps), chain)
+        logs |= {f"val_{name}": value for name, value in evaluate().scalars().items()}
+        chain.on_epoch_end(epoch, logs)
+        # After the evaluation: who resumes from here has its scores on record.
+        self.save()
+
+    def _steps(
+        self,
         batches: Iterator,
         config: TrainerConfig,
         end: int,
         chain: keras.callbacks.CallbackList,
     ) -> dict[str, float]:
-        """Steps until `end`; the mean losses of the steps taken, and the last learning rate."""
+        """Step until `end`; return the mean losses and the last learning rate."""
         start, totals, logs = self.step, {}, {}
         for step in range(start + 1, end + 1):
             place = (step - 1) % config.evaluate_every

@@ -14,29 +14,29 @@ from train.common.errors import UserError
 
 
 @dataclass(frozen=True)
-class Data:
+class RunData:
     """What a run reads.
 
     Args:
         train, val: The samples.
-        found: What those of training hold; None where nobody needs to know.
+        statistics: What those of training hold; None where nobody needs to know.
         faults: What is wrong with the samples that were left out.
     """
 
     train: Samples
     val: Samples
-    found: SplitStatistics | None
+    statistics: SplitStatistics | None
     faults: list[str]
 
     @property
-    def names(self) -> dict[str, list[str]]:
+    def sample_names(self) -> dict[str, list[str]]:
         """What the samples are called, by "train" and "val"."""
         splits = {"train": self.train, "val": self.val}
         return {split: [s.image_name(i) for i in range(len(s))] for split, s in splits.items()}
 
 
-def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -> Data:
-    """The samples of a run, checked if it says so.
+def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -> RunData:
+    """Return the samples of a run, checked if it says so.
 
     Args:
         dataset: The dataset.
@@ -51,35 +51,36 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
     )
     if not options.verify:
         uniform = sampling.strategy == "uniform"
-        return Data(train, val, None if uniform else _survey(train, dataset.num_classes), [])
+        return RunData(train, val, None if uniform else _statistics(train, dataset.num_classes), [])
     skip = options.on_error == "skip"
-    train, found, faults = validate_samples(train, dataset.num_classes, skip=skip)
+    train, statistics, faults = validate_samples(train, dataset.num_classes, skip=skip)
     val, _, more = validate_samples(val, dataset.num_classes, skip=skip)
-    return Data(train, val, found, [*faults, *more])
+    return RunData(train, val, statistics, [*faults, *more])
 
 
-def _survey(samples: Samples, num_classes: int) -> SplitStatistics:
-    """What the samples hold; of records it is on record."""
+def _statistics(samples: Samples, num_classes: int) -> SplitStatistics:
+    """Return what the samples hold; of records it is on record."""
     return samples.statistics if isinstance(samples, RecordSamples) else collect_statistics(samples, num_classes)
 
 
 def class_sampling(
-    data: Data, options: SamplingConfig, running: ComplementaryWeights | None
+    data: RunData, options: SamplingConfig, sampling_weights: ComplementaryWeights | None
 ) -> ClassSampling | None:
-    """How crops are drawn by class from now on; None: uniformly.
+    """Return how crops are drawn by class from now on; None: uniformly.
 
     Args:
         data: What the run reads.
         options: How its crops are drawn.
-        running: The shares of complementary sampling; None: of all classes the same.
+        sampling_weights: Those of complementary sampling; None: of all classes the same.
 
     Raises:
         UserError: There is no class to draw.
     """
     if options.strategy == "uniform":
         return None
-    if not data.found.pixels.any():
+    if not data.statistics.pixels.any():
         raise UserError("input.sampling is by class, but no pixel of the training data has one")
-    num_classes = data.found.pixels.shape[1]
-    shares = np.ones(num_classes) if running is None else running.shares.numpy()
-    return ClassSampling.of(data.found.pixels, shares, options.uniform_share)
+    num_classes = data.statistics.pixels.shape[1]
+    equal = sampling_weights is None
+    weights = np.ones(num_classes) if equal else sampling_weights.weights.numpy()
+    return ClassSampling.of(data.statistics.pixels, weights, options.uniform_share)

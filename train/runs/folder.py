@@ -20,7 +20,7 @@ SAMPLES = "samples.json"
 
 
 def create_or_verify(run: Path, config: str) -> None:
-    """Makes the folder and writes the configuration, or checks that it is the one of the folder.
+    """Make the folder and write the configuration, or check that it is the folder's.
 
     Args:
         run: The folder.
@@ -38,7 +38,7 @@ def create_or_verify(run: Path, config: str) -> None:
 
 
 def create_or_verify_samples(run: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Notes which samples the run reads, or checks that they are those it began with.
+    """Note which samples the run reads, or check that they are those it began with.
 
     Args:
         run: The folder.
@@ -76,7 +76,7 @@ def _check_same(path: Path, config: str) -> None:
 
 
 def _flat(config: dict, prefix: str = "") -> dict[str, object]:
-    """A configuration as dotted keys, without where it is."""
+    """Return a configuration as dotted keys, without where it is."""
     flat = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
@@ -100,7 +100,7 @@ class MetricsFile(keras.callbacks.Callback):
         write_whole(path, "".join(f"{line}\n" for line in kept))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Appends the logs with the step they were taken at."""
+        """Append the logs with the step they were taken at."""
         step = int(self.model.optimizer.iterations.numpy())
         values = {key: defined(float(value)) for key, value in logs.items()}
         with self.path.open("a") as file:
@@ -108,7 +108,7 @@ class MetricsFile(keras.callbacks.Callback):
 
 
 def _step(line: str) -> float:
-    """The step of a line; infinite where a killed process did not finish it."""
+    """Return the step of a line; infinite where a killed process did not finish it."""
     try:
         return json.loads(line)["step"]
     except json.JSONDecodeError:

@@ -17,7 +17,7 @@ from tfsegloss import (
     SoftmaxCrossEntropy,
     WeightedLosses,
 )
-from train.commands.fit import fit_parser, instantiate
+from train.runs.configuration import configuration_parser, instantiate
 
 
 def make(**options):
@@ -232,7 +232,7 @@ def test_a_recipe_takes_it(tmp_path):
               rmi: [0.5, {class_path: tfsegloss.RMILoss, init_args: {weight: 0}}]
         """
     )
-    loss = instantiate(fit_parser().parse_args([f"--config={recipe}"])).loss
+    loss = instantiate(configuration_parser().parse_args([f"--config={recipe}"])).loss
     assert {name: weight for name, (weight, _) in loss.losses.items()} == {"ce": 1.0, "rmi": 0.5}
     assert loss.losses["rmi"][1].weight == 0
 

@@ -8,8 +8,8 @@ from tests.commands import assert_one_line
 from tests.train import own_data
 from tests.train.commands.check_report import facts, rows, wrong
 from tests.train.own_data import COLORS, HEIGHT, WIDTH
-from train.common.pictures import MARGIN
 from train.data.datasets.registry import SCENES
+from train.reports.pictures import MARGIN
 
 
 def test_the_table_and_a_line_for_each_split(check, root):

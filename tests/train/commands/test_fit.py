@@ -41,7 +41,7 @@ def steps(small_networks, monkeypatch):
 
     def step(trainer, batch):
         trainer.optimizer.iterations.assign_add(1)
-        seen.append((batch, trainer.shares))
+        seen.append((batch, trainer.sampling_weights))
         if len(seen) == 3:
             raise KeyboardInterrupt
         return {"loss": tf.constant(0.0)}
@@ -104,7 +104,7 @@ def test_bad_data_is_named_before_anything_is_written(fit, scenes_root, tmp_path
         ("--model.weights=none.weights.h5", ["model", "none.weights.h5"]),
         ("--model.options={sharp: 1}", ["deeplab_v3_plus", "atrous_rates", "sharp=1"]),
         ("--model.options={num_classes: 1}", ["model.options", "num_classes"]),
-        ("--optimizer.warmup_steps=4", ["optimizer", "warmup_steps=4"]),
+        ("--schedule.warmup_steps=4", ["schedule", "warmup_steps=4"]),
         ("--run=setup.cfg", ["setup.cfg"]),
     ],
 )

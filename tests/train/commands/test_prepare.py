@@ -16,8 +16,7 @@ import pytest
 
 from tests.commands import TINY_RUN, assert_one_line
 from tests.train import own_data
-from train.commands.prepare import prepare as prepare_run
-from train.commands.prepare import prepare_parser
+from train.commands import prepare as command
 from train.data.datasets.registry import find_dataset
 from train.data.samples.decode import read_all
 
@@ -45,7 +44,7 @@ def once(tmp_path_factory):
     options = ["--data.name=folder", f"--data.root={own_data.write(folder / 'own')}"]
     stdout = io.StringIO()
     with contextlib.redirect_stdout(stdout):
-        prepare_run(prepare_parser().parse_args([*options, f"--output={folder / 'records'}"]))
+        command.run(command.parser().parse_args([*options, f"--output={folder / 'records'}"]))
     return folder, stdout.getvalue().replace(str(folder), "FOLDER").splitlines()
 
 

@@ -68,9 +68,9 @@ def run(scenes_root, tmp_path):
     (folder / "config.yaml").write_text(
         f"data:\n  root: {scenes_root}\ninput:\n  sampling:\n    strategy: complementary\n"
     )
-    running = ComplementaryWeights(SCENES.num_classes)
-    running.observe(tf.linalg.diag(tf.one_hot(CAR, SCENES.num_classes)))
-    checkpoint = tf.train.Checkpoint(shares=running.variables)
+    sampling_weights = ComplementaryWeights(SCENES.num_classes)
+    sampling_weights.observe(tf.linalg.diag(tf.one_hot(CAR, SCENES.num_classes)))
+    checkpoint = tf.train.Checkpoint(shares=sampling_weights.variables)
     tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=1).save()
     return folder
 

@@ -50,7 +50,7 @@ def test_an_unknown_key_of_a_recipe_is_named(train, tmp_path):
 def test_every_option_is_in_the_help_and_in_the_printed_configuration(train):
     text = train("fit", "--help").out
     config = yaml.safe_load(train("fit", "--print_config").out)
-    for group in ("data", "input", "model", "optimizer", "trainer"):
+    for group in ("data", "input", "model", "schedule", "trainer"):
         for key in config[group]:
             assert f"--{group}.{key} " in text
     assert config["loss"]["init_args"]["region_size"] == 3

@@ -49,7 +49,7 @@ def batches(count, size=16, dtype=np.float32):
         yield images, ids
 
 
-def make_trainer(strategy, make_model, folder, loss=None, steps=20, running=None):
+def make_trainer(strategy, make_model, folder, loss=None, steps=20, sampling_weights=None):
     """A trainer; its loss has two parts, and a state that every step changes."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
@@ -59,4 +59,4 @@ def make_trainer(strategy, make_model, folder, loss=None, steps=20, running=None
             weight_decay=1e-3,
         )
         loss = loss or tfsegloss.CenterLoss(weight=0.1)
-        return Trainer(strategy, make_model(), loss, optimizer, folder, running)
+        return Trainer(strategy, make_model(), loss, optimizer, folder, sampling_weights)

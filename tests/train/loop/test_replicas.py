@@ -63,11 +63,11 @@ def test_what_complementary_sampling_learns_is_that_of_the_global_batch(two_repl
     learnt = []
     for strategy in (ONE_DEVICE, two_replicas):
         with strategy.scope():
-            running = ComplementaryWeights(CLASSES)
-        options = {"running": running, "loss": tfsegloss.SoftmaxCrossEntropy()}
+            weights = ComplementaryWeights(CLASSES)
+        options = {"sampling_weights": weights, "loss": tfsegloss.SoftmaxCrossEntropy()}
         take_steps(strategy, two_convolutions, batches(2), tmp_path, **options)
-        running.refresh()
-        learnt.append([running.matrix.numpy(), running.shares.numpy()])
+        weights.refresh()
+        learnt.append([weights.matrix.numpy(), weights.weights.numpy()])
     (matrix, shares), (of_two, shares_of_two) = learnt
     labelled = [np.count_nonzero(ids < CLASSES) for _, ids in batches(2)]
     assert matrix.sum() == pytest.approx(0.99 * labelled[0] + labelled[1])

@@ -58,8 +58,8 @@ class Run(NamedTuple):
 def run(folder, data, config=CONFIG):
     """Trains on `data` from where the folder's checkpoints are; "crash" among them is one."""
     folder.mkdir(exist_ok=True)
-    shares = ComplementaryWeights(CLASSES)
-    trainer = make_trainer(ONE_DEVICE, with_memory, folder, steps=config.steps, running=shares)
+    options = {"steps": config.steps, "sampling_weights": ComplementaryWeights(CLASSES)}
+    trainer = make_trainer(ONE_DEVICE, with_memory, folder, **options)
     trainer.restore()
 
     def rest(first_step):
@@ -86,7 +86,7 @@ def whole(tmp_path_factory):
 
 def assert_equal_states(ours, theirs):
     """All that the next step depends on."""
-    for part in ("model", "optimizer", "loss", "shares"):
+    for part in ("model", "optimizer", "loss", "sampling_weights"):
         pairs = zip(getattr(ours, part).variables, getattr(theirs, part).variables, strict=True)
         for one, other in pairs:
             np.testing.assert_array_equal(one, other, err_msg=part)
@@ -101,7 +101,7 @@ def test_a_crashed_run_resumes_as_if_it_had_not(whole, tmp_path):
     assert resumed.trainer.step == whole.trainer.step == STEPS
     assert resumed.trainer.learning_rate == whole.trainer.learning_rate == 0
     assert any(np.any(center) for center in map(np.asarray, whole.trainer.loss.variables))
-    assert len(np.unique(whole.trainer.shares.shares)) == CLASSES
+    assert len(np.unique(whole.trainer.sampling_weights.weights)) == CLASSES
     assert_equal_states(resumed.trainer, whole.trainer)
     assert [line["step"] for line in logged(tmp_path)] == [4, 8]
 

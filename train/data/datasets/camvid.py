@@ -58,7 +58,7 @@ ORIGINAL_COLORS = {
 
 
 def list_camvid(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """SegNet's files where it has a list, else the original ones.
+    """List SegNet's files where it has a list, else the original ones.
 
     Args:
         encoding: What the label maps mean.
@@ -79,7 +79,7 @@ def list_camvid(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
 
 
 def list_segnet(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """SegNet's lists: "image labels" a line, under a root that is somebody else's."""
+    """List what SegNet's lists name: "image labels" a line, under a root that is not the user's."""
     images, labels = [], []
     for place, line in read_list(root / f"{split}.txt"):
         paths = line.split()
@@ -91,7 +91,7 @@ def list_segnet(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
 
 
 def list_original(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """The original stills `NAME.png` and label maps `NAME_L.png`, which come without lists."""
+    """List the original stills `NAME.png` and label maps `NAME_L.png`, which have no lists."""
     stills = {path.stem: path for path in (root / STILLS).glob("*.png")}
     labels = {path.stem: path for path in (root / LABELLED).glob("*_L.png")}
     for name, path in sorted(stills.items()):
@@ -108,7 +108,7 @@ def list_original(encoding: LabelEncoding, root: Path, split: str) -> FileSample
 
 
 def segnet_split(name: str) -> str:
-    """The split that a still has in SegNet's lists, which follow sequences and frames.
+    """Return the split of a still in SegNet's lists, which follow sequences and frames.
 
     Args:
         name: Like "0001TP_006690" or "Seq05VD_f00000".

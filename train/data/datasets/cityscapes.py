@@ -57,7 +57,7 @@ GRAY_OF_IDS = dict.fromkeys(range(34), IGNORED) | {
 
 
 def list_cityscapes(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """Images below `leftImg8bit/SPLIT`, label maps below `gtFine/SPLIT`, in folders of cities.
+    """List images of `leftImg8bit/SPLIT` and label maps of `gtFine/SPLIT`, in folders of cities.
 
     Args:
         encoding: What training ids and colors mean.
@@ -87,7 +87,7 @@ def list_cityscapes(encoding: LabelEncoding, root: Path, split: str) -> FileSamp
 
 
 def _scan(folder: Path, ending: str) -> dict[str, Path]:
-    """Files by what partners share: SPLIT's city and the name without its ending."""
+    """Return files by what partners share: the city, and the name without its ending."""
     if not folder.is_dir():
         raise UserError(f"no folder {folder}")
     files = folder.glob(f"*/*{ending}")

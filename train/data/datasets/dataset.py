@@ -60,7 +60,7 @@ class Dataset:
         )
 
     def samples(self, split: str, root: Path | None = None) -> Samples:
-        """The samples of a split: records where `train prepare` has written them, else files.
+        """Return a split's samples: records where `train prepare` has written them, else files.
 
         Args:
             split: Name of the split.
@@ -98,7 +98,7 @@ class Dataset:
 
 
 def _require_unicode(samples: FileSamples) -> None:
-    """TensorFlow, and the lists and indices of this project, know names of Unicode alone."""
+    """Refuse names that are no Unicode: TensorFlow and the indices of records know no others."""
     for path in (*samples.images, *samples.labels):
         name = os.fsencode(path)
         if name.decode(errors="replace") != str(path):
@@ -106,12 +106,12 @@ def _require_unicode(samples: FileSamples) -> None:
 
 
 def default_root(name: str) -> Path:
-    """Where a dataset is looked for."""
+    """Return where a dataset is looked for."""
     return Path("data") / name
 
 
 def read_list(path: Path) -> list[tuple[str, str]]:
-    """(place, line) of each line of a list that is not empty.
+    """Return (place, line) of each line of a list that is not empty.
 
     Raises:
         UserError: There is no such list, or it is not in UTF-8.
@@ -127,7 +127,7 @@ def read_list(path: Path) -> list[tuple[str, str]]:
 
 
 def existing(path: Path, place: str) -> Path:
-    """The path of a file that must be there.
+    """Return the path of a file that must be there.
 
     Args:
         path: The path.

@@ -37,7 +37,7 @@ LABELS = Kind("labels", (".png",), PNG_ALONE)
 
 
 def read_folder(root: Path) -> Dataset:
-    """The description of own data.
+    """Read the description of own data.
 
     `classes.yaml` holds `classes`, a list of names, or of `{name: road, color: [128, 64, 128]}`;
     and, where needed, `ignored_ids` and `ignored_colors`, lists of what means "no label" beside
@@ -99,7 +99,7 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 
 def _classes(path: Path, entries: Any) -> tuple[tuple[str, ...], tuple[Color, ...]]:
-    """Names and colors; no colors where there are none."""
+    """Return names and colors; no colors where there are none."""
     entries = _listed(path, "classes", entries)
     if not 0 < len(entries) <= IGNORED:
         raise UserError(f"{path}: classes: expected 1 to {IGNORED} entries, got {len(entries)}")
@@ -162,7 +162,7 @@ def _require_distinct(path: Path, key: str, values: Any) -> None:
 
 
 def list_folder(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """The files of a split of own data; see `read_folder`.
+    """List the files of a split of own data; see `read_folder`.
 
     Args:
         encoding: What the label maps mean.
@@ -199,14 +199,14 @@ def _folders(root: Path) -> list[str]:
 
 
 def _of(root: Path, split: str, name: str) -> bool:
-    """Whether a name is of a split, where there are no lists."""
+    """Tell whether a name is of a split, where there are no lists."""
     if _folders(root):
         return name.startswith(f"{split}/")
     return split == ("train" if crc32(os.fsencode(name)) % 5 else "val")
 
 
 def _scan(root: Path, kind: Kind) -> dict[str, Path]:
-    """Files by their names below the folder, without suffix."""
+    """Return files by their names below the folder, without suffix."""
     folder = root / kind.folder
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; own data need {HELP}")
@@ -222,7 +222,7 @@ def _scan(root: Path, kind: Kind) -> dict[str, Path]:
 
 
 def _files(folder: Path, around: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """All files below a folder. Links to folders are followed, but not to those around them."""
+    """Yield all files below a folder, through links too, but not to folders around them."""
     around |= {os.path.realpath(folder)}
     for path in sorted(folder.iterdir()):
         if not path.is_dir():
@@ -258,7 +258,7 @@ def _require_partners(
 
 
 def _require_no_other(root: Path, kind: Kind, name: str) -> None:
-    """Names the file that was probably meant, but has another suffix."""
+    """Name the file that was probably meant, but has another suffix."""
     wanted = root / kind.folder / name
     for path in sorted(wanted.parent.glob(f"{glob.escape(wanted.name)}.*")):
         if path.suffix.lower() not in kind.suffixes:

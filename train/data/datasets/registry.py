@@ -26,7 +26,7 @@ NAMES = (*DATASETS, folder.NAME)
 
 
 def find_dataset(name: str, root: Path | None = None) -> Dataset:
-    """The description of a dataset.
+    """Return the description of a dataset.
 
     Args:
         name: One of NAMES.

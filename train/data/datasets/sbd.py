@@ -21,7 +21,7 @@ LARGEST_ID = 20  # VOC's classes; SBD has no ignored pixels
 
 
 def find(folders: Sequence[Path]) -> Path:
-    """The folder of the unpacked archive which holds `cls`.
+    """Find the folder of the unpacked archive which holds `cls`.
 
     Args:
         folders: Where the archive may have been unpacked.
@@ -43,7 +43,7 @@ def find(folders: Sequence[Path]) -> Path:
 
 
 def write_labels(folder: Path, voc: Path, sbd: Path, encoding: LabelEncoding) -> None:
-    """Writes the label maps of VOC's train and of SBD without VOC's val, all or nothing.
+    """Write label maps of VOC's train and of SBD without VOC's val, all or nothing.
 
     VOC's own are the better ones, and win where both have one. All become PNGs of gray ids.
 
@@ -70,7 +70,7 @@ def write_labels(folder: Path, voc: Path, sbd: Path, encoding: LabelEncoding) ->
 
 
 def _sources(voc: Path, sbd: Path) -> dict[str, Path]:
-    """The label map of each name."""
+    """Return the label map of each name."""
     lists = voc / "ImageSets" / "Segmentation"
     sources = {
         name: existing(sbd / "cls" / f"{name}.mat", place)
@@ -85,7 +85,7 @@ def _sources(voc: Path, sbd: Path) -> dict[str, Path]:
 
 
 def _read(path: Path, encoding: LabelEncoding) -> np.ndarray:
-    """Ids of a label map, uint8 `[H, W]`."""
+    """Read the ids of a label map, uint8 `[H, W]`."""
     try:
         if path.suffix == ".mat":
             return _read_mat(path)

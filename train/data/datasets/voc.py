@@ -19,7 +19,7 @@ CLASS_NAMES = (
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """The first colors of VOC's color map, which is defined by VOC's development kit.
+    """Return the first colors of VOC's color map, which its development kit defines.
 
     Args:
         count: How many, at most 256.
@@ -36,7 +36,7 @@ def _channel(number: int) -> int:
 
 
 def list_voc(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """VOC's lists: a name a line.
+    """List the files that VOC's lists name, a name a line.
 
     Args:
         encoding: What the label maps mean.
@@ -54,7 +54,7 @@ def list_voc(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
 
 
 def list_voc2012(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """VOC's lists, and `trainaug`, whose label maps are written first where they are missing.
+    """List what VOC's lists name, and `trainaug`, whose label maps are written if missing.
 
     Args:
         encoding: What the label maps mean.
@@ -85,14 +85,14 @@ def _home(root: Path) -> Path:
 
 
 def _around(home: Path) -> list[Path]:
-    """`VOC2012` and the folders it lies in, up to the one that holds `VOCdevkit`."""
+    """Return `VOC2012` and the folders it lies in, up to the one that holds `VOCdevkit`."""
     home = Path(os.path.abspath(home))  # "." has no parent; links stay as the user set them
     above = 2 if home.parent.name == "VOCdevkit" else 1
     return [home, *home.parents[:above]]
 
 
 def _augmented_names(home: Path) -> list[tuple[str, str]]:
-    """The list where there is one, else what lies in the folder; nothing of `val`."""
+    """Read the list where there is one, else what lies in the folder; nothing of `val`."""
     val = {name for _, name in read_list(_list_path(home, "val"))}
     path, labels = _list_path(home, "trainaug"), home / AUGMENTED
     if not path.is_file():

@@ -12,7 +12,7 @@ class DataError(Exception):
 def require(
     condition: tf.Tensor | bool, message: str, values: Callable[[], list[tf.Tensor]] = list
 ) -> list[tf.Operation]:
-    """Eagerly a DataError, in a graph an assertion, unless a condition holds.
+    """Raise a DataError eagerly, or assert in a graph, unless a condition holds.
 
     Args:
         condition: bool `[]`.

@@ -9,7 +9,7 @@ IMAGE_KINDS = "an image must be a JPEG or PNG"
 
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
-    """An image uint8 `[H, W, 3]` of a JPEG or PNG; gray becomes RGB, alpha is dropped.
+    """Decode a JPEG or PNG to uint8 `[H, W, 3]`; gray becomes RGB, alpha is dropped.
 
     Args:
         contents: The file.
@@ -25,7 +25,7 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
 
 
 def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> tf.Tensor:
-    """A box of an image; of a JPEG the rest is not decoded.
+    """Decode a box of an image; of a JPEG the rest is not decoded.
 
     Where a JPEG stores colors at half the resolution, pixels on the box's border differ a little
     from those of the whole image: the decoder has no neighbors there.
@@ -68,7 +68,7 @@ def crop(pixels: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
 
 
 def require_size(image: tf.Tensor, labels: tf.Tensor) -> list[tf.Operation]:
-    """The sizes of an image and of its label map must be the same."""
+    """Require that the sizes of an image and of its label map are the same."""
     return require(
         tf.reduce_all(image == labels),
         "the image is {} (height, width), its label map {}",

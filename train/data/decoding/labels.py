@@ -65,7 +65,7 @@ class LabelEncoding:
         return numbers[order], ids[order]
 
     def ids_of(self, rgba: tf.Tensor) -> tf.Tensor:
-        """Class, 255 or UNKNOWN, int16 `[…]`, of colors uint8 `[…, 4]`, whatever their alpha."""
+        """Return class, 255 or UNKNOWN, int16 `[…]`, of colors uint8 `[…, 4]`, whatever the alpha."""
         known, ids = map(tf.constant, self.color_table)
         numbers = tf.bitwise.bitwise_and(tf.bitcast(rgba, tf.int32), 0xFFFFFF)
         place = tf.searchsorted(known, tf.reshape(numbers, [-1]))
@@ -74,7 +74,7 @@ class LabelEncoding:
 
 
 def decode_labels(contents: tf.Tensor, encoding: LabelEncoding) -> tf.Tensor:
-    """Ids uint8 `[H, W]`, in [0, num_classes) or 255 where ignored, of a label map.
+    """Decode a label map to ids uint8 `[H, W]`, in [0, num_classes) or 255 where ignored.
 
     Args:
         contents: A PNG of 8-bit gray, of a palette, or RGB.
@@ -88,7 +88,7 @@ def decode_labels(contents: tf.Tensor, encoding: LabelEncoding) -> tf.Tensor:
 
 
 def decode_raw_labels(contents: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
-    """A label map as it is stored; `class_ids` makes ids of all of it or of a part.
+    """Decode a label map as it is stored; `class_ids` makes ids of all of it or of a part.
 
     Args:
         contents: A PNG of 8-bit gray, of a palette, or RGB.
@@ -156,7 +156,7 @@ def _rgb_levels(contents: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
 
 
 def class_ids(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding) -> tf.Tensor:
-    """Ids uint8 `[h, w]`, in [0, num_classes) or 255 where ignored.
+    """Return ids uint8 `[h, w]`, in [0, num_classes) or 255 where ignored.
 
     Args:
         values: All of `raw_labels.values` or a part, uint8 `[h, w]`.
@@ -177,7 +177,7 @@ def class_ids(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding)
 
 
 def _look_up(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding) -> tf.Tensor:
-    """Ids by the table, which costs ten times as much as seeing that they are the values."""
+    """Look ids up in the table, at ten times the cost of seeing that they are the values."""
     ids = tf.gather(raw_labels.table, tf.cast(values, tf.int32))
     if not tf.executing_eagerly() or tf.reduce_min(ids) >= 0:
         require(tf.reduce_min(ids) >= 0, "values without a meaning")
@@ -205,7 +205,7 @@ def _look_up(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding) 
 
 
 def _ranges(numbers: Mapping[int, int]) -> str:
-    """Like "0-10, 255"."""
+    """Write numbers as "0-10, 255"."""
     numbers = sorted(numbers)
     starts = [n for n in numbers if n - 1 not in numbers]
     ends = [n for n in numbers if n + 1 not in numbers]

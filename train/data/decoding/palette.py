@@ -12,7 +12,7 @@ IGNORED = 255
 
 
 def color_table(colors: Sequence[Color], ignored_color: Color) -> np.ndarray:
-    """RGB of each of 256 ids, uint8 `[256, 3]`: the classes', and last the ignored one's.
+    """Return the RGB of 256 ids, uint8 `[256, 3]`: the classes', and last the ignored one's.
 
     Between them lie colors that differ from these and from each other: no two indices of a palette
     may look alike.

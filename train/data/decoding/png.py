@@ -28,7 +28,7 @@ class PngHeader(NamedTuple):
 
 
 def png_header(contents: tf.Tensor | bytes) -> PngHeader:
-    """The header of a PNG, in a graph or eagerly.
+    """Read the header of a PNG, in a graph or eagerly.
 
     Args:
         contents: A file of any kind, however short.
@@ -50,7 +50,7 @@ def png_header(contents: tf.Tensor | bytes) -> PngHeader:
 
 
 def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
-    """The palette of a PNG, in a graph or eagerly.
+    """Read the palette of a PNG, in a graph or eagerly.
 
     Args:
         contents: A PNG.
@@ -66,7 +66,7 @@ def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
     size = tf.strings.length(contents)
 
     def chunk(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Length and type of the chunk that starts there; what is not there reads as zeros."""
+        """Read length and type of the chunk that starts there; what is not there reads as zeros."""
         head = tf.strings.substr(contents, tf.minimum(start, size), 8)
         length, kind = tf.unstack(
             tf.io.decode_raw(head, tf.int32, little_endian=False, fixed_length=8), 2
@@ -84,7 +84,7 @@ def png_palette(contents: tf.Tensor | bytes) -> tf.Tensor:
 
 
 def palette_as_gray(contents: tf.Tensor | bytes) -> tf.Tensor:
-    """A PNG with a palette as one whose gray levels are its indices, in a graph or eagerly.
+    """Make a PNG with a palette one whose gray levels are its indices; in a graph or eagerly.
 
     All checksums keep their worth: what was damaged before does not decode.
 
@@ -102,7 +102,7 @@ def palette_as_gray(contents: tf.Tensor | bytes) -> tf.Tensor:
     size = tf.strings.length(contents)
 
     def part(start: int, end: int | tf.Tensor) -> tf.Tensor:
-        """What there is of these bytes."""
+        """Return what there is of these bytes."""
         return tf.strings.substr(contents, tf.minimum(start, size), end - start)
 
     every_byte = tf.constant([bytes([value]) for value in range(256)])

@@ -30,7 +30,7 @@ class DrawnCrop(NamedTuple):
 def draw_crop(
     size: tf.Tensor, config: InputConfig, uniforms: tf.Tensor, center: tf.Tensor | None = None
 ) -> DrawnCrop:
-    """What is random about one sample.
+    """Draw what is random about one sample.
 
     Args:
         size: Height and width of the image, int32 `[2]`.
@@ -66,14 +66,14 @@ def _scale(config: InputConfig, uniform: tf.Tensor) -> tf.Tensor:
 
 
 def scaled_size(size: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
-    """Height and width times a factor, rounded, at least 1."""
+    """Return height and width times a factor, rounded, at least 1."""
     return tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1)
 
 
 def resize_and_flip(
     image: tf.Tensor, labels: tf.Tensor, drawn: DrawnCrop
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resizes and flips the box of an image and of its label map alike.
+    """Resize and flip the box of an image and of its label map alike.
 
     Args:
         image: uint8 `[h, w, 3]`, the box.
@@ -94,7 +94,7 @@ def resize_and_flip(
 
 
 def _nearest(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
-    """Which of `old` cells each of `new` cells takes its value from, int32 `[new]`."""
+    """Return which of `old` cells each of `new` cells takes its value from, int32 `[new]`."""
     centers = tf.range(tf.cast(new, tf.float32)) + 0.5
     return tf.cast(centers * tf.cast(old / new, tf.float32), tf.int32)
 
@@ -102,7 +102,7 @@ def _nearest(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
 def color_and_pad(
     image: tf.Tensor, ids: tf.Tensor, drawn: DrawnCrop, config: InputConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Colors and rounds the image, and pads both where they do not fill the crop.
+    """Color and round the image, and pad both where they do not fill the crop.
 
     Args:
         image: float32 `[h, w, 3]`, at most as large as the crop.
@@ -122,7 +122,7 @@ def color_and_pad(
 
 
 def _pad(pixels: tf.Tensor, size: tuple[int, int], value: int) -> tf.Tensor:
-    """Fills `[h, w, …]` up below and to the right. (tf.pad goes over it number by number.)"""
+    """Fill `[h, w, …]` up below and to the right. (tf.pad goes over it number by number.)"""
     for axis, side in ((1, size[1]), (0, size[0])):
         shape = tf.tensor_scatter_nd_update(
             tf.shape(pixels), [[axis]], [side - tf.shape(pixels)[axis]]
@@ -132,7 +132,7 @@ def _pad(pixels: tf.Tensor, size: tuple[int, int], value: int) -> tf.Tensor:
 
 
 def _color(image: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """Brightness, contrast about the mean, and saturation about the gray, each times a factor."""
+    """Change brightness, contrast about the mean, and saturation about gray, by a factor each."""
     brightness, contrast, saturation = tf.unstack(factors)
     image *= brightness
     image = (image - tf.reduce_mean(image)) * contrast + tf.reduce_mean(image)

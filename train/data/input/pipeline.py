@@ -27,7 +27,7 @@ def training_stream(
     worker: int = 0,
     workers: int = 1,
 ) -> tf.data.Dataset:
-    """Endless batches of augmented samples.
+    """Return endless batches of augmented samples.
 
     Args:
         samples: Where they come from.
@@ -69,7 +69,7 @@ def training_stream(
 
 
 def _plan(step: tf.Tensor, samples: int, batch_size: int, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The samples of a step and their random numbers: at once, drawing them singly is slow."""
+    """Draw the samples of a step and their random numbers; singly that would be slow."""
     positions = step * batch_size + np.arange(batch_size)
     epochs, places = positions // samples, positions % samples
     seeds = tf.stack(
@@ -90,7 +90,7 @@ def _load(
     index: tf.Tensor,
     uniforms: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The augmented sample that random numbers in [0, 1) make of the one with an index."""
+    """Load the augmented sample that random numbers in [0, 1) make of the one with an index."""
     of_crop, of_class = uniforms[:CROP_UNIFORMS], uniforms[CROP_UNIFORMS:]
     if sampling is not None:
         index, drawn_class = sampling.draw(index, of_class)

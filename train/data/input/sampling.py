@@ -31,22 +31,22 @@ class ClassSampling:
     counts: np.ndarray
 
     @classmethod
-    def of(cls, pixels: np.ndarray, shares: np.ndarray, uniform_share: float) -> "ClassSampling":
-        """From what the samples hold.
+    def of(cls, pixels: np.ndarray, weights: np.ndarray, uniform_share: float) -> "ClassSampling":
+        """Make the sampling from what the samples hold.
 
         Args:
             pixels: Pixels of each class in each sample, int `[N, C]`.
-            shares: How often each class is to be drawn, relative to the others, float `[C]`.
+            weights: How often each class is to be drawn, relative to the others, float `[C]`.
             uniform_share: Share of the samples that is drawn uniformly, in [0, 1].
         """
         _, members = np.nonzero(pixels.T)
         counts = np.count_nonzero(pixels, axis=0)
-        shares = np.where(counts > 0, shares, 0.0)
+        shares = np.where(counts > 0, weights, 0.0)
         shares = shares / shares.sum()
         return cls(uniform_share, shares, members.astype(np.int32), counts.astype(np.int32))
 
     def frequencies(self, pixels: np.ndarray) -> np.ndarray:
-        """How often a crop is drawn for a pixel of each class, float `[C]`.
+        """Return how often a crop is drawn for a pixel of each class, float `[C]`.
 
         Args:
             pixels: Frequencies of the classes' pixels, which crops that are anywhere are drawn for.
@@ -54,7 +54,7 @@ class ClassSampling:
         return self.uniform_share * pixels + (1 - self.uniform_share) * self.shares
 
     def draw(self, index: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A sample and the class its crop is to be centered on.
+        """Draw a sample and the class its crop is to be centered on.
 
         Args:
             index: The sample to take if it is drawn uniformly, `[]`.
@@ -76,7 +76,7 @@ class ClassSampling:
 
 
 def draw_pixel(raw_labels: RawLabels, drawn: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """One of the pixels of a class.
+    """Draw one of the pixels of a class.
 
     Args:
         raw_labels: A label map.
@@ -94,11 +94,11 @@ def draw_pixel(raw_labels: RawLabels, drawn: tf.Tensor, uniform: tf.Tensor) -> t
 
 
 class ComplementaryWeights:
-    """The shares of LMP's complementary sampling: the worse a class is segmented, the larger.
+    """The weights of LMP's complementary sampling: the worse a class is segmented, the larger.
 
     The paper (section 4) keeps "track of the per-class Intersection over Union (IoU) scores on the
     training data", draws inversely to them and blends that with uniform sampling; it gives no
-    formula. Here a class' share is in proportion to 1 − IoU, its IoU is that of the training
+    formula. Here a class' weight is in proportion to 1 − IoU, its IoU is that of the training
     batches of the last 100 steps or so, and 0 as long as it has not occurred.
 
     Args:
@@ -108,21 +108,21 @@ class ComplementaryWeights:
     def __init__(self, num_classes: int):
         with tf.init_scope():
             self.matrix = tf.Variable(tf.zeros([num_classes] * 2, tf.float64), trainable=False)
-            self.shares = tf.Variable(
+            self.weights = tf.Variable(
                 tf.ones([num_classes], tf.float64) / num_classes, trainable=False
             )
 
     @property
     def variables(self) -> list[tf.Variable]:
         """What a checkpoint must hold."""
-        return [self.matrix, self.shares]
+        return [self.matrix, self.weights]
 
     def observe(self, matrix: tf.Tensor) -> None:
-        """Takes in the confusion matrix `[C, C]` of one step, rows the truth."""
+        """Take in the confusion matrix `[C, C]` of one step, rows the truth."""
         self.matrix.assign(DECAY * self.matrix + tf.cast(matrix, tf.float64))
 
     def refresh(self) -> None:
-        """Makes the shares those of the IoU as it runs now; until then they stay.
+        """Make the weights those of the IoU as it runs now; until then they stay.
 
         In between they must not change: a resumed run reads the same samples as one that was not
         stopped, however far ahead either of them reads.
@@ -130,4 +130,4 @@ class ComplementaryWeights:
         iou = confusion.iou_per_class(self.matrix)
         missing = 1 - tf.where(tf.math.is_nan(iou), tf.zeros_like(iou), iou)
         missing += 1e-3  # all classes perfect: all alike
-        self.shares.assign(tf.cast(missing / tf.reduce_sum(missing), tf.float64))
+        self.weights.assign(tf.cast(missing / tf.reduce_sum(missing), tf.float64))

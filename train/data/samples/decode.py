@@ -14,7 +14,7 @@ from train.data.samples.samples import Samples
 def decode_sample(
     image: tf.Tensor, labels: tf.Tensor, samples: Samples
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes and checks an encoded sample; in a graph or eagerly.
+    """Decode and check an encoded sample; in a graph or eagerly.
 
     Args:
         image: JPEG or PNG.
@@ -34,7 +34,7 @@ def decode_sample(
 
 
 def read_all(samples: Samples) -> tf.data.Dataset:
-    """Every (image, ids) in order, decoded in parallel."""
+    """Return every (image, ids) in order, decoded in parallel."""
     return tf.data.Dataset.range(len(samples)).map(
         lambda index: decode_sample(*samples.read(index), samples),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -42,7 +42,7 @@ def read_all(samples: Samples) -> tf.data.Dataset:
 
 
 def raise_first_fault(samples: Samples) -> None:
-    """Finds the sample that made reading fail: an op's message does not say which file it read.
+    """Find the sample that made reading fail: an op's message does not say which it read.
 
     Raises:
         UserError: The first sample that is wrong; nothing is raised where all are right.
@@ -53,7 +53,7 @@ def raise_first_fault(samples: Samples) -> None:
 
 
 def find_fault(samples: Samples, index: int) -> str | None:
-    """What is wrong with a sample, with the names of its files; None where it is right.
+    """Say what is wrong with a sample, with the names of its files; None where it is right.
 
     Args:
         samples: The samples.
@@ -85,5 +85,5 @@ def find_fault(samples: Samples, index: int) -> str | None:
 
 
 def reason(error: tf.errors.OpError) -> str:
-    """What an operation says, without which one it is: "FILE; Permission denied"."""
+    """Return what an operation says, without which one it is: "FILE; Permission denied"."""
     return re.sub(r"^\{\{.*?\}\} | \[Op:\w+\].*$", "", error.message)

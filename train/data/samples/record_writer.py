@@ -37,7 +37,7 @@ def write_split(
     *,
     shard_megabytes: float,
 ) -> int:
-    """Writes a split; shards that an earlier call has finished stay.
+    """Write a split; shards that an earlier call has finished stay.
 
     Args:
         samples: The samples, none of which is wrong.
@@ -89,7 +89,7 @@ def write_split(
 
 
 def _require_same_data(head: ShardIndex, names: Sequence[str]) -> None:
-    """Refuses to overwrite records of other data; of the same, samples may have changed."""
+    """Refuse to overwrite records of other data; of the same, samples may have changed."""
     try:
         found = read_index(head.shard)
     except UserError:
@@ -100,7 +100,7 @@ def _require_same_data(head: ShardIndex, names: Sequence[str]) -> None:
 
 
 def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
-    """Encoded images, and their ids as gray PNGs, in the order of the indices."""
+    """Return encoded images, and their ids as gray PNGs, in the order of the indices."""
 
     def encode(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, labels = samples.read(index)
@@ -112,14 +112,14 @@ def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
 
 
 def _names(samples: FileSamples) -> list[str]:
-    """The images' paths below the folder that holds them all, without suffix."""
+    """Return the images' paths below the folder that holds them all, without suffix."""
     images = [os.path.abspath(path) for path in samples.images]
     root = os.path.commonpath([os.path.dirname(path) for path in images])
     return [os.path.splitext(os.path.relpath(path, root))[0] for path in images]
 
 
 def _is_whole(head: ShardIndex) -> bool:
-    """Whether the shard is there, undamaged, of the same images and labels."""
+    """Tell whether the shard is there, undamaged, of the same images and labels."""
     if not head.shard.is_file():
         return False
     try:
@@ -138,7 +138,7 @@ def _is_whole(head: ShardIndex) -> bool:
 
 
 def _write_shard(head: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> None:
-    """Writes the stream's next samples and their index; the shard gets its name last."""
+    """Write the stream's next samples and their index; the shard gets its name last."""
     lengths, fingerprints = [], []
     with whole_file(head.shard) as unfinished:
         with tf.io.TFRecordWriter(str(unfinished)) as writer:
@@ -151,13 +151,13 @@ def _write_shard(head: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]
 
 
 def _offsets(lengths: Sequence[int]) -> np.ndarray:
-    """Where records of these lengths start if they follow each other, int64 `[N]`."""
+    """Return where records of these lengths start if they follow each other, int64 `[N]`."""
     steps = HEADER + np.array(lengths, np.int64) + FOOTER
     return np.cumsum(steps) - steps + HEADER
 
 
 def _example(name: str, size: Sequence[int], image: bytes, labels: bytes) -> bytes:
-    """A record; its keys are those of the TFRecords of DeepLab's own code."""
+    """Make a record; its keys are those of the TFRecords of DeepLab's own code."""
     height, width = map(int, size)
     of_bytes = {"image/filename": name.encode(), IMAGE: image, LABELS: labels}
     of_bytes["image/format"] = b"jpeg" if image[:2] == b"\xff\xd8" else b"png"

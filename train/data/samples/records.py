@@ -56,7 +56,7 @@ class RecordSamples(Samples):
         return len(self.names)
 
     def read(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The two parts of a record, which is what was written.
+        """Read the two parts of a record, which are what was written.
 
         Raises:
             DataError: In eager mode, if it is not; in a graph a `tf.errors.InvalidArgumentError`.
@@ -75,7 +75,7 @@ class RecordSamples(Samples):
         return parts[IMAGE], parts[LABELS]
 
     def subset(self, indices: Sequence[int]) -> "RecordSamples":
-        """Some of the records."""
+        """Return some of the records."""
         indices = list(indices)
         columns = ("shard_of", "offsets", "lengths", "fingerprints")
         return replace(
@@ -86,14 +86,14 @@ class RecordSamples(Samples):
         )
 
     def image_name(self, index: int) -> str:
-        """Shard and name."""
+        """Return shard and name."""
         return f"{self.shards[self.shard_of[index]]}: {self.names[index]}"
 
     labels_name = image_name
 
 
 def _read_record(shard: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """The record of a shard that starts at an offset, if its own checksum is right."""
+    """Read the record of a shard that starts at an offset, if its own checksum is right."""
     # Unlike tf.data.TFRecordDataset the operation below it may start anywhere.
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=[shard],
@@ -106,14 +106,14 @@ def _read_record(shard: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.T
 
 
 def shard_name(split: str, shard: int, shards: int) -> str:
-    """Name of a shard, without suffix."""
+    """Return the name of a shard, without suffix."""
     return f"{split}-{shard:05d}-of-{shards:05d}"
 
 
 def find(
     folder: Path, split: str, dataset: str, class_names: Sequence[str]
 ) -> RecordSamples | None:
-    """The records of a split in a folder; None where there are none.
+    """Find the records of a split in a folder; None where there are none.
 
     Args:
         folder: Where they may be.
@@ -172,7 +172,7 @@ class ShardIndex:
     fingerprints: np.ndarray | None = None
 
     def describes(self, other: "ShardIndex") -> bool:
-        """Whether the other's samples are the same, wherever its records are."""
+        """Tell whether the other's samples are the same, wherever its records are."""
         ours, theirs = (
             (index.class_names, index.names, *(c.tolist() for c in index.statistics.columns))
             for index in (self, other)
@@ -182,13 +182,13 @@ class ShardIndex:
     def with_places(
         self, offsets: Sequence[int], lengths: Sequence[int], fingerprints: Sequence[int]
     ) -> "ShardIndex":
-        """The index of a shard that has been written."""
+        """Return the index of a shard that has been written."""
         offsets, lengths = (np.array(column, np.int64) for column in (offsets, lengths))
         fingerprints = np.array(fingerprints, np.uint64)
         return replace(self, offsets=offsets, lengths=lengths, fingerprints=fingerprints)
 
     def write(self) -> None:
-        """Writes the index beside the shard."""
+        """Write the index beside the shard."""
         columns = (self.offsets, self.lengths, self.fingerprints, *self.statistics.columns)
         columns = {
             "name": self.names,
@@ -215,7 +215,7 @@ COLUMNS = {
 
 
 def read_index(shard: Path) -> ShardIndex:
-    """The index of a shard.
+    """Read the index of a shard.
 
     Raises:
         UserError: There is none, or it is damaged.

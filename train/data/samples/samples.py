@@ -18,11 +18,11 @@ class Samples(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
 
     @abstractmethod
     def read(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The encoded image and the encoded label map of a sample; in a graph or eagerly.
+        """Read the encoded image and the encoded label map of a sample; in a graph or eagerly.
 
         Args:
             index: Integer `[]`.
@@ -33,15 +33,15 @@ class Samples(ABC):
 
     @abstractmethod
     def subset(self, indices: Sequence[int]) -> "Samples":
-        """Some of the samples, in the order given."""
+        """Return some of the samples, in the order given."""
 
     @abstractmethod
     def image_name(self, index: int) -> str:
-        """What the user calls an image."""
+        """Return what the user calls an image."""
 
     @abstractmethod
     def labels_name(self, index: int) -> str:
-        """What the user calls a label map."""
+        """Return what the user calls a label map."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ class FileSamples(Samples):
         return len(self.images)
 
     def read(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The contents of two files."""
+        """Read the contents of two files."""
         images, labels = ([*map(str, paths)] for paths in (self.images, self.labels))
         return tuple(tf.io.read_file(tf.constant(paths)[index]) for paths in (images, labels))
 
     def subset(self, indices: Sequence[int]) -> "FileSamples":
-        """Some of the files."""
+        """Return some of the files."""
         images, labels = (tuple(p[i] for i in indices) for p in (self.images, self.labels))
         return replace(self, images=images, labels=labels)
 
     def image_name(self, index: int) -> str:
-        """The path."""
+        """Return the path."""
         return str(self.images[index])
 
     def labels_name(self, index: int) -> str:
-        """The path."""
+        """Return the path."""
         return str(self.labels[index])

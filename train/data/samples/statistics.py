@@ -40,19 +40,44 @@ class SplitStatistics:
         return self.pixels, self.ignored, self.sizes, *prints
 
     def subset(self, indices: Sequence[int]) -> "SplitStatistics":
-        """Of some samples, none of which is wrong."""
+        """Return the statistics of some samples, none of which is wrong."""
         return type(self)(*(column[list(indices)] for column in self.columns))
 
 
+@dataclass(frozen=True)
+class ClassCounts:
+    """Counts of a split by class, each int64 `[C]`.
+
+    Args:
+        pixels: Pixels of the class.
+        image_pixels: Labelled pixels of the images in which it occurs.
+        images: Number of these images.
+    """
+
+    pixels: np.ndarray
+    image_pixels: np.ndarray
+    images: np.ndarray
+
+
+def class_counts(statistics: SplitStatistics) -> ClassCounts:
+    """Return the counts of all samples together."""
+    occurs = statistics.pixels > 0
+    return ClassCounts(
+        pixels=statistics.pixels.sum(axis=0),
+        image_pixels=occurs.T @ statistics.pixels.sum(axis=1),
+        images=occurs.sum(axis=0),
+    )
+
+
 def fingerprint(contents: tf.Tensor) -> tf.Tensor:
-    """64 bits of a string `[]` that change with it, uint64 `[]`."""
+    """Return 64 bits of a string `[]` that change with it, uint64 `[]`."""
     return tf.bitcast(tf.fingerprint(contents[tf.newaxis])[0], tf.uint64)
 
 
 def collect_statistics(
     samples: Samples, num_classes: int, what: str = "checking"
 ) -> SplitStatistics:
-    """Decodes, checks and counts every sample, in parallel; shows its progress.
+    """Decode, check and count every sample, in parallel; show the progress.
 
     Args:
         samples: The samples.
@@ -88,7 +113,7 @@ def collect_statistics(
 
 
 def list_skipped(faults: Sequence[str]) -> None:
-    """Prints what is wrong with the samples that were left out, a line each."""
+    """Print what is wrong with the samples that were left out, a line each."""
     for fault in faults:
         print(f"skipped: {fault}")
 
@@ -96,7 +121,7 @@ def list_skipped(faults: Sequence[str]) -> None:
 def validate_samples(
     samples: Samples, num_classes: int, *, skip: bool = False
 ) -> tuple[Samples, SplitStatistics, list[str]]:
-    """The samples that are right, what they hold, and what is wrong with the others.
+    """Return the samples that are right, what they hold, and what is wrong with the others.
 
     Args:
         samples: The samples.

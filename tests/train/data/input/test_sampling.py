@@ -20,7 +20,7 @@ from train.data.input.sampling import (
     draw_pixel,
 )
 from train.data.samples.statistics import SplitStatistics, collect_statistics
-from train.runs.data import Data, class_sampling, open_data
+from train.runs.data import RunData, class_sampling, open_data
 
 # Of four samples: the first has classes 0 and 1, the second 1, the third 2, the fourth none.
 PIXELS = np.array([[5, 1, 0, 0], [0, 9, 0, 0], [0, 0, 3, 0], [0, 0, 0, 0]])
@@ -107,48 +107,48 @@ def test_crops_are_centered_on_the_class_and_the_stream_starts_anywhere(cars):
 
 
 def test_shares_grow_as_the_iou_falls_and_change_only_when_refreshed():
-    running = ComplementaryWeights(3)
+    sampling_weights = ComplementaryWeights(3)
     matrix = np.array([[90, 10, 0], [10, 40, 0], [0, 0, 0]])  # IoU 90/110, 40/60, none
-    running.observe(tf.constant(matrix))
-    np.testing.assert_allclose(running.shares, 1 / 3)
-    running.refresh()
+    sampling_weights.observe(tf.constant(matrix))
+    np.testing.assert_allclose(sampling_weights.weights, 1 / 3)
+    sampling_weights.refresh()
     missing = np.array([20 / 110, 20 / 60, 1.0]) + 1e-3
-    np.testing.assert_allclose(running.shares, missing / missing.sum())
+    np.testing.assert_allclose(sampling_weights.weights, missing / missing.sum())
 
 
 def test_the_running_iou_forgets():
-    running = ComplementaryWeights(2)
+    sampling_weights = ComplementaryWeights(2)
     wrong, right = np.array([[0, 50], [50, 0]]), np.array([[50, 0], [0, 50]])
-    running.observe(tf.constant(wrong))
+    sampling_weights.observe(tf.constant(wrong))
     for _ in range(500):
-        running.observe(tf.constant(right))
-    assert running.matrix.numpy()[0, 1] < 1 < 4000 < running.matrix.numpy()[0, 0]
+        sampling_weights.observe(tf.constant(right))
+    assert sampling_weights.matrix.numpy()[0, 1] < 1 < 4000 < sampling_weights.matrix.numpy()[0, 0]
 
 
 def test_perfect_classes_are_drawn_alike():
-    running = ComplementaryWeights(2)
-    running.observe(tf.constant([[5, 0], [0, 70]]))
-    running.refresh()
-    np.testing.assert_allclose(running.shares, 0.5)
+    sampling_weights = ComplementaryWeights(2)
+    sampling_weights.observe(tf.constant([[5, 0], [0, 70]]))
+    sampling_weights.refresh()
+    np.testing.assert_allclose(sampling_weights.weights, 0.5)
 
 
 @pytest.mark.parametrize("verify", [pytest.param(True, marks=pytest.mark.full), False])
 def test_what_a_run_draws(scenes_root, verify):
     options = DataConfig(root=scenes_root, verify=verify)
     uniform = SamplingConfig()
-    assert class_sampling(Data(None, None, None, []), uniform, None) is None
+    assert class_sampling(RunData(None, None, None, []), uniform, None) is None
     balanced = replace(uniform, strategy="class_balanced", uniform_share=0.3)
     data = open_data(SCENES, options, balanced)
     sampling = class_sampling(data, balanced, None)
-    present = data.found.pixels.any(axis=0)
+    present = data.statistics.pixels.any(axis=0)
     np.testing.assert_allclose(sampling.shares, present / present.sum())
     assert sampling.uniform_share == 0.3
-    running = ComplementaryWeights(SCENES.num_classes)
-    running.observe(tf.eye(SCENES.num_classes) * np.arange(SCENES.num_classes)[::-1])
-    running.refresh()
+    sampling_weights = ComplementaryWeights(SCENES.num_classes)
+    sampling_weights.observe(tf.eye(SCENES.num_classes) * np.arange(SCENES.num_classes)[::-1])
+    sampling_weights.refresh()
     complementary = replace(balanced, strategy="complementary")
     np.testing.assert_array_less(
-        0.5, class_sampling(data, complementary, running).shares[-1]
+        0.5, class_sampling(data, complementary, sampling_weights).shares[-1]
     )  # the only class without a single right pixel
 
 
@@ -166,10 +166,10 @@ def test_of_camvid_the_rarest_classes_are_drawn_three_times_as_often(camvid_root
     """
     pixels = collect_statistics(CAMVID.samples("train", camvid_root), CAMVID.num_classes).pixels
     frequencies = pixels.sum(axis=0) / pixels.sum()
-    running = ComplementaryWeights(CAMVID.num_classes)
-    running.observe(confusion_of(frequencies))
-    running.refresh()
-    sampling = ClassSampling.of(pixels, running.shares.numpy(), 0.5)
+    sampling_weights = ComplementaryWeights(CAMVID.num_classes)
+    sampling_weights.observe(confusion_of(frequencies))
+    sampling_weights.refresh()
+    sampling = ClassSampling.of(pixels, sampling_weights.weights.numpy(), 0.5)
     drawn = sampling.frequencies(frequencies)
     rarest = np.argsort(frequencies)[:3]
     assert {CAMVID.class_names[i] for i in rarest} == {"bicyclist", "pedestrian", "pole"}
@@ -184,7 +184,7 @@ def test_sampling_by_class_needs_one():
     none = survey_of(np.zeros([2, SCENES.num_classes], np.int64))
     options = SamplingConfig(strategy="class_balanced")
     with pytest.raises(UserError, match="no pixel of the training data has one"):
-        class_sampling(Data(None, None, none, []), options, None)
+        class_sampling(RunData(None, None, none, []), options, None)
 
 
 def survey_of(pixels):

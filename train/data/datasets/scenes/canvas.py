@@ -21,24 +21,24 @@ BRIGHTS = ((176, 40, 36), (44, 74, 150), (222, 220, 214), (200, 166, 50), (40, 4
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number between two others."""
+    """Draw a number between two others."""
     return low + (high - low) * float(rng.random())
 
 
 def pick(rng: np.random.Generator, *palettes: Sequence[Color]) -> Color:
-    """One color of the palettes, somewhat lighter or darker."""
+    """Draw one color of the palettes, somewhat lighter or darker."""
     colors = [color for palette in palettes for color in palette]
     return shade(colors[int(rng.random() * len(colors))], between(rng, 0.85, 1.15))
 
 
 def shade(color: Color, factor: float) -> Color:
-    """The color under `factor` times as much light."""
+    """Return the color under `factor` times as much light."""
     red, green, blue = color
     return red * factor, green * factor, blue * factor
 
 
 def mix(color: Color, other: Color, share: float) -> Color:
-    """The color with a share of another one."""
+    """Return the color with a share of another one."""
     red, green, blue = (a + share * (b - a) for a, b in zip(color, other, strict=True))
     return red, green, blue
 
@@ -56,20 +56,20 @@ class Camera:
     height: float
 
     def project(self, x: float, y: float, z: float) -> Point:
-        """The pixel that shows a point of the world."""
+        """Return the pixel that shows a point of the world."""
         scale = self.focal / z
         return self.center + scale * x, self.horizon + scale * (self.height - y)
 
     def front(self, x: Span, y: Span, z: float) -> list[Point]:
-        """The corners of a rectangle that faces the camera."""
+        """Return the corners of a rectangle that faces the camera."""
         return [self.project(*corner, z) for corner in _corners(x, y)]
 
     def side(self, x: float, y: Span, z: Span) -> list[Point]:
-        """The corners of a rectangle that stands along the street."""
+        """Return the corners of a rectangle that stands along the street."""
         return [self.project(x, *corner) for corner in _corners(y, z)]
 
     def ground(self, x: Span, z: Span) -> list[Point]:
-        """The corners of a rectangle on the ground."""
+        """Return the corners of a rectangle on the ground."""
         return [self.project(across, 0.0, away) for across, away in _corners(x, z)]
 
 
@@ -83,7 +83,7 @@ class Light:
     visibility: float  # The distance that haze half hides, in metres.
 
     def facing(self, side: float) -> float:
-        """How bright a wall on this side of the street is: the one across from the sun shines."""
+        """Return how bright a wall on this side of the street is: most across from the sun."""
         return 0.82 - 0.22 * side * self.sun
 
 
@@ -165,7 +165,7 @@ class Canvas:
 
 
 def enlarge(points: Sequence[Point]) -> list[tuple[int, int]]:
-    """Label pixels in the pixels of the larger picture."""
+    """Return label pixels in the pixels of the larger picture."""
     return [(round(x * OVERSAMPLING), round(y * OVERSAMPLING)) for x, y in points]
 
 

@@ -71,7 +71,7 @@ def _light(rng: np.random.Generator) -> Light:
 
 
 def label(numbers: np.ndarray, classes: Sequence[int]) -> np.ndarray:
-    """The class of each pixel's object; the pixels that touch a nearer object are ignored.
+    """Return the class of each pixel's object; pixels that touch a nearer object are ignored.
 
     Taking the contour from the object behind keeps thin things at their full width.
 
@@ -90,7 +90,7 @@ def label(numbers: np.ndarray, classes: Sequence[int]) -> np.ndarray:
 
 
 def _develop(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, color cast, a gradient across the picture, blur and grain."""
+    """Apply exposure, color cast, a gradient across the picture, blur and grain."""
     values = np.asarray(canvas.picture.reduce(OVERSAMPLING), np.float32)
     height, width, _ = values.shape
     exposure = between(rng, 0.65, 1.25)
@@ -114,6 +114,6 @@ def _soften(values: np.ndarray, share: float) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Noise of mean 0 and deviation about 1, the difference of two uniform bytes."""
+    """Draw noise of mean 0 and deviation about 1, the difference of two uniform bytes."""
     first, second = rng.integers(0, 256, (2, *shape), np.uint8).astype(np.float32)
     return (first - second) / 104.0

@@ -32,7 +32,7 @@ BLACK = (28, 28, 30)
 
 
 def draw_building(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
-    """A house with rows of windows, often a shop below and a pitched roof above."""
+    """Draw a house with rows of windows, often a shop below and a pitched roof above."""
     height, wall = between(rng, 5.0, 12.0), pick(rng, GRAYS, STONES, GRAYS, STONES, GREENS[2:3])
     front, end = (shade(wall, canvas.light.facing(side)) for side in (place.side, 0.8))
     x, back = place.x, place.x + place.side * 14.0
@@ -78,7 +78,7 @@ def _draw_windows(
 
 
 def draw_tree(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
-    """A trunk below a crown of overlapping, speckled clumps of leaves."""
+    """Draw a trunk below a crown of overlapping, speckled clumps of leaves."""
     trunk, size = between(rng, 1.6, 3.0), between(rng, 1.7, 3.2)
     leaves = pick(rng, GREENS, GREENS, BROWNS, GRAYS[:2])
     scale = canvas.camera.focal / place.z
@@ -104,7 +104,7 @@ def draw_tree(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
 
 
 def draw_fence(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
-    """Boards, or a railing that what lies behind shines through, along the pavement."""
+    """Draw boards, or a railing that what lies behind shines through, along the pavement."""
     height, spacing = between(rng, 1.4, 1.9), between(rng, 0.7, 1.0)
     solid, color = rng.random() < 0.7, pick(rng, BROWNS, GREENS, GRAYS)
     color = shade(color, canvas.light.facing(place.side))
@@ -123,7 +123,7 @@ def draw_fence(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
 
 
 def draw_pole(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
-    """A lamp post with its arm over the road, or the short post of a sign and the sign."""
+    """Draw a lamp post with its arm over the road, or the short post of a sign and the sign."""
     width = max(0.24, MIN_WIDTH * place.z / canvas.camera.focal)
     color = pick(rng, GRAYS, BROWNS[:2], GREENS[2:3])
     signed = rng.random() < 0.6
@@ -144,7 +144,7 @@ def draw_pole(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
 
 
 def _draw_sign(canvas: Canvas, rng: np.random.Generator, place: Place, top: float) -> None:
-    """A disc, a triangle, a board or a traffic light."""
+    """Draw a disc, a triangle, a board or a traffic light."""
     size = max(between(rng, 0.5, 0.65), MIN_RADIUS * place.z / canvas.camera.focal)
     radius = size * canvas.camera.focal / place.z
     x, y = canvas.camera.project(place.x, top, place.z)

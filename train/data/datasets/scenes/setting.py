@@ -38,16 +38,16 @@ class Street:
     pavement: float
 
     def kerb(self, side: float) -> float:
-        """The road's edge on one side."""
+        """Return the road's edge on one side."""
         return self.left if side < 0.0 else self.right
 
     def front(self, side: float) -> float:
-        """The pavement's far edge on one side."""
+        """Return the pavement's far edge on one side."""
         return self.kerb(side) + side * self.pavement
 
 
 def paint_sky(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A gradient towards the haze, and clouds."""
+    """Paint a gradient towards the haze, and clouds."""
     top = pick(rng, SKIES)
     width, height = canvas.size
     canvas.start(SKY)
@@ -65,7 +65,7 @@ def paint_sky(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def paint_backdrop(canvas: Canvas, rng: np.random.Generator) -> None:
-    """What closes the street far away: houses and trees along the horizon."""
+    """Paint what closes the street far away: houses and trees along the horizon."""
     project, x = canvas.camera.project, -FAR
     while x < FAR:
         end, height = x + between(rng, 5.0, 14.0), between(rng, 4.0, 13.0)
@@ -83,7 +83,7 @@ def paint_backdrop(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def paint_ground(canvas: Canvas, rng: np.random.Generator, street: Street) -> None:
-    """Pavements, and the road with its patches and markings."""
+    """Paint pavements, and the road with its patches and markings."""
     slabs, asphalt = pick(rng, GRAYS, STONES), pick(rng, GRAYS)
     canvas.start(PAVEMENT)
     canvas.polygon(canvas.camera.ground((-FAR, FAR), (NEAR, FAR)), slabs)
@@ -98,7 +98,7 @@ def paint_ground(canvas: Canvas, rng: np.random.Generator, street: Street) -> No
 
 
 def _paint_slabs(canvas: Canvas, rng: np.random.Generator, street: Street, slabs: Color) -> None:
-    """Joints between the slabs, and a kerb."""
+    """Paint joints between the slabs, and a kerb."""
     joint, size = shade(slabs, 0.72), between(rng, 0.7, 1.1)
     for side in (-1.0, 1.0):
         kerb, front = street.kerb(side), street.front(side)
@@ -116,7 +116,7 @@ def _paint_slabs(canvas: Canvas, rng: np.random.Generator, street: Street, slabs
 
 
 def _paint_markings(canvas: Canvas, rng: np.random.Generator, street: Street, color: Color) -> None:
-    """A dashed line in the middle, lines along the kerbs, at times a zebra crossing."""
+    """Paint a dashed line in the middle, lines along the kerbs, at times a zebra crossing."""
     middle, z = (street.left + street.right) / 2.0, NEAR + between(rng, 0.0, 3.0)
     while z < FAR:
         canvas.detail(canvas.camera.ground((middle - 0.1, middle + 0.1), (z, z + 2.5)), color)

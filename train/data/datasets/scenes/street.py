@@ -30,7 +30,7 @@ class Thing:
 
 
 def plan(rng: np.random.Generator, street: Street) -> Iterator[Thing]:
-    """Everything that stands in the street.
+    """Draw everything that stands in the street.
 
     Rows settle what hides what: seen from the road, a thing nearer to it is in front of whatever
     stands in a row further out; within a row the nearer one is in front.
@@ -42,7 +42,7 @@ def plan(rng: np.random.Generator, street: Street) -> Iterator[Thing]:
 
 
 def _plan_houses(rng: np.random.Generator, street: Street, side: float) -> Iterator[Thing]:
-    """Houses, and gardens with trees between them, behind fences."""
+    """Yield houses, and gardens with trees between them, behind fences."""
     front, z = street.front(side), 4.0 + between(rng, 0.0, 3.0)
     fenced = rng.random() < 0.7
     while z < FAR:
@@ -62,7 +62,7 @@ def _plan_houses(rng: np.random.Generator, street: Street, side: float) -> Itera
 
 
 def _plan_pavement(rng: np.random.Generator, street: Street, side: float) -> Iterator[Thing]:
-    """Poles and trees along the kerb, and people."""
+    """Yield poles and trees along the kerb, and people."""
     kerb, pavement = street.kerb(side), street.pavement
     for slot in range(2):
         if rng.random() < 0.75:
@@ -79,7 +79,7 @@ def _plan_pavement(rng: np.random.Generator, street: Street, side: float) -> Ite
 
 
 def _plan_traffic(rng: np.random.Generator, street: Street, side: float) -> Iterator[Thing]:
-    """Cars parked at the kerb and driving, and at times a bicyclist between them."""
+    """Yield cars at the kerb and driving, and at times a bicyclist between them."""
     kerb = street.kerb(side)
     z = between(rng, 6.0, 16.0)
     if rng.random() < 0.38:

@@ -32,7 +32,7 @@ HALF_CAR = 0.9
 
 
 def draw_car(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
-    """A car or a van seen from behind or from the front, and the side it shows."""
+    """Draw a car or a van seen from behind or from the front, and the side it shows."""
     paint, van = pick(rng, GRAYS, BRIGHTS, GREENS[2:3]), rng.random() < 0.2
     waist, roof = (1.1, 2.3) if van else (0.85, between(rng, 1.4, 1.6))
     # Vans are upright, cars have a bonnet or a boot.
@@ -54,7 +54,7 @@ def draw_car(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
 
 
 def _inner(place: Place) -> float:
-    """The flank that the camera sees: the right one of a car on the left."""
+    """Return the flank that the camera sees: the right one of a car on the left."""
     return place.x - HALF_CAR if place.x > 0.0 else place.x + HALF_CAR
 
 
@@ -78,7 +78,7 @@ def _draw_wheels(canvas: Canvas, place: Place) -> None:
 
 
 def _draw_lamps(canvas: Canvas, rng: np.random.Generator, place: Place, waist: float) -> None:
-    """Red behind or white in front, a bumper and a number plate."""
+    """Draw red behind or white in front, a bumper and a number plate."""
     lamp = (190, 44, 40) if rng.random() < 0.5 else (240, 238, 220)
     left, right = place.x - HALF_CAR, place.x + HALF_CAR
     for span in ((left, left + 0.35), (right - 0.35, right)):
@@ -89,13 +89,13 @@ def _draw_lamps(canvas: Canvas, rng: np.random.Generator, place: Place, waist: f
 
 
 def draw_pedestrian(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
-    """Legs apart or together, a coat, arms and a head."""
+    """Draw legs apart or together, a coat, arms and a head."""
     coat, trousers = pick(rng, BRIGHTS[:4], STONES[4:]), pick(rng, GRAYS[:1], BRIGHTS[4:])
     tall, stride = between(rng, 1.6, 1.9), between(rng, 0.06, 0.3)
     canvas.start(PEDESTRIAN, place.z)
 
     def outline(*points: Point) -> list[Point]:
-        """Points across from the middle and up in parts of the height, in pixels."""
+        """Return points across from the middle and up in parts of the height, in pixels."""
         return [canvas.camera.project(place.x + x, y * tall, place.z) for x, y in points]
 
     for leg in (-1.0, 1.0):
@@ -118,14 +118,14 @@ def _draw_head(canvas: Canvas, rng: np.random.Generator, place: Place, tall: flo
 
 
 def draw_bicyclist(canvas: Canvas, rng: np.random.Generator, place: Place) -> None:
-    """A rider bent over two wheels, seen from the side or turned towards the camera."""
+    """Draw a rider bent over two wheels, seen from the side or turned towards the camera."""
     coat, frame = pick(rng, VESTS), pick(rng, BRIGHTS)
     turned = between(rng, 0.45, 1.0) * (1.0 if rng.random() < 0.5 else -1.0)
     scale = canvas.camera.focal / place.z
     canvas.start(BICYCLIST, place.z)
 
     def outline(*points: Point) -> list[Point]:
-        """Points along the bicycle and up, in pixels."""
+        """Return points along the bicycle and up, in pixels."""
         return [canvas.camera.project(place.x + x * turned, y, place.z) for x, y in points]
 
     for middle in outline((-0.55, 0.36), (0.55, 0.36)):

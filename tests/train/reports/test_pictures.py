@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.common.pictures import colorise, contact_sheet, overlay, palette_image, with_legend
+from train.reports.pictures import colorize, contact_sheet, overlay, palette_image, with_legend
 
 COLORS = [(10, 20, 30), (200, 100, 50)]
 IDS = np.array([[0, 1, 255]], np.uint8)
@@ -10,11 +10,11 @@ IDS = np.array([[0, 1, 255]], np.uint8)
 
 def test_colors_of_ids():
     np.testing.assert_array_equal(
-        colorise(IDS, COLORS)[0], [(10, 20, 30), (200, 100, 50), (255, 255, 255)]
+        colorize(IDS, COLORS)[0], [(10, 20, 30), (200, 100, 50), (255, 255, 255)]
     )
     picture = palette_image(IDS, COLORS)
     np.testing.assert_array_equal(np.asarray(picture), IDS)
-    np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colorise(IDS, COLORS))
+    np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colorize(IDS, COLORS))
 
 
 def test_an_overlay_is_half_and_half_and_leaves_ignored_pixels():

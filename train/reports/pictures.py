@@ -13,27 +13,27 @@ CELL_WIDTH = 640
 
 
 def palette_image(ids: np.ndarray, colors: Sequence[Color]) -> Image.Image:
-    """Ids uint8 `[H, W]` as a palette picture: its indices are the ids."""
+    """Make a palette picture of ids uint8 `[H, W]`: its indices are the ids."""
     picture = Image.fromarray(ids)
     picture.putpalette(color_table(colors, IGNORED_COLOR).tobytes())
     return picture
 
 
-def colorise(ids: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
-    """Ids `[H, W]` in their colors, uint8 `[H, W, 3]`; ignored pixels are white."""
+def colorize(ids: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
+    """Return ids `[H, W]` in their colors, uint8 `[H, W, 3]`; ignored pixels are white."""
     return color_table(colors, IGNORED_COLOR)[ids]
 
 
 def overlay(image: np.ndarray, ids: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
-    """Half image uint8 `[H, W, 3]`, half colors of the ids; ignored pixels show the image."""
-    mixed = (image.astype(np.uint16) + colorise(ids, colors)) // 2
+    """Mix an image uint8 `[H, W, 3]` with the colors of its ids; ignored pixels show the image."""
+    mixed = (image.astype(np.uint16) + colorize(ids, colors)) // 2
     return np.where((ids == IGNORED)[..., np.newaxis], image, mixed).astype(np.uint8)
 
 
 def with_legend(
     picture: np.ndarray, class_names: Sequence[str], colors: Sequence[Color]
 ) -> Image.Image:
-    """A picture with the names and colors of classes below it."""
+    """Add the names and colors of classes below a picture."""
     font = ImageFont.load_default(size=12)
     places, height = _flow(class_names, font, picture.shape[1])
     sheet = Image.new("RGB", (picture.shape[1], picture.shape[0] + height), "white")
@@ -51,7 +51,7 @@ def contact_sheet(
     class_names: Sequence[str],
     colors: Sequence[Color],
 ) -> Image.Image:
-    """Image, truth and prediction side by side, a row each, with a legend.
+    """Put image, truth and prediction side by side, a row each, with a legend.
 
     Args:
         rows: (image uint8 `[H, W, 3]`, true ids, predicted ids uint8 `[H, W]`).
@@ -59,7 +59,7 @@ def contact_sheet(
         colors: Their colors.
     """
     cells = [
-        [image, colorise(truth, colors), colorise(predicted, colors)]
+        [image, colorize(truth, colors), colorize(predicted, colors)]
         for image, truth, predicted in rows
     ]
     return picture_sheet(cells, ("image", "truth", "prediction"), class_names, colors)
@@ -72,7 +72,7 @@ def picture_sheet(
     colors: Sequence[Color],
     ignored: str = "ignored",
 ) -> Image.Image:
-    """Pictures in columns with titles, wide ones made smaller, and a legend.
+    """Put pictures in columns with titles, wide ones made smaller, and a legend.
 
     Args:
         rows: Pictures uint8 `[H, W, 3]`, those of a row of one size.
@@ -107,7 +107,7 @@ def _at_most(picture: np.ndarray, width: int) -> np.ndarray:
 def _flow(
     names: Sequence[str], font: ImageFont.FreeTypeFont, width: int
 ) -> tuple[list[tuple[int, int]], int]:
-    """Places of the legend's entries, broken into lines, and the height they need."""
+    """Place the legend's entries, broken into lines; return the places and their height."""
     places, x, y = [], MARGIN, MARGIN
     for name in names:
         needed = 17 + int(font.getlength(name)) + 2 * MARGIN

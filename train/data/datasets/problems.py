@@ -1,0 +1,126 @@
+"""What is wrong with a dataset's files, beyond those that cannot be read."""
+
+import io
+import itertools
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from train.data.datasets.dataset import Dataset
+from train.data.samples.samples import FileSamples, Samples
+from train.data.samples.statistics import SplitStatistics
+
+ORIENTATION = 0x0112  # its tag in EXIF
+NAMED = 5  # samples that a line names, of those with the same problem
+
+
+@dataclass(frozen=True)
+class ReadSplit:
+    """A split, and what was found in it.
+
+    Args:
+        name: Its name.
+        samples: Its samples.
+        statistics: What they hold.
+    """
+
+    name: str
+    samples: Samples
+    statistics: SplitStatistics
+
+    @property
+    def good(self) -> list[int]:
+        """Numbers of the samples that are right."""
+        return [i for i in range(len(self.samples)) if i not in self.statistics.faults]
+
+
+def find_problems(splits: Sequence[ReadSplit], dataset: Dataset, train_split: str) -> Iterator[str]:
+    """Yield everything that is wrong with a dataset, a line each.
+
+    Args:
+        splits: Its splits.
+        dataset: What they should be.
+        train_split: Name of the split in which no class may be missing.
+    """
+    for split in splits:
+        expected = dataset.splits[split.name]
+        if expected and len(split.samples) != expected:
+            yield f"{split.name} has {len(split.samples)} samples, expected {expected}"
+        yield from split.statistics.faults.values()
+        yield from _empty(split)
+        yield from _turned(split)
+        yield from _equal(split, split)
+        if split.name == train_split:
+            for i in np.flatnonzero(~split.statistics.pixels.any(axis=0)):
+                yield f"no pixel of {split.name} has the class {i}, {dataset.class_names[i]}"
+    for one, other in itertools.combinations(splits, 2):
+        yield from _equal(one, other)
+
+
+def _empty(split: ReadSplit) -> Iterator[str]:
+    """Yield a line on samples without a single label."""
+    labelled = split.statistics.pixels.any(axis=1)
+    names = [split.samples.labels_name(i) for i in split.good if not labelled[i]]
+    if names:
+        yield f"label maps of {split.name} without any label ({len(names)}): {_some(names)}"
+
+
+def _turned(split: ReadSplit) -> Iterator[str]:
+    """Yield a line on images that other programs show turned: labels may have been drawn so."""
+    names = [split.samples.image_name(i) for i in split.good if _is_turned(split.samples, i)]
+    if names:
+        what = "images whose EXIF orientation, which is not applied, turns them"
+        yield f"{what} ({len(names)}): {_some(names)}"
+
+
+def _is_turned(samples: Samples, index: int) -> bool:
+    with _opened(samples, index) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            # Reads the header alone; no camera writes other formats.
+            with Image.open(file, formats=["JPEG"]) as image:
+                return image.getexif().get(ORIENTATION, 1) != 1
+        # Whatever is the matter with its EXIF, or its size to Pillow, TensorFlow reads the image.
+        except Exception:
+            return False
+
+
+def _opened(samples: Samples, index: int) -> BinaryIO:
+    """Open an image; of a file, not all is read again."""
+    if isinstance(samples, FileSamples):
+        return samples.images[index].open("rb")
+    return io.BytesIO(samples.read(tf.constant(index))[0].numpy())
+
+
+def _equal(one: ReadSplit, other: ReadSplit) -> Iterator[str]:
+    """Yield a line on images that are there twice: in a split, or in both."""
+    ours, theirs = _places(one), _places(other)
+    if one is other:
+        groups = [names for names in ours.values() if names[1:]]
+        where = f"twice in {one.name}"
+    else:
+        groups = [ours[key] + theirs[key] for key in ours if key in theirs]
+        where = f"in {one.name} and in {other.name}"
+    if groups:
+        # A file that both splits list has one name.
+        equal = [" = ".join(dict.fromkeys(names)) for names in groups]
+        yield f"images that are {where} ({len(groups)}): {_some(equal)}"
+
+
+def _places(split: ReadSplit) -> dict[int, list[str]]:
+    """Return the names of the images by their fingerprints."""
+    places = {}
+    for i in split.good:
+        fingerprint = int(split.statistics.fingerprints[i])
+        places.setdefault(fingerprint, []).append(split.samples.image_name(i))
+    return places
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if names[NAMED:] else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,1 @@
+"""Tables and pictures that commands print and draw."""

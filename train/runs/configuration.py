@@ -1,0 +1,136 @@
+"""The configuration of a run: parsed from recipes and command lines, and as YAML."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from train.common.errors import UserError
+from train.config import SGD, FitConfig
+
+# What is chosen by the name of its class, and the class where none is named.
+DEFAULT_CLASSES = {
+    "loss": {"class_path": "tfsegloss.RMILoss"},
+    "optimizer": {"class_path": "keras.optimizers.SGD", "init_args": SGD.keywords},
+}
+# What jsonargparse says before the reason.
+UNREADABLE = re.compile(r"Type \S*Callable\[\[\], \S*\] expects a function or a callable class:\s*")
+# jsonargparse names a class by the module that defines it; that of Keras' classes is private.
+PRIVATE_NAME = re.compile(r"keras\.src\.optimizers\.(?:\w+\.)*([A-Z]\w*)")
+
+
+class ConfigurationParser(ArgumentParser):
+    """A parser in which each class that is chosen by name has its own defaults."""
+
+    # By key: the class where none is named, and its options. jsonargparse makes parsers of this
+    # type for the options of each class too: these have no such keys.
+    default_classes: Mapping[str, Mapping[str, Any]] = {}
+
+    def parse_args(
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None, **options
+    ) -> Namespace:
+        """Parse a command line, twice: only then is it known whose defaults hold.
+
+        Where another class is named than the default one, jsonargparse gives it the default one's
+        options as far as it has options of these names: Adam would get the learning rate of SGD.
+
+        Args:
+            args: The command line.
+            namespace: Where the values go to.
+            **options: Passed on.
+        """
+        if not self.default_classes:
+            return super().parse_args(args, namespace, **options)
+        args = sys.argv[1:] if args is None else args
+        try:
+            return self._parse_twice(args, **options)
+        except ArgumentError as error:
+            message = UNREADABLE.sub("", public_names(str(error)))
+            raise ArgumentError(None, message) from None
+
+    def _parse_twice(self, args: Sequence[str], **options) -> Namespace:
+        self.set_defaults(self.default_classes)
+        wanted = [argument for argument in args if not argument.startswith("--print_config")]
+        values = super().parse_args(wanted, **options)
+        self.set_defaults(
+            {key: _defaults_of(values[key], old) for key, old in self.default_classes.items()}
+        )
+        return super().parse_args(args, **options)
+
+    def dump(self, *arguments, **options) -> str:
+        """Return the values as YAML."""
+        return public_names(super().dump(*arguments, **options))
+
+    def format_help(self) -> str:
+        """Return the help."""
+        return public_names(super().format_help())
+
+
+def configuration_parser(**options) -> ArgumentParser:
+    """Return a parser of the keys of `FitConfig`.
+
+    Args:
+        **options: Those of a parser, such as `description`.
+    """
+    parser = ConfigurationParser(exit_on_error=False, **options)
+    parser.add_argument("--config", action="config", help="A recipe (YAML); options override it.")
+    parser.add_class_arguments(FitConfig, fail_untyped=False)  # Keras' optimizers have no types
+    parser.default_classes = DEFAULT_CLASSES
+    parser.set_defaults(DEFAULT_CLASSES)
+    return parser
+
+
+def _defaults_of(value: Any, default: Mapping[str, Any]) -> Mapping[str, Any]:
+    path = getattr(value, "class_path", None)
+    if path is None or public_names(path) == default["class_path"]:
+        return default
+    return {"class_path": path}
+
+
+def public_names(text: str) -> str:
+    """Replace private names of Keras' optimizers by public ones.
+
+    Example:
+
+    >>> public_names("class_path: keras.src.optimizers.lamb.Lamb")
+    'class_path: keras.optimizers.Lamb'
+    """
+    return PRIVATE_NAME.sub(r"keras.optimizers.\1", text)
+
+
+def instantiate(values: Namespace) -> FitConfig:
+    """Make the configuration of parsed values.
+
+    Raises:
+        UserError: A class refuses its options.
+    """
+    _check_optimizer(values.optimizer)
+    try:
+        instances = configuration_parser().instantiate(values)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return FitConfig(**{name: instances[name] for name in FitConfig.__dataclass_fields__})
+
+
+def _check_optimizer(values: Any) -> None:
+    """Refuse what the parser lets through, since Keras' optimizers do not say their types."""
+    if not isinstance(values, Namespace):
+        raise UserError(f"optimizer must be a class, such as SGD or AdamW; got {values!r}")
+    options = values.get("init_args", Namespace())
+    if "learning_rate" not in options:
+        name = public_names(values.class_path)
+        raise UserError(f"optimizer: {name} has no learning_rate, which the schedule changes")
+    for name, value in options.items():
+        if isinstance(value, str) and name != "name":
+            raise UserError(f"optimizer.{name} must be a number; got {value!r}")
+
+
+def as_yaml(values: Namespace) -> str:
+    """Return the full configuration as YAML.
+
+    Args:
+        values: Parsed values.
+    """
+    return configuration_parser().dump(values, skip_unset=False)

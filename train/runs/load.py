@@ -1,0 +1,75 @@
+"""What a run's folder holds, as the objects it was made from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from train.common.errors import UserError
+from train.config import FitConfig
+from train.data.datasets.dataset import Dataset
+from train.data.datasets.registry import find_dataset
+from train.data.input.sampling import ComplementaryWeights
+from train.runs.build import build_model
+from train.runs.configuration import configuration_parser, instantiate
+from train.runs.folder import CHECKPOINTS, CONFIG
+
+
+def load_config(run: Path) -> FitConfig:
+    """Load the configuration of a run.
+
+    Raises:
+        UserError: The folder is none of a run.
+    """
+    path = run / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run} is no run: no file {path}")
+    return instantiate(configuration_parser().parse_path(path))
+
+
+def load_trained(run: Path) -> tuple[FitConfig, Dataset, keras.Model]:
+    """Load a run's configuration, dataset, and network with the weights of its last checkpoint.
+
+    Raises:
+        UserError: The folder is none of a run, or holds no checkpoint.
+    """
+    config = load_config(run)
+    dataset = find_dataset(config.data.name, config.data.root)
+    latest = latest_checkpoint(run)
+    # The checkpoint has all weights: what the network started from is not needed any more.
+    config = replace(config, model=replace(config.model, weights=None))
+    model = build_model(config, dataset)
+    checkpoint = tf.train.Checkpoint(model=model)
+    checkpoint.restore(latest).assert_existing_objects_matched().expect_partial()
+    return config, dataset, model
+
+
+def load_sampling_weights(run: Path, num_classes: int) -> ComplementaryWeights:
+    """Load the weights by which the classes are drawn after a run's last checkpoint.
+
+    Args:
+        run: Folder of a run whose sampling is complementary.
+        num_classes: Number of classes of its dataset.
+
+    Raises:
+        UserError: The run has no checkpoint.
+    """
+    latest = latest_checkpoint(run)
+    sampling_weights = ComplementaryWeights(num_classes)
+    checkpoint = tf.train.Checkpoint(shares=sampling_weights.variables)
+    checkpoint.restore(latest).assert_existing_objects_matched().expect_partial()
+    sampling_weights.refresh()
+    return sampling_weights
+
+
+def latest_checkpoint(run: Path) -> str:
+    """Return the path of a run's last checkpoint.
+
+    Raises:
+        UserError: There is none.
+    """
+    latest = tf.train.latest_checkpoint(str(run / CHECKPOINTS))
+    if latest is None:
+        raise UserError(f"{run} holds no checkpoint yet: no step was saved in {run / CHECKPOINTS}")
+    return latest

@@ -1,0 +1,136 @@
+"""A run: everything built from its configuration, then trained."""
+
+from collections.abc import Callable, Iterable
+
+import keras
+import tensorflow as tf
+
+from tfsegloss import SegmentationLoss
+from train.common.errors import UserError
+from train.config import FitConfig
+from train.data.datasets.dataset import Dataset
+from train.data.datasets.registry import find_dataset
+from train.data.decoding.palette import IGNORED
+from train.data.input.pipeline import training_stream
+from train.data.input.sampling import ComplementaryWeights
+from train.data.samples.decode import raise_first_fault
+from train.data.samples.statistics import list_skipped
+from train.loop.distribution import choose_strategy
+from train.loop.evaluation import Classify, evaluate
+from train.loop.inference import predict_classes, whole_image_logits
+from train.loop.trainer import Trainer
+from train.runs import folder
+from train.runs.build import build_model, build_optimizer
+from train.runs.data import RunData, class_sampling, open_data
+from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
+
+
+def train(config: FitConfig, yaml: str) -> None:
+    """Train a run, or go on with one that was stopped.
+
+    Args:
+        config: The configuration.
+        yaml: The same, as it goes into the run's folder.
+
+    Raises:
+        UserError: What is wrong with the configuration or the data, before anything is written.
+    """
+    dataset = find_dataset(config.data.name, config.data.root)
+    strategy = choose_strategy(config.trainer.replicas)
+    _check_batch_size(config, strategy.num_replicas_in_sync)
+    _check_loss(config.loss, dataset.num_classes)
+    data = open_data(dataset, config.data, config.input.sampling)
+    keras.utils.set_random_seed(config.trainer.seed)
+    with strategy.scope():
+        trainer = _make_trainer(config, dataset, strategy, data, yaml)
+    resuming = trainer.restore()
+    _announce(trainer, config, len(data.faults), resuming=resuming)
+    callbacks = [
+        keras.callbacks.TensorBoard(config.run / TENSORBOARD, write_graph=False),
+        MetricsFile(config.run / METRICS, trainer.step),
+    ]
+    classify = _classifier(trainer.model, config.input.resolution)
+    try:
+        trainer.fit(
+            _batches(config, data, trainer),
+            config.trainer,
+            lambda: evaluate(classify, data.val, dataset),
+            callbacks,
+        )
+    except tf.errors.OpError:
+        raise_first_fault(data.train)
+        raise_first_fault(data.val)
+        raise
+    finally:
+        list_skipped(data.faults)
+
+
+def _make_trainer(
+    config: FitConfig, dataset: Dataset, strategy: tf.distribute.Strategy, data: RunData, yaml: str
+) -> Trainer:
+    """Build what is trained, and only then the run's folder."""
+    model, optimizer = build_model(config, dataset), build_optimizer(config)
+    sampling_weights = None
+    if config.input.sampling.strategy == "complementary":
+        sampling_weights = ComplementaryWeights(dataset.num_classes)
+    folder.create_or_verify(config.run, yaml)
+    folder.create_or_verify_samples(config.run, data.sample_names)
+    checkpoints = config.run / CHECKPOINTS
+    return Trainer(strategy, model, config.loss, optimizer, checkpoints, sampling_weights)
+
+
+def _classifier(model: keras.Model, resolution: float) -> Classify:
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def classify(images: tf.Tensor) -> tf.Tensor:
+        return predict_classes(whole_image_logits(model, images, resolution))
+
+    return classify
+
+
+def _batches(config: FitConfig, data: RunData, trainer: Trainer) -> Callable[[int], Iterable]:
+    def batches(first_step: int) -> Iterable:
+        stream = training_stream(
+            data.train,
+            config.input,
+            batch_size=config.trainer.batch_size,
+            seed=config.trainer.seed,
+            first_step=first_step,
+            sampling=class_sampling(data, config.input.sampling, trainer.sampling_weights),
+        )
+        return trainer.strategy.experimental_distribute_dataset(stream)
+
+    return batches
+
+
+def _check_batch_size(config: FitConfig, replicas: int) -> None:
+    if config.trainer.batch_size % replicas:
+        raise UserError(
+            f"trainer.batch_size must be a multiple of the {replicas} replicas, "
+            f"got {config.trainer.batch_size}"
+        )
+
+
+def _check_loss(loss: SegmentationLoss, num_classes: int) -> None:
+    """Try the loss on two pixels, one of them ignored."""
+    if not loss.from_logits:
+        raise UserError("loss.from_logits must be true: the networks give logits")
+    try:
+        # A copy: the trainer makes the variables of a loss, in the strategy's scope.
+        trial = loss.from_config(loss.get_config())
+        value = trial(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, num_classes]))
+    except (ValueError, NotImplementedError, AttributeError) as error:
+        raise UserError(f"loss: {error}") from None
+    if value.shape.rank:
+        raise UserError(f"loss.reduction must give one number; got {loss.reduction!r}")
+
+
+def _announce(
+    trainer: Trainer, config: FitConfig, skipped: int, *, resuming: bool
+) -> None:
+    devices = trainer.strategy.num_replicas_in_sync
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    print(f"Training {config.run} on {devices} {kind}{'s' if devices > 1 else ''}")
+    if resuming:
+        print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
+    if skipped:
+        print(f"Skipping {skipped} samples that are wrong; they are listed at the end")
