@@ -31,7 +31,7 @@ def run(values: Namespace) -> None:
     """
     outputs = _outputs(values.images, values.output)
     for path in values.images:
-        _read(path)  # all of them before the first picture is written
+        _read(path)  # before anything is written, so that a bad image leaves no pictures
     segmenter = SavedSegmenter(values.model)
     values.output.mkdir(parents=True, exist_ok=True)
     names, colors = segmenter.classes.class_names, segmenter.classes.colors

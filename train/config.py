@@ -21,7 +21,7 @@ import tfsegloss
 from tfsegloss import SegmentationLoss
 from train.data.datasets.registry import NAMES
 
-# What NumPy's generators take.
+# The seeds that NumPy's generators accept.
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 # The DeepLab papers' momentum and weight decay; a learning rate for training from scratch.
 SGD = partial(keras.optimizers.SGD, learning_rate=0.1, momentum=0.9, weight_decay=1e-4)

@@ -24,7 +24,7 @@ def parser() -> ArgumentParser:
         "images that are there twice, unexpected numbers of samples. Draw labels over images. Exit "
         "status 1 if something is wrong."
     )
-    # Here everything is verified, and nothing stops.
+    # Everything is verified here, and no fault stops the command.
     parser.add_class_arguments(DataConfig, "data", skip={"verify", "on_error"})
     parser.add_argument(
         "--output",

@@ -20,7 +20,7 @@ def parser() -> ArgumentParser:
         "and the name of the dataset, all commands read them as they read the files. Given again, "
         "the command writes only what is missing, such as after an interruption."
     )
-    # Every file is read: nothing can be left unverified.
+    # Every file is read, so nothing can be left unverified.
     parser.add_class_arguments(DataConfig, "data", skip={"verify"})
     parser.add_argument("--output", type=Path, required=True, help="Folder of the records.")
     parser.add_argument(

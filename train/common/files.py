@@ -39,7 +39,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         OSError: The folder holds something already.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # A sibling, so that the last step is one rename on one file system.
+    # Beside the final folder: a rename works only within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as unfinished:
         whole = Path(unfinished) / folder.name
         whole.mkdir()

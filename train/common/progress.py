@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 def progress_bars() -> Progress:
     """Return progress bars of rich's, to be used as a context manager."""
     console = Console()
-    # Where it is no terminal, rich would leave an empty line for each bar.
+    # When the output is no terminal, rich would print an empty line for each bar.
     return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 

@@ -32,7 +32,7 @@ class Metric(NamedTuple):
     of: Callable[[np.ndarray], tf.Tensor]
 
 
-# By the names of the logs and of `metrics.json`: what training, tables and reports loop over.
+# What training logs, tables show and `metrics.json` holds, by name: a new metric is an entry here.
 METRICS = {
     "mean_iou": Metric("mean IoU", confusion.mean_iou),
     "pixel_accuracy": Metric("pixel accuracy", confusion.pixel_accuracy),

@@ -17,7 +17,7 @@ from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
 
 KEPT_CHECKPOINTS = 3
-# Reading the loss waits for the device: not at every step.
+# Reading the loss waits for the device, so it is not read at every step.
 STEPS_PER_LOSS_READ = 10
 
 
@@ -50,7 +50,7 @@ class Trainer:
         self.optimizer = optimizer
         self.sampling_weights = sampling_weights
         optimizer.build(model.trainable_variables)
-        model.compile(optimizer=optimizer)  # TensorBoard reads the learning rate off the model
+        model.compile(optimizer=optimizer)  # TensorBoard's callback asks the model for it
         # TensorFlow's tracking of a Keras model leaves out the states of its random generators.
         weights = {weight.path for weight in model.weights}
         randomness = [v.value for v in model.variables if v.path not in weights]
@@ -164,7 +164,7 @@ class Trainer:
             for epoch in range(self.step // every, chain.params["epochs"]):
                 self._epoch(epoch, batches, config, evaluate, chain)
         except KeyboardInterrupt:
-            # Not at an epoch's end: its evaluation has yet to be put on record.
+            # At the end of an epoch nothing is saved: its evaluation is not on record yet.
             if self.step % every and self.step < config.steps:
                 self.save()
             raise
@@ -182,13 +182,13 @@ class Trainer:
         """Take the steps of an epoch, evaluate, and save."""
         every = config.evaluate_every
         chain.on_epoch_begin(epoch)
-        if self.sampling_weights and self.step % every == 0:  # not where an epoch goes on
+        if self.sampling_weights and self.step % every == 0:  # not where an epoch is resumed
             self.sampling_weights.refresh()
         stream = iter(batches(self.step))
         logs = self._steps(stream, config, min((epoch + 1) * every, config.steps), chain)
         logs |= {f"val_{name}": value for name, value in evaluate().scalars().items()}
         chain.on_epoch_end(epoch, logs)
-        # After the evaluation: who resumes from here has its scores on record.
+        # After the evaluation, so that a run resumed from here has its scores on record.
         self.save()
 
     def _steps(

@@ -41,8 +41,8 @@ def facts(split: ReadSplit, dataset: Dataset) -> Iterator[str]:
     found, expected = split.statistics, dataset.splits[split.name]
     count = f"{len(split.samples)}" + (f" of {expected}" if expected else "")
     yield f"{count} samples" + (f", {len(found.faults)} of them wrong" if found.faults else "")
-    if kind := split.samples.found:
-        yield kind
+    if split.samples.variant:
+        yield split.samples.variant
     if not split.good:
         return
     ids = [*np.flatnonzero(found.pixels.any(axis=0)), *([IGNORED] if found.ignored.any() else [])]

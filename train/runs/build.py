@@ -41,7 +41,7 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
             raise
         raise UserError(f"model.options: {' '.join(str(error).split())}") from None
     except Exception as error:
-        # What Keras raises where a download fails is no more special than this.
+        # Keras raises a plain Exception where a download fails.
         if model.weights != "imagenet":
             raise
         raise UserError(f"model.weights: no ImageNet weights: {error}") from None

@@ -10,12 +10,12 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from train.common.errors import UserError
 from train.config import SGD, FitConfig
 
-# What is chosen by the name of its class, and the class where none is named.
+# The keys whose value is named by its class, and the classes and options where none is named.
 DEFAULT_CLASSES = {
     "loss": {"class_path": "tfsegloss.RMILoss"},
     "optimizer": {"class_path": "keras.optimizers.SGD", "init_args": SGD.keywords},
 }
-# What jsonargparse says before the reason.
+# What jsonargparse puts before the reason of an error.
 UNREADABLE = re.compile(r"Type \S*Callable\[\[\], \S*\] expects a function or a callable class:\s*")
 # jsonargparse names a class by the module that defines it; that of Keras' classes is private.
 PRIVATE_NAME = re.compile(r"keras\.src\.optimizers\.(?:\w+\.)*([A-Z]\w*)")

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from train.common.errors import UserError
 from train.config import DataConfig, SamplingConfig
 from train.data.datasets.dataset import Dataset
+from train.data.input.sampling import ClassSampling, ComplementaryWeights
 from train.data.samples.records import RecordSamples
 from train.data.samples.samples import Samples
-from train.data.input.sampling import ClassSampling, ComplementaryWeights
 from train.data.samples.statistics import SplitStatistics, collect_statistics, validate_samples
-from train.common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,11 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
 
 def _statistics(samples: Samples, num_classes: int) -> SplitStatistics:
     """Return what the samples hold; of records it is on record."""
-    return samples.statistics if isinstance(samples, RecordSamples) else collect_statistics(samples, num_classes)
+    return (
+        samples.statistics
+        if isinstance(samples, RecordSamples)
+        else collect_statistics(samples, num_classes)
+    )
 
 
 def class_sampling(

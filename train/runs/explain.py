@@ -35,8 +35,7 @@ def draw_losses(run: Path, split: str, index: int, output: Path) -> str:
     samples = dataset.samples(split, config.data.root)
     if index >= len(samples):
         raise UserError(
-            f"index must be below {len(samples)}, the images of {dataset.name} {split}; "
-            f"got {index}"
+            f"index must be below {len(samples)}, the images of {dataset.name} {split}; got {index}"
         )
     sample = samples.subset([index])
     check_picture(output, Path(sample.image_name(0)), Path(sample.labels_name(0)))

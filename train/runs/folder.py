@@ -9,8 +9,8 @@ import keras
 import yaml
 
 from train.common.errors import UserError
-from train.loop.evaluation import defined
 from train.common.files import write_whole
+from train.loop.evaluation import defined
 
 CONFIG = "config.yaml"
 CHECKPOINTS = "checkpoints"

@@ -37,7 +37,7 @@ def load_trained(run: Path) -> tuple[FitConfig, Dataset, keras.Model]:
     config = load_config(run)
     dataset = find_dataset(config.data.name, config.data.root)
     latest = latest_checkpoint(run)
-    # The checkpoint has all weights: what the network started from is not needed any more.
+    # The checkpoint holds all weights: those the network started from are not needed.
     config = replace(config, model=replace(config.model, weights=None))
     model = build_model(config, dataset)
     checkpoint = tf.train.Checkpoint(model=model)

@@ -124,9 +124,7 @@ def _check_loss(loss: SegmentationLoss, num_classes: int) -> None:
         raise UserError(f"loss.reduction must give one number; got {loss.reduction!r}")
 
 
-def _announce(
-    trainer: Trainer, config: FitConfig, skipped: int, *, resuming: bool
-) -> None:
+def _announce(trainer: Trainer, config: FitConfig, skipped: int, *, resuming: bool) -> None:
     devices = trainer.strategy.num_replicas_in_sync
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     print(f"Training {config.run} on {devices} {kind}{'s' if devices > 1 else ''}")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from train.common.errors import UserError
-from train.data.datasets import scenes
+from train.data.datasets.camvid_classes import CLASS_NAMES, COLORS
 from train.data.datasets.dataset import Dataset, existing, read_list
 from train.data.decoding.labels import LabelEncoding
 from train.data.samples.samples import FileSamples
@@ -66,7 +66,7 @@ def list_camvid(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
         split: "train", "val" or "test".
 
     Returns:
-        The files; `found` says which.
+        The files; `variant` says which.
 
     Raises:
         UserError: Neither is there, or a file is missing.
@@ -87,7 +87,7 @@ def list_segnet(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
             raise UserError(f"{place}: expected an image and a label map, got {line!r}")
         for path, column in zip(paths, (images, labels), strict=True):
             column.append(existing(root / Path(path).parent.name / Path(path).name, place))
-    return FileSamples(encoding, tuple(images), tuple(labels), found="SegNet's files")
+    return FileSamples(encoding, tuple(images), tuple(labels), variant="SegNet's files")
 
 
 def list_original(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
@@ -103,7 +103,7 @@ def list_original(encoding: LabelEncoding, root: Path, split: str) -> FileSample
         encoding,
         tuple(stills[name] for name in names),
         tuple(labels[f"{name}_L"] for name in names),
-        found="the original files",
+        variant="the original files",
     )
 
 
@@ -134,12 +134,12 @@ def segnet_split(name: str) -> str:
 
 CAMVID = Dataset(
     name="camvid",
-    class_names=scenes.CLASS_NAMES,
-    colors=scenes.COLORS,
+    class_names=CLASS_NAMES,
+    colors=COLORS,
     ignored_ids=(11,),
     ignored_colors=(VOID,),
     other_colors={
-        color: scenes.CLASS_NAMES.index(name)
+        color: CLASS_NAMES.index(name)
         for name, colors in ORIGINAL_COLORS.items()
         for color in colors.values()
     },

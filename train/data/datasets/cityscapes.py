@@ -10,10 +10,10 @@ from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import FileSamples
 
 IMAGE = "_leftImg8bit.png"
-# The official files come first: the others are written by users, with a table they may have edited.
+# The official files come first: users write the others, perhaps with a table they have edited.
 KINDS = ("labelIds", "labelTrainIds")
-# Name, id and color of what is trained, and below of what is not; both from
-# `cityscapesscripts.helpers.labels`. The classes are numbered in this order.
+# Name, id and color of each class, in the order of the training ids, from
+# `cityscapesscripts.helpers.labels`; below the colors of what is ignored.
 CLASSES = (
     ("road", 7, (128, 64, 128)),
     ("sidewalk", 8, (244, 35, 232)),
@@ -35,8 +35,8 @@ CLASSES = (
     ("motorcycle", 32, (0, 0, 230)),
     ("bicycle", 33, (119, 11, 32)),
 )
-# In colors two more cannot be told from a class: pole groups are shown as poles, and number
-# plates, which have no id, as cars.
+# Two more labels have the color of a class, and are read as such: pole groups as poles, and
+# number plates, which have no id, as cars.
 IGNORED_COLORS = (
     (0, 0, 0),
     (111, 74, 0),
@@ -49,8 +49,8 @@ IGNORED_COLORS = (
     (0, 0, 90),
     (0, 0, 110),
 )
-# 255 is left out: no official script draws it, so a file that has it holds training ids under the
-# wrong name.
+# 255 is not among them: no official script writes it, so a file that has it holds training ids
+# under the wrong name.
 GRAY_OF_IDS = dict.fromkeys(range(34), IGNORED) | {
     number: i for i, (_, number, _) in enumerate(CLASSES)
 }
@@ -65,7 +65,7 @@ def list_cityscapes(encoding: LabelEncoding, root: Path, split: str) -> FileSamp
         split: "train" or "val".
 
     Returns:
-        The files; `found` is "labelIds" or "labelTrainIds".
+        The files; `variant` is "labelIds" or "labelTrainIds".
 
     Raises:
         UserError: A folder is missing, or an image or label map has no partner.
@@ -82,7 +82,7 @@ def list_cityscapes(encoding: LabelEncoding, root: Path, split: str) -> FileSamp
         encoding = replace(encoding, gray=GRAY_OF_IDS)
     names = sorted(images)
     return FileSamples(
-        encoding, tuple(images[n] for n in names), tuple(labels[n] for n in names), found=kind
+        encoding, tuple(images[n] for n in names), tuple(labels[n] for n in names), variant=kind
     )
 
 

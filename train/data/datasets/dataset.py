@@ -93,7 +93,7 @@ class Dataset:
         try:
             self.make(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process was faster
+            if not folder.is_dir():  # otherwise another process has made it
                 raise
 
 

@@ -152,7 +152,9 @@ def _listed(path: Path, key: str, entries: Any) -> list:
 
 
 def _is_byte(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= 255  # True is an int, but no number here
+    return (
+        type(value) is int and 0 <= value <= 255
+    )  # True is an int too, but neither an id nor a color
 
 
 def _require_distinct(path: Path, key: str, values: Any) -> None:
@@ -212,7 +214,7 @@ def _scan(root: Path, kind: Kind) -> dict[str, Path]:
         raise UserError(f"no folder {folder}; own data need {HELP}")
     files: dict[str, Path] = {}
     for path in _files(folder):
-        # Names with a leading dot are what file managers leave beside pictures.
+        # File managers leave files with a leading dot beside pictures.
         if path.suffix.lower() in kind.suffixes and not path.name.startswith("."):
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in files:
@@ -233,7 +235,7 @@ def _files(folder: Path, around: frozenset[str] = frozenset()) -> Iterator[Path]
 
 def _listed_names(root: Path, split: str, *files: Mapping[str, Path]) -> list[str]:
     lines = read_list(root / f"{split}.txt")
-    names = [(place, PurePath(line).as_posix()) for place, line in lines]  # ./a and a are one
+    names = [(place, PurePath(line).as_posix()) for place, line in lines]  # ./a is a
     for place, name in names:
         for kind, found in zip((IMAGES, LABELS), files, strict=True):
             if name not in found:

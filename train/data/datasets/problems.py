@@ -82,10 +82,10 @@ def _is_turned(samples: Samples, index: int) -> bool:
     with _opened(samples, index) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            # Reads the header alone; no camera writes other formats.
+            # Only the header is read, and only of the format that cameras write.
             with Image.open(file, formats=["JPEG"]) as image:
                 return image.getexif().get(ORIENTATION, 1) != 1
-        # Whatever is the matter with its EXIF, or its size to Pillow, TensorFlow reads the image.
+        # Whatever Pillow finds wrong with its EXIF or its size, TensorFlow reads the image.
         except Exception:
             return False
 
@@ -107,7 +107,7 @@ def _equal(one: ReadSplit, other: ReadSplit) -> Iterator[str]:
         groups = [ours[key] + theirs[key] for key in ours if key in theirs]
         where = f"in {one.name} and in {other.name}"
     if groups:
-        # A file that both splits list has one name.
+        # A file that is in both lists has the same name twice.
         equal = [" = ".join(dict.fromkeys(names)) for names in groups]
         yield f"images that are {where} ({len(groups)}): {_some(equal)}"
 

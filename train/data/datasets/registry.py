@@ -3,25 +3,16 @@
 from pathlib import Path
 
 from train.common.errors import UserError
-from train.data.datasets import folder, scenes
+from train.data.datasets import folder
 from train.data.datasets.camvid import CAMVID
 from train.data.datasets.cityscapes import CITYSCAPES
 from train.data.datasets.dataset import Dataset, default_root
-from train.data.datasets.voc import VOC2012, list_voc
+from train.data.datasets.scenes import SCENES
+from train.data.datasets.voc import VOC2012
 
-SCENES = Dataset(
-    name="scenes",
-    class_names=scenes.CLASS_NAMES,
-    colors=scenes.COLORS,
-    ignored_colors=(scenes.IGNORED_COLOR,),
-    splits={"train": 320, "val": 80},
-    source="rendered by this project from a seed",
-    license="Apache-2.0, like the project",
-    list_split=list_voc,
-    make=scenes.write,
-)
-
+# The one list of datasets: a new one is a file and its entry here.
 DATASETS = {dataset.name: dataset for dataset in (SCENES, VOC2012, CITYSCAPES, CAMVID)}
+# Own data are described by what lies in their folder.
 NAMES = (*DATASETS, folder.NAME)
 
 

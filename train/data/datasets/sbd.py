@@ -65,7 +65,7 @@ def write_labels(folder: Path, voc: Path, sbd: Path, encoding: LabelEncoding) ->
                 ids = _read(source, encoding)
                 Image.fromarray(ids).save(unfinished / f"{name}.png")
     except OSError:
-        if not folder.is_dir():  # otherwise another process was faster
+        if not folder.is_dir():  # otherwise another process has made it
             raise
 
 
@@ -94,13 +94,13 @@ def _read(path: Path, encoding: LabelEncoding) -> np.ndarray:
         raise UserError(f"{path}: cannot be decoded") from None
     except DataError as error:
         raise UserError(f"{path}: {error}") from None
-    # SciPy raises half a dozen types for damaged files.
+    # SciPy raises half a dozen types of exceptions for damaged files.
     except Exception as error:
         raise UserError(f"{path} is no label map of VOC or SBD: {_one_line(error)}") from None
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    from scipy.io import loadmat  # half a second, which only this needs
+    from scipy.io import loadmat  # takes half a second
 
     ids = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
     if ids.ndim != 2 or ids.dtype != np.uint8 or not ids.size:

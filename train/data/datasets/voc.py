@@ -31,7 +31,7 @@ def voc_colors(count: int) -> tuple[Color, ...]:
 
 
 def _channel(number: int) -> int:
-    # Each third bit of an id, from the lowest, is a bit of the channel, from the highest.
+    # Every third bit of the id, from the lowest on, is a bit of the channel, from the highest on.
     return (number & 1) << 7 | (number >> 3 & 1) << 6 | (number >> 6 & 1) << 5
 
 
@@ -86,7 +86,7 @@ def _home(root: Path) -> Path:
 
 def _around(home: Path) -> list[Path]:
     """Return `VOC2012` and the folders it lies in, up to the one that holds `VOCdevkit`."""
-    home = Path(os.path.abspath(home))  # "." has no parent; links stay as the user set them
+    home = Path(os.path.abspath(home))  # "." has no parent; links are not resolved
     above = 2 if home.parent.name == "VOCdevkit" else 1
     return [home, *home.parents[:above]]
 
@@ -124,7 +124,7 @@ VOC2012 = Dataset(
     class_names=CLASS_NAMES,
     colors=voc_colors(len(CLASS_NAMES)),
     ignored_colors=voc_colors(256)[IGNORED:],
-    # 10,582 are the names of VOC's train and of SBD's two lists together, without VOC's val.
+    # 10,582: the names of VOC's train list and of SBD's two lists, without those of VOC's val.
     splits={"train": 1464, "val": 1449, "trainaug": 10582},
     source="VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
     license="images under Flickr's terms of use; Everingham et al., 2015",

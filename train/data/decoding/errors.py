@@ -26,7 +26,7 @@ def require(
         DataError: In eager mode, the message.
     """
     if not tf.executing_eagerly():
-        # Its message reaches nobody: what is wrong is looked for again, eagerly.
+        # Nobody sees this message: to name the fault, the sample is read again, eagerly.
         return [tf.debugging.Assert(condition, [message])]
     if not condition:
         raise DataError(message.format(*(", ".join(map(str, _plain(v))) for v in values())))

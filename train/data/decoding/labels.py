@@ -12,7 +12,7 @@ from train.data.decoding.errors import DataError, require
 from train.data.decoding.palette import IGNORED, Color
 from train.data.decoding.png import GRAY, PALETTE, RGB, palette_as_gray, png_header, png_palette
 
-# In a table from levels to ids: no class has it; several entries of the palette have its color.
+# Entries of a table from values to ids: the value has no class; the palette has its color twice.
 UNKNOWN, AMBIGUOUS = -1, -2
 PNG_ALONE = "a label map must be a PNG: other formats blur or change ids"
 
@@ -65,7 +65,7 @@ class LabelEncoding:
         return numbers[order], ids[order]
 
     def ids_of(self, rgba: tf.Tensor) -> tf.Tensor:
-        """Return class, 255 or UNKNOWN, int16 `[…]`, of colors uint8 `[…, 4]`, whatever the alpha."""
+        """Return class, 255 or UNKNOWN, int16 `[…]`, of RGBA uint8 `[…, 4]`; alpha is ignored."""
         known, ids = map(tf.constant, self.color_table)
         numbers = tf.bitwise.bitwise_and(tf.bitcast(rgba, tf.int32), 0xFFFFFF)
         place = tf.searchsorted(known, tf.reshape(numbers, [-1]))
@@ -104,7 +104,7 @@ def decode_raw_labels(contents: tf.Tensor, encoding: LabelEncoding) -> RawLabels
         "a label map must be gray, palette or RGB, without alpha; this PNG has color type {}",
         lambda: [color_type],
     )
-    # Of gray TensorFlow stretches 1 to 4 bits silently, and halves 16 of any type.
+    # TensorFlow silently stretches gray of 1 to 4 bits to 8, and cuts 16 bits of any type to 8.
     require(
         (depth == 8) | (color_type == PALETTE),
         "a label map must have 8 bits per channel; this PNG has {}",
@@ -126,7 +126,7 @@ def _gray_levels(contents: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
 
 def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
     values = tf.io.decode_png(palette_as_gray(contents), channels=1)[..., 0]
-    # Of gray of few bits the decoder makes the whole range up to 255.
+    # The decoder stretches gray of few bits to the range up to 255.
     stretch = tf.cast(255 // (2 ** tf.cast(depth, tf.int32) - 1), tf.uint8)
     values = tf.cond(stretch > 1, lambda: values // stretch, lambda: values)
     colors = png_palette(contents)[:256]

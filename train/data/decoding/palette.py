@@ -7,7 +7,7 @@ import numpy as np
 
 Color = tuple[int, int, int]
 
-# What an ignored pixel is called once labels are read, whatever the files call it.
+# The id of an ignored pixel once labels are read, whatever it is in the files.
 IGNORED = 255
 
 

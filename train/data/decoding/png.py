@@ -12,8 +12,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEPTH, COLOR_TYPE = 24, 25  # bytes of the file
 GRAY, RGB, PALETTE = 0, 2, 3  # color types
 PALETTE_CHUNK = int.from_bytes(b"PLTE", "big")
-# Of the first chunk, the header: where its checksum is, and how that changes when the color type
-# changes from palette to gray. CRC-32 is affine: the same bits whatever else the header says.
+# The first chunk is the header. These are the place of its checksum, and the bits of it that flip
+# when the color type changes from palette to gray, whatever else the header says: CRC-32 is affine.
 HEADER_CHECKSUM, HEADER_END = 29, 33
 PALETTE_TO_GRAY = (0x12, 0xB5, 0xAF, 0xEE)
 CHUNK_FRAME = 12  # bytes of a chunk beside its content: length, type, checksum

@@ -12,9 +12,9 @@ import tensorflow as tf
 from train.config import InputConfig
 from train.data.decoding.palette import IGNORED
 
-# Mid-gray: what the networks' normalization makes about 0 of.
+# Mid-gray, which the networks' normalization turns into about 0.
 PADDING = 128
-# Random numbers a sample takes: scale, two of the place, flip, three of the color.
+# Random numbers that a crop needs: scale, two for the place, flip, three for the color.
 CROP_UNIFORMS = 7
 
 
@@ -50,7 +50,7 @@ def draw_crop(
     strength = config.color_jitter
     return DrawnCrop(
         box=tf.concat([start, box], axis=0),
-        # Where the image is smaller than the box that was wanted, the crop is not filled.
+        # Where the image is smaller than the wanted box, the crop is filled in part.
         size=tf.where(box < wanted, tf.minimum(scaled_size(box, scale), config.crop), config.crop),
         mirrored=config.flip & (uniforms[3] < 0.5),
         color=1 + strength * (2 * uniforms[4:CROP_UNIFORMS] - 1),
@@ -88,7 +88,7 @@ def resize_and_flip(
     image = tf.image.resize(tf.reverse(image, flip), drawn.size)
     rows, columns = (_nearest(tf.shape(labels)[axis], drawn.size[axis]) for axis in range(2))
     columns = tf.where(drawn.mirrored, tf.shape(labels)[1] - 1 - columns, columns)
-    # As tf.image.resize does it, five times as fast: gathering along the first axis copies rows.
+    # The same as tf.image.resize, five times as fast: gathering along the first axis copies rows.
     labels = tf.gather(tf.transpose(tf.gather(labels, rows)), columns)
     return image, tf.transpose(labels)
 

@@ -63,7 +63,7 @@ def training_stream(
         steps.map(plan).unbatch().map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     )
     options = tf.data.Options()
-    options.threading.max_intra_op_parallelism = 1  # images are parallel, not parts of one
+    options.threading.max_intra_op_parallelism = 1  # one thread an image
     stream = stream.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     return stream.with_options(options)
 
@@ -75,7 +75,7 @@ def _plan(step: tf.Tensor, samples: int, batch_size: int, seed: int) -> tuple[tf
     seeds = tf.stack(
         [tf.zeros_like(epochs), tf.fill([batch_size], tf.cast(seed, tf.int64)), epochs], 1
     )
-    # tf.random.experimental.index_shuffle takes one seed alone, not one for each place.
+    # tf.random.experimental.index_shuffle takes the same seed for all places.
     indices = tf.raw_ops.RandomIndexShuffle(
         index=places, seed=seeds, max_index=tf.constant(samples - 1, tf.int64), rounds=4
     )
@@ -109,5 +109,5 @@ def _load(
         )
     image = decode_box(image, drawn.box, size)
     image, values = resize_and_flip(image, crop(raw_labels.values, drawn.box), drawn)
-    # What the values mean is looked up last: of the crop alone.
+    # Values become ids last, since only those of the crop must be looked up.
     return color_and_pad(image, class_ids(values, raw_labels, samples.encoding), drawn, config)

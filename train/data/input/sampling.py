@@ -8,9 +8,9 @@ import tensorflow as tf
 from tfsegloss.metrics import confusion
 from train.data.decoding.labels import RawLabels
 
-# Share of the running confusion matrix that is kept at each step: it remembers some 100 steps.
+# Share of the running confusion matrix that each step keeps, which then covers about 100 steps.
 DECAY = 0.99
-# Random numbers that drawing by class takes: whether, the class, the sample, the pixel.
+# Random numbers that drawing by class needs: uniform or not, the class, the sample, the pixel.
 SAMPLING_UNIFORMS = 4
 
 
@@ -129,5 +129,5 @@ class ComplementaryWeights:
         """
         iou = confusion.iou_per_class(self.matrix)
         missing = 1 - tf.where(tf.math.is_nan(iou), tf.zeros_like(iou), iou)
-        missing += 1e-3  # all classes perfect: all alike
+        missing += 1e-3  # equal weights where all classes are perfect
         self.weights.assign(tf.cast(missing / tf.reduce_sum(missing), tf.float64))

@@ -24,7 +24,7 @@ from train.data.samples.records import (
 from train.data.samples.samples import FileSamples
 from train.data.samples.statistics import SplitStatistics, fingerprint
 
-SHARD_MEGABYTES = 128  # unless asked for otherwise
+SHARD_MEGABYTES = 128  # the default
 OTHER_RECORDS = "{} is of other records: choose another --output, or remove it"
 
 
@@ -54,16 +54,11 @@ def write_split(
         UserError: The folder holds records of the split in another number of shards, or of other
             data.
     """
-    sizes = [path.stat().st_size for path in (*samples.images, *samples.labels)]
-    shards = min(len(samples), math.ceil(sum(sizes) / (shard_megabytes * 2**20)))
-    others = set(folder.glob(f"{split}-*-of-*.tfrecord")) - {
-        folder / f"{shard_name(split, shard, shards)}.tfrecord" for shard in range(shards)
-    }
-    if others:
-        raise UserError(OTHER_RECORDS.format(min(others)))
-    parts = np.array_split(np.arange(len(samples)), shards)
+    shards = _count_shards(samples, shard_megabytes)
+    _require_no_other_shards(folder, split, shards)
     names = _names(samples)
-    heads = [
+    parts = np.array_split(np.arange(len(samples)), shards)
+    indices = [
         ShardIndex(
             shard=folder / f"{shard_name(split, shard, shards)}.tfrecord",
             dataset=samples.encoding.dataset,
@@ -73,30 +68,44 @@ def write_split(
         )
         for shard, part in enumerate(parts)
     ]
-    for head in heads:
-        _require_same_data(head, names)
-    for left in folder.glob(f".{split}-*-of-*"):  # by processes that were killed
+    for index in indices:
+        _require_same_data(index, names)
+    for left in folder.glob(f".{split}-*-of-*"):  # left by killed processes
         left.unlink(missing_ok=True)
-    missing = [shard for shard, head in enumerate(heads) if not _is_whole(head)]
+    missing = [shard for shard, index in enumerate(indices) if not _is_whole(index)]
     stream = iter(_encoded(samples, [i for shard in missing for i in parts[shard]]))
     with progress_bars() as progress:
         task = progress.add_task(f"writing {split}", total=shards)
         progress.advance(task, shards - len(missing))
         for shard in missing:
-            _write_shard(heads[shard], stream)
+            _write_shard(indices[shard], stream)
             progress.advance(task)
     return shards
 
 
-def _require_same_data(head: ShardIndex, names: Sequence[str]) -> None:
+def _count_shards(samples: FileSamples, shard_megabytes: float) -> int:
+    sizes = [path.stat().st_size for path in (*samples.images, *samples.labels)]
+    return min(len(samples), math.ceil(sum(sizes) / (shard_megabytes * 2**20)))
+
+
+def _require_no_other_shards(folder: Path, split: str, shards: int) -> None:
+    """Refuse a folder that holds the split in another number of shards."""
+    others = set(folder.glob(f"{split}-*-of-*.tfrecord")) - {
+        folder / f"{shard_name(split, shard, shards)}.tfrecord" for shard in range(shards)
+    }
+    if others:
+        raise UserError(OTHER_RECORDS.format(min(others)))
+
+
+def _require_same_data(index: ShardIndex, names: Sequence[str]) -> None:
     """Refuse to overwrite records of other data; of the same, samples may have changed."""
     try:
-        found = read_index(head.shard)
+        found = read_index(index.shard)
     except UserError:
         return  # there is none, or it is damaged
-    same = (found.dataset, found.class_names) == (head.dataset, head.class_names)
+    same = (found.dataset, found.class_names) == (index.dataset, index.class_names)
     if not same or set(found.names).isdisjoint(names):
-        raise UserError(OTHER_RECORDS.format(head.shard))
+        raise UserError(OTHER_RECORDS.format(index.shard))
 
 
 def _encoded(samples: FileSamples, indices: Sequence[int]) -> tf.data.Dataset:
@@ -118,17 +127,17 @@ def _names(samples: FileSamples) -> list[str]:
     return [os.path.splitext(os.path.relpath(path, root))[0] for path in images]
 
 
-def _is_whole(head: ShardIndex) -> bool:
+def _is_whole(index: ShardIndex) -> bool:
     """Tell whether the shard is there, undamaged, of the same images and labels."""
-    if not head.shard.is_file():
+    if not index.shard.is_file():
         return False
     try:
-        found = read_index(head.shard)
+        found = read_index(index.shard)
     except UserError:
         return False
-    if not found.describes(head) or found.offsets.tolist() != _offsets(found.lengths).tolist():
+    if not found.describes(index) or found.offsets.tolist() != _offsets(found.lengths).tolist():
         return False
-    records = tf.data.TFRecordDataset(str(head.shard))
+    records = tf.data.TFRecordDataset(str(index.shard))
     records = records.map(lambda record: (tf.strings.length(record), fingerprint(record)))
     try:
         there = [*records.as_numpy_iterator()]
@@ -137,17 +146,17 @@ def _is_whole(head: ShardIndex) -> bool:
     return there == [*zip(found.lengths, found.fingerprints, strict=True)]
 
 
-def _write_shard(head: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> None:
+def _write_shard(index: ShardIndex, stream: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> None:
     """Write the stream's next samples and their index; the shard gets its name last."""
     lengths, fingerprints = [], []
-    with whole_file(head.shard) as unfinished:
+    with whole_file(index.shard) as unfinished:
         with tf.io.TFRecordWriter(str(unfinished)) as writer:
-            for name, size in zip(head.names, head.statistics.sizes, strict=True):
+            for name, size in zip(index.names, index.statistics.sizes, strict=True):
                 record = _example(name, size, *(part.numpy() for part in next(stream)))
                 writer.write(record)
                 lengths.append(len(record))
                 fingerprints.append(fingerprint(tf.constant(record)).numpy())
-        head.with_places(_offsets(lengths), lengths, fingerprints).write()
+        index.with_places(_offsets(lengths), lengths, fingerprints).write()
 
 
 def _offsets(lengths: Sequence[int]) -> np.ndarray:

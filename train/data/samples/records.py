@@ -23,7 +23,7 @@ from train.data.samples.samples import Samples
 from train.data.samples.statistics import SplitStatistics, fingerprint
 
 IMAGE, LABELS = "image/encoded", "image/segmentation/class/encoded"
-# Before a record: its length and the length's checksum; after it: its own.
+# Bytes before a record: its length and the length's checksum; bytes after it: its own checksum.
 HEADER, FOOTER = 12, 4
 DAMAGED = "the record is damaged: run `train prepare` again, which writes its shard anew"
 
@@ -94,7 +94,7 @@ class RecordSamples(Samples):
 
 def _read_record(shard: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     """Read the record of a shard that starts at an offset, if its own checksum is right."""
-    # Unlike tf.data.TFRecordDataset the operation below it may start anywhere.
+    # The operation below tf.data.TFRecordDataset, which unlike it can start at any byte.
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=[shard],
         compression_type="",

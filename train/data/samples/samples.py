@@ -14,7 +14,7 @@ class Samples(ABC):
     """Encoded images and label maps, in a fixed order, to be read at any place."""
 
     encoding: LabelEncoding  # what their label maps mean
-    found: str = ""  # what kind of label maps these are, where the dataset has several
+    variant: str = ""  # what kind of label maps these are, where the dataset has several
 
     @abstractmethod
     def __len__(self) -> int:
@@ -52,13 +52,13 @@ class FileSamples(Samples):
         encoding: What the pixels of the label maps mean.
         images: JPEG or PNG files.
         labels: PNG files, in the same order.
-        found: What kind of label maps these are, where the dataset has several.
+        variant: What kind of label maps these are, where the dataset has several.
     """
 
     encoding: LabelEncoding
     images: tuple[Path, ...]
     labels: tuple[Path, ...]
-    found: str = ""
+    variant: str = ""
 
     def __len__(self) -> int:
         return len(self.images)

@@ -97,7 +97,7 @@ def collect_statistics(
     sizes = np.zeros([len(samples), 2], np.int64)
     fingerprints = np.zeros([2, len(samples)], np.uint64)
     wrong = set(range(len(samples)))
-    # An error tells neither the sample nor the reason: what is missing is looked at again.
+    # An error names neither the sample nor the reason, so what is missing is read again.
     stream = stream.ignore_errors().prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
     for index, *row in track(stream, what, len(samples)):
         pixels[index], sizes[index], *fingerprints[:, index] = row

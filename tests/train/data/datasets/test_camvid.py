@@ -93,7 +93,7 @@ def test_segnet_lists_of_another_machine(segnet):
     samples = CAMVID.samples("train", segnet)
     assert samples.images == (segnet / "train" / "a.png",)
     assert samples.labels == (segnet / "trainannot" / "a.png",)
-    assert samples.found == "SegNet's files"
+    assert samples.variant == "SegNet's files"
 
 
 def test_segnet_ids(tmp_path):
@@ -125,7 +125,7 @@ def test_original_files_have_the_splits_of_segnet(original, split):
     names = [name for name in SPLITS if SPLITS[name] == split]
     assert [path.stem for path in samples.images] == names
     assert [path.stem for path in samples.labels] == [f"{name}_L" for name in names]
-    assert samples.found == "the original files"
+    assert samples.variant == "the original files"
 
 
 @pytest.mark.skipif(not SEGNET.is_dir(), reason="SegNet's files of CamVid are not on this machine")

@@ -68,7 +68,7 @@ def test_every_official_color_has_its_official_class(tmp_path):
 def test_label_ids_become_classes(root):
     save_labels(root, "labelIds", [label.id for label in DRAWN])
     samples = CITYSCAPES.samples("train", root)
-    assert samples.found == "labelIds"
+    assert samples.variant == "labelIds"
     assert [path.name for path in samples.images] == [
         "aachen_000000_000019_leftImg8bit.png",
         "bonn_000001_000019_leftImg8bit.png",
@@ -80,7 +80,7 @@ def test_label_ids_become_classes(root):
 def test_training_ids_are_classes(root):
     save_labels(root, "labelTrainIds", [*range(19), 255])
     samples = CITYSCAPES.samples("train", root)
-    assert samples.found == "labelTrainIds"
+    assert samples.variant == "labelTrainIds"
     assert decoded(samples) == [*range(19), IGNORED]
 
 
@@ -88,7 +88,7 @@ def test_the_official_files_win(root):
     save_labels(root, "labelIds", [7])
     save_labels(root, "labelTrainIds", [5])
     samples = CITYSCAPES.samples("train", root)
-    assert samples.found == "labelIds"
+    assert samples.variant == "labelIds"
     assert decoded(samples) == [0]
 
 

@@ -1,0 +1,1 @@
+"""Runs: their configuration, their folder, what they are built from, and training."""
