@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.commands import assert_one_line
 from tests.train import own_data
-from tests.train.commands.check_report import facts, rows, wrong
+from tests.train.check_report import facts, rows, wrong
 from tests.train.own_data import COLORS, HEIGHT, WIDTH
 from train.data.datasets.registry import SCENES
 from train.reports.pictures import MARGIN
@@ -117,15 +117,3 @@ def test_a_picture_that_cannot_be_written_is_named_at_once(check, root, output, 
     outcome = check(root, f"--output={output}")
     assert_one_line(outcome, f"output: {output}", *parts)
     assert outcome.out == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "parts"),
-    [
-        (["--data.val_split=exam"], ["folder has the splits train, val", "exam"]),
-        (["--data.root=nowhere"], ["nowhere"]),
-        (["--data.on_error=skip"], ["data.on_error"]),  # it looks at everything anyway
-    ],
-)
-def test_a_wrong_argument_is_named(check, root, arguments, parts):
-    assert_one_line(check(root, *arguments), *parts)

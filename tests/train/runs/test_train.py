@@ -1,4 +1,4 @@
-"""`python -m train fit` from the outside: a run's folder, and what is refused before it exists."""
+"""`python -m train fit`: what a run reads and leaves, and what is refused before it exists."""
 
 import json
 import shutil
@@ -14,6 +14,12 @@ from train.data.datasets.registry import SCENES
 from train.data.input.pipeline import training_stream
 from train.data.input.sampling import ComplementaryWeights
 from train.loop.trainer import Trainer
+
+COMPLEMENTARY = (
+    "--input.sampling.strategy=complementary",
+    "--input.crop=[24, 32]",
+    "--loss=SoftmaxCrossEntropy",
+)
 
 
 @pytest.fixture
@@ -66,11 +72,44 @@ def test_batches_are_those_of_the_seed_and_of_the_step(fit, scenes_root, steps):
 
 
 def test_complementary_sampling_learns_from_the_steps(fit, steps):
-    options = ["--loss=SoftmaxCrossEntropy", "--input.sampling.strategy=complementary"]
-    assert fit(*options, "--trainer.evaluate_every=4").status == 130
-    shares = {id(shares) for _, shares in steps}
-    assert len(shares) == 1
+    assert fit(*COMPLEMENTARY, "--trainer.evaluate_every=4").status == 130
+    assert len({id(weights) for _, weights in steps}) == 1
     assert isinstance(steps[0][1], ComplementaryWeights)
+
+
+def last_checkpoint(run):
+    reader = tf.train.load_checkpoint(str(run / "checkpoints"))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {name: reader.get_tensor(name) for name in names if "GRAPH" not in name}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
+def test_a_crash_between_two_refreshes_changes_nothing(fit, tmp_path, monkeypatch):
+    folder = tmp_path
+    assert fit(f"--run={folder}/whole", *COMPLEMENTARY).status == 0
+    step, calls = Trainer.train_step, []
+
+    def until_the_fourth(trainer, batch):
+        calls.append(batch)
+        if len(calls) == 4:  # in the second of two epochs of two steps
+            raise RuntimeError("crash")
+        return step.__get__(trainer, Trainer)(batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", until_the_fourth)
+        with pytest.raises(RuntimeError, match="crash"):
+            fit(f"--run={folder}/crashed", *COMPLEMENTARY)
+    resumed = fit(f"--run={folder}/crashed", *COMPLEMENTARY)
+    assert "at step 3 of 4" in resumed.out
+    whole, again = (last_checkpoint(folder / name) for name in ("whole", "crashed"))
+    assert whole.keys() == again.keys()
+    for name, value in whole.items():
+        if "save_counter" not in name:
+            np.testing.assert_array_equal(again[name], value, err_msg=name)
+    shares = whole["shares/1/.ATTRIBUTES/VARIABLE_VALUE"]
+    assert len(np.unique(shares)) > 1  # something was learnt of the classes
+    assert shares.sum() == pytest.approx(1)
 
 
 def truncate(root):

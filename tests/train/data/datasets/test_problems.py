@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.train import own_data
-from tests.train.commands.check_report import facts, rows, wrong
+from tests.train.check_report import facts, rows, wrong
 from tests.train.own_data import HEIGHT, IDS, image, labels
 
 SPLITS = {"train": "abcd", "val": "efghijklm"}

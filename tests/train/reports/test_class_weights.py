@@ -89,16 +89,3 @@ def test_wrong_label_maps_are_skipped_and_listed(train, scenes_root, tmp_path):
     assert f"skipped: {path}: cannot be decoded" in outcome.out
     counts = sum(np.array(class_counts(ids, SCENES.num_classes)) for ids in rest)
     np.testing.assert_allclose(pasted(outcome), median_frequency(*counts), rtol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "parts"),
-    [
-        (["--split=exam"], ["train, val", "exam"]),
-        (["--method=guess"], ["method", "median_frequency", "guess"]),
-        (["--data.name=voc"], ["data.name", "scenes", "camvid", "voc"]),
-        (["--data.root=nowhere"], ["data.root", "nowhere"]),
-    ],
-)
-def test_a_wrong_argument_is_named(train, arguments, parts):
-    assert_one_line(train("weights", *arguments), *parts)

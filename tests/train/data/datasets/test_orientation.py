@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.train import own_data
-from tests.train.commands.check_report import wrong
+from tests.train.check_report import wrong
 from tests.train.own_data import image
 
 TURNED = 6  # by 90 degrees
