@@ -37,10 +37,16 @@ def test_the_report_has_the_score_that_training_logged(score, trained_run, expor
 
 
 def test_the_sheet_shows_images_truth_and_prediction(score, tmp_path):
+    """And scores of before are replaced as a whole: who reads them meanwhile sees no half."""
+    scores, read_meanwhile = tmp_path / "report" / "metrics.json", tmp_path / "old.json"
+    scores.parent.mkdir()
+    scores.write_text("old")
+    read_meanwhile.hardlink_to(scores)
     score()
     sheet = Image.open(tmp_path / "report" / "contact_sheet.png")
     assert sheet.width > 3 * 64
     assert len(sheet.getcolors(maxcolors=10**6)) > 50
+    assert read_meanwhile.read_text() == "old" != scores.read_text()
 
 
 def test_what_cannot_be_scored_is_named(score, exported, tmp_path):

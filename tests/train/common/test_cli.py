@@ -1,14 +1,13 @@
 """What users see of `python -m train`: help, configuration, and one line for each mistake."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
-from tests.commands import assert_one_line, command
+from tests.commands import assert_one_line
 
-
-@pytest.fixture
-def train(monkeypatch, capfd):
-    return lambda *arguments: command(monkeypatch, capfd, "train", *arguments)
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +57,6 @@ def test_every_option_is_in_the_help_and_in_the_printed_configuration(train):
 
 def test_recipes_are_valid(train):
     for name in ("scenes", "camvid_rmi"):
-        outcome = train("fit", f"--config=train/recipes/{name}.yaml", "--print_config")
+        outcome = train("fit", f"--config={ROOT}/train/recipes/{name}.yaml", "--print_config")
         assert outcome.status == 0
         assert yaml.safe_load(outcome.out)["run"] == f"runs/{name}"

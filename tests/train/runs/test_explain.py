@@ -1,9 +1,10 @@
-"""`python -m train explain` from the outside."""
+"""`python -m train explain`: what is drawn, and what is refused."""
 
 import shutil
 
 import numpy as np
 import pytest
+import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -40,7 +41,7 @@ def test_a_picture_of_an_image(explain, scenes_root, tmp_path):
     assert Image.open(path).width == 1200
 
 
-def test_what_is_drawn(explain, choose_losses, scenes_root, tmp_path, monkeypatch):
+def test_what_is_drawn(explain, choose_losses, trained_run, scenes_root, tmp_path, monkeypatch):
     """The labels of the image, and the loss of the run beside the others, unless it is one."""
     drawn = []
 
@@ -53,11 +54,17 @@ def test_what_is_drawn(explain, choose_losses, scenes_root, tmp_path, monkeypatc
     assert explain(output, "--index=1").status == 0
     choose_losses("FocalLoss", "SoftmaxCrossEntropy")
     assert explain(output).status == 0
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["loss"] = {"class_path": "tfsegloss.FocalLoss", "init_args": {"gamma": 3.0}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert explain(output, run=run).status == 0
     labels = SCENES.samples("val", scenes_root).labels
     first, second = (np.asarray(Image.open(path)).tolist() for path in labels[:2])
     assert drawn == [
         (["FocalLoss", "SigmoidCrossEntropy", "SoftmaxCrossEntropy of the run"], second),
         (["FocalLoss", "SoftmaxCrossEntropy"], first),
+        (["FocalLoss", "SoftmaxCrossEntropy", "FocalLoss of the run"], first),
     ]
 
 
