@@ -33,13 +33,12 @@ class DataConfig:
 
     Args:
         name: Name of the dataset; `folder` is your own.
-        root: Its folder, or one of records; default `data/NAME`, where the scenes are written when
-            they are missing.
+        root: Its folder, or a folder of its records; default: `data/NAME`, where the scenes are
+            written if they are missing.
         train_split: Split to train on, such as VOC's trainaug.
         val_split: Split to evaluate on.
         verify: Whether every file is decoded and checked before the first step.
-        on_error: What happens where a file is wrong: stop, or skip the sample; skipped ones are
-            listed at the end.
+        on_error: What to do about a wrong file: stop, or skip its sample and list it at the end.
     """
 
     name: Literal[NAMES] = "scenes"
@@ -61,11 +60,11 @@ class SamplingConfig:
     """Which images the crops are taken from, and where.
 
     Args:
-        strategy: uniform: every image once an epoch, anywhere. The others draw a class, an image
-            that has it, and a crop centered on one of its pixels; class_balanced: all classes as
-            often; complementary: classes inversely to the running IoU of the training (LMP, section
-            4).
-        uniform_share: Share of the crops that are drawn uniformly all the same.
+        strategy: uniform: each image once an epoch, cropped anywhere. The other two draw a class,
+            an image that has it, and a crop centered on one of its pixels. class_balanced: all
+            classes equally often. complementary: a class the more often, the lower its running IoU
+            in training is (LMP, section 4).
+        uniform_share: Share of the crops that the other two strategies draw uniformly.
     """
 
     strategy: Literal["uniform", "class_balanced", "complementary"] = "uniform"
@@ -81,10 +80,10 @@ class InputConfig:
             prediction is resized back and scored at the labels' size.
         crop: Height and width of the training crops in the network's pixels, like [180, 240].
         scale: Range of the random scale, on top of `resolution`, like [0.5, 2.0].
-        scale_step: Distance of the scales that occur, like 0.25; default: all of the range.
+        scale_step: Step between the scales that occur, like 0.25; default: any scale of the range.
         flip: Whether half of the images are mirrored.
-        color_jitter: Most that brightness, contrast and saturation change, each by a factor in
-            1 ± this.
+        color_jitter: How much brightness, contrast and saturation change at most: each by a factor
+            between 1 - this and 1 + this.
         sampling: Which images the crops are taken from, and where.
     """
 
@@ -111,10 +110,11 @@ class ModelConfig:
         backbone: Backbone.
         output_stride: Input size over size of the last features; default: 8 for DeepLabV2, 16 for
             the others.
-        weights: None (from scratch), "imagenet", or a file of weights.
+        weights: null (random weights), imagenet, or a file of weights.
         batch_norm_momentum: Share of the old statistics kept at each step.
-        freeze_batch_norm: Whether the statistics stay as they are; all: scale and offset too.
-        options: The architecture's own, like `upsampling: deconvolution`.
+        freeze_batch_norm: Whether batch normalization keeps its statistics; all: its scale and
+            offset too.
+        options: Further options of the architecture, like `upsampling: deconvolution`.
     """
 
     name: Literal[tuple(models.ARCHITECTURES)] = "deeplab_v3_plus"
@@ -148,9 +148,9 @@ class TrainerConfig:
         batch_size: Images per step, over all replicas.
         evaluate_every: Steps between evaluations on the validation split.
         checkpoint_every: Steps between checkpoints.
-        replicas: Devices to train on; default: all GPUs, else one CPU. Without GPUs a number above
-            1 splits the CPU into logical devices, for trying distribution out.
-        seed: Seed of the weights, of the order of the images and of their augmentation.
+        replicas: Number of devices to train on; default: all GPUs, or one CPU. Without a GPU, more
+            than 1 splits the CPU into logical devices, to try distribution out.
+        seed: Seed of the first weights, of the order of the images and of their augmentation.
     """
 
     steps: PositiveInt = 300
@@ -166,7 +166,7 @@ class FitConfig:
     """A run.
 
     Args:
-        run: Folder of the run; a run that was stopped resumes.
+        run: Folder of the run; a stopped run is resumed.
         data: Which dataset.
         input: How images reach the network.
         model: Which network.

@@ -1,17 +1,22 @@
 """The one evaluation, on classifiers whose scores are known."""
 
+import io
 import json
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from rich.console import Console
 
 from train.common.errors import UserError
 from train.data.datasets.registry import SCENES
 from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import FileSamples
-from train.loop.evaluation import evaluate
+from train.loop import evaluation
+from train.loop.evaluation import Scores, evaluate
+from train.reports.scores import scores_table
 
 
 @pytest.fixture
@@ -48,6 +53,17 @@ def test_a_constant_answer_scores_its_share(samples):
     assert scores.iou["road"] == 0
     assert scores.scalars()["mean_iou"] == pytest.approx(2 / 9)
     assert scores.scalars()["pixel_accuracy"] == pytest.approx(4 / 9)
+
+
+def test_a_metric_is_an_entry_in_the_list(monkeypatch):
+    monkeypatch.setitem(
+        evaluation.METRICS, "sky", evaluation.Metric("sky there", lambda m: m[0, 0])
+    )
+    scores = Scores(np.diag([4.0] + [0.0] * 10), SCENES.class_names, images=1)
+    assert scores.scalars()["sky"] == scores.as_json()["sky"] == 4
+    console = Console(file=io.StringIO(), width=100)
+    console.print(scores_table(scores, "title"))
+    assert re.search(r"sky there .* 400\.00", console.file.getvalue())
 
 
 def test_a_file_that_breaks_later_is_named(samples):

@@ -152,9 +152,7 @@ def _listed(path: Path, key: str, entries: Any) -> list:
 
 
 def _is_byte(value: Any) -> bool:
-    return (
-        type(value) is int and 0 <= value <= 255
-    )  # True is an int too, but neither an id nor a color
+    return type(value) is int and 0 <= value <= 255  # True is an int too, but no byte
 
 
 def _require_distinct(path: Path, key: str, values: Any) -> None:
