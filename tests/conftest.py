@@ -74,7 +74,7 @@ def float64():
 
 @pytest.fixture(scope="session")
 def scenes_root(tmp_path_factory):
-    """A small dataset of scenes on disk."""
+    """Return a small dataset of scenes on disk."""
     root = tmp_path_factory.mktemp("data") / "scenes"
     scenes.write(root, train=6, val=3, height=48, width=64)
     return root
@@ -82,12 +82,12 @@ def scenes_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained_run(scenes_root, tmp_path_factory):
-    """The folder of a small network's run on the scenes."""
+    """Return the folder of a small network's run on the scenes."""
     return small_network.fit(tmp_path_factory.mktemp("runs") / "run", scenes_root)
 
 
 @pytest.fixture
 def small_networks():
-    """The small network in the place of every other, as the run that is trained has it."""
+    """Build the small network in the place of every other, as `trained_run` does."""
     with small_network.small_networks():
         yield

@@ -9,7 +9,7 @@ from tests.train.small_network import small_networks
 
 @pytest.fixture(scope="session")
 def exported(trained_run, tmp_path_factory):
-    """The SavedModel of a run, in a folder that has no other."""
+    """Return the SavedModel of a run, in a folder that has no other."""
     folder = tmp_path_factory.mktemp("exported") / "model"
     with small_networks():
         export.run(export.parser().parse_args([str(trained_run), f"--output={folder}"]))
@@ -18,5 +18,5 @@ def exported(trained_run, tmp_path_factory):
 
 @pytest.fixture
 def savedmodels(monkeypatch, capfd):
-    """Runs a command."""
+    """Run a command."""
     return lambda *arguments: commands.command(monkeypatch, capfd, "savedmodels", *arguments)

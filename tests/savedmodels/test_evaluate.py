@@ -12,7 +12,7 @@ from train.data.datasets.registry import SCENES
 
 @pytest.fixture
 def score(savedmodels, exported, scenes_root, tmp_path):
-    """Runs the command on the scenes, or what is given in their place."""
+    """Score on the scenes, or on what is given in their place."""
 
     def run(*options, model=exported, root=scenes_root, report=tmp_path / "report"):
         options = [f"--data.root={root}", f"--output={report}", *options]

@@ -15,7 +15,7 @@ from train.runs.load import load_trained
 
 
 def assert_one_answer(run, exported):
-    """What the network of the checkpoint answers, the SavedModel answers, and training scored."""
+    """Require the answers of the checkpoint, which training scored, to be the SavedModel's."""
     logged = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     config, dataset, model = load_trained(run)
     samples = dataset.samples("val", config.data.root)

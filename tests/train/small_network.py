@@ -12,9 +12,10 @@ STEPS = 30
 
 
 def build(name, *, num_classes, **_options):
-    """Takes what `models.build` takes; tells classes by their colors after a few steps.
+    """Build a network that tells classes by their colors after a few steps.
 
-    What it does depends on `training`: batch normalization and dropout.
+    Takes what `models.build` takes. What the network does depends on `training`: it has batch
+    normalization and dropout.
     """
     layers = [
         keras.Input((None, None, 3)),
@@ -30,7 +31,7 @@ def build(name, *, num_classes, **_options):
 
 @contextmanager
 def small_networks():
-    """Builds the small network whatever the configuration asks for."""
+    """Build the small network whatever the configuration asks for."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(models, "build", build)
         yield monkeypatch

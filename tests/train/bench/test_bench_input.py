@@ -26,7 +26,7 @@ CROP = 16
 
 @pytest.fixture(scope="module", params=SMALL, ids=lambda setting: setting.dataset.name)
 def made(request, tmp_path_factory):
-    """A setting, its files and its records."""
+    """Return a setting, its files and its records."""
     root = tmp_path_factory.mktemp("made") / "up"
     return request.param, *make_up(request.param, COUNT, root)
 

@@ -26,7 +26,7 @@ def two_convolutions(*between):
 
 
 def with_memory():
-    """What a checkpoint must hold beside kernels: running statistics and the state of dropout."""
+    """Add what a checkpoint must hold too: running statistics, and the state of dropout."""
     return two_convolutions(keras.layers.BatchNormalization(), keras.layers.Dropout(0.5))
 
 
@@ -50,7 +50,7 @@ def batches(count, size=16, dtype=np.float32):
 
 
 def make_trainer(strategy, make_model, folder, loss=None, steps=20, sampling_weights=None):
-    """A trainer; its loss has two parts, and a state that every step changes."""
+    """Make a trainer; its loss has two parts, and a state that every step changes."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
         optimizer = keras.optimizers.SGD(

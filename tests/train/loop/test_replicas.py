@@ -18,14 +18,14 @@ ONE_DEVICE = tf.distribute.get_strategy()
 
 
 def distributed(strategy, data):
-    """The batches, each shared among the replicas."""
+    """Return the batches, each shared among the replicas."""
     images, ids = map(np.stack, zip(*data, strict=True))
     dataset = tf.data.Dataset.from_tensor_slices((images, ids))
     return strategy.experimental_distribute_dataset(dataset)
 
 
 def take_steps(strategy, make_model, data, folder, **options):
-    """A trainer, and the values of its steps on some batches."""
+    """Take a step on each batch; return the trainer and what its steps gave."""
     trainer = make_trainer(strategy, make_model, folder, **options)
     steps = [trainer.train_step(batch) for batch in distributed(strategy, data)]
     return trainer, [{name: float(value) for name, value in step.items()} for step in steps]

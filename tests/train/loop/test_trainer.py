@@ -80,7 +80,7 @@ def logged(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run without any interruption."""
+    """Train without any interruption."""
     return run(tmp_path_factory.mktemp("whole"), [*batches(STEPS)])
 
 

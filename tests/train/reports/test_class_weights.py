@@ -14,7 +14,7 @@ from train.data.datasets.registry import SCENES
 
 @pytest.fixture
 def label_maps(scenes_root):
-    """The ids of every label map of a split, as Pillow reads them."""
+    """Return the ids of every label map of a split, as Pillow reads them."""
 
     return lambda split: [
         np.array(Image.open(path)) for path in SCENES.samples(split, scenes_root).labels
@@ -22,7 +22,7 @@ def label_maps(scenes_root):
 
 
 def pasted(outcome):
-    """The weights of the last line."""
+    """Return the weights of the last line."""
     assert outcome.status == 0
     return yaml.safe_load(outcome.out.strip().splitlines()[-1])["class_weights"]
 

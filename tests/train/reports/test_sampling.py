@@ -14,7 +14,7 @@ from train.data.input.sampling import ComplementaryWeights
 
 @pytest.fixture
 def run(scenes_root, tmp_path):
-    """A folder that holds what the command reads of a run: nothing but cars is segmented."""
+    """Return a folder that holds what the command reads of a run: nothing but cars is segmented."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.yaml").write_text(

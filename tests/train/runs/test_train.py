@@ -42,7 +42,7 @@ def test_a_run_folder_holds_everything(trained_run):
 
 @pytest.fixture
 def steps(small_networks, monkeypatch):
-    """What was at hand at each step; nothing is learnt, and the third is interrupted."""
+    """Note what is at hand at each step; nothing is learnt, and the third is interrupted."""
     seen = []
 
     def step(trainer, batch):

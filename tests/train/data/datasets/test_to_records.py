@@ -31,7 +31,7 @@ def records(tmp_path):
 
 @pytest.fixture
 def prepare(train, records):
-    """Prepares own data."""
+    """Prepare own data."""
     return lambda root, *options: train(
         "prepare", "--data.name=folder", f"--data.root={root}", f"--output={records}", *options
     )
@@ -56,7 +56,7 @@ def root(once, tmp_path):
 
 
 def printed(outcome):
-    """The lines of a command that did what it should; of progress there is nothing in a pipe."""
+    """Return the lines of a command that did what it should; in a pipe it shows no progress."""
     assert outcome.status == 0, outcome.err
     return outcome.out.splitlines()
 
@@ -70,7 +70,7 @@ def times(folder):
 
 
 def ids_of(folder, split="train"):
-    """The ids of a split, whether there are files or records."""
+    """Return the ids of a split, whether there are files or records."""
     samples = find_dataset("folder", folder).samples(split, folder)
     return [ids.numpy().tolist() for _, ids in read_all(samples)]
 
@@ -212,7 +212,7 @@ def test_a_file_is_no_output(prepare, root, tmp_path):
 
 
 def start(root, records):
-    """The command in a process of its own."""
+    """Start the command in a process of its own."""
     options = ["--data.name=folder", f"--data.root={root}", f"--output={records}"]
     return subprocess.Popen(
         [sys.executable, "-m", "train", "prepare", *options, "--shard_megabytes=1"],

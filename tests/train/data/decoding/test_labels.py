@@ -45,7 +45,7 @@ def decode_labels(contents, dataset):
 
 @functools.cache
 def graph(name):
-    """Decodes label maps of a dataset; the graph takes all flavours."""
+    """Return a graph that decodes label maps of a dataset, of all flavours."""
     signature = [tf.TensorSpec([], tf.string)]
     return tf.function(lambda contents: decode_labels(contents, DATASETS[name]), signature)
 
@@ -60,7 +60,7 @@ PASSES += [(1, 0, 2, 1)]
 
 
 def interlaced(ids):
-    """A gray PNG whose pixels come in seven passes, which Pillow does not write."""
+    """Return a gray PNG whose pixels come in seven passes, which Pillow does not write."""
     height, width = ids.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
     lines = []

@@ -27,7 +27,7 @@ def uniforms(seed):
 
 
 def augment(image, ids, config, seed):
-    """What the stream does to a sample."""
+    """Augment a sample as the stream does it."""
     drawn = draw_crop(tf.shape(ids), config, uniforms(seed))
     return color_and_pad(
         *resize_and_flip(crop(image, drawn.box), crop(ids, drawn.box), drawn), drawn, config

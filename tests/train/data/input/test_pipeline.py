@@ -23,7 +23,7 @@ def stream(samples, config=CONFIG, **options):
 
 @pytest.fixture(scope="module")
 def whole(train_samples):
-    """The first batches of a stream."""
+    """Return the first batches of a stream."""
     return [*stream(train_samples).take(4).as_numpy_iterator()]
 
 

@@ -89,7 +89,7 @@ CAR = SCENES.class_names.index("car")
 
 @pytest.fixture(scope="module")
 def cars(train_samples):
-    """A stream of crops centered on cars, from some step on."""
+    """Return a stream of crops centered on cars, from some step on."""
     pixels = collect_statistics(train_samples, SCENES.num_classes).pixels
     sampling = ClassSampling.of(pixels, np.eye(SCENES.num_classes)[CAR], uniform_share=0.0)
     config = InputConfig(crop=(9, 9), scale=(1.0, 1.0))
@@ -153,7 +153,7 @@ def test_what_a_run_draws(scenes_root, verify):
 
 
 def confusion_of(frequencies):
-    """What a network that knows each class as well as it is frequent makes of 100,000 pixels."""
+    """Return 100,000 pixels by a network that knows each class as well as it is frequent."""
     known = frequencies / frequencies.max()
     wrong = (1 - known)[:, np.newaxis] * frequencies  # taken for others as often as these occur
     return 1e5 * frequencies[:, np.newaxis] * (np.diag(known) + wrong)

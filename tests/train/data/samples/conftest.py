@@ -12,13 +12,13 @@ from train.data.samples.statistics import collect_statistics
 
 @pytest.fixture(scope="session")
 def statistics(train_samples):
-    """What the six scenes hold."""
+    """Count what the six scenes hold."""
     return collect_statistics(train_samples, SCENES.num_classes)
 
 
 @pytest.fixture(scope="session")
 def whole(train_samples, statistics, tmp_path_factory):
-    """A folder of records of the six scenes, in several shards."""
+    """Write the six scenes as records, in several shards."""
     folder = tmp_path_factory.mktemp("records")
     assert 1 < write(train_samples, statistics, folder) < 6
     return folder
@@ -26,5 +26,5 @@ def whole(train_samples, statistics, tmp_path_factory):
 
 @pytest.fixture
 def written(whole, tmp_path):
-    """The same, to be damaged."""
+    """Copy them, to be damaged."""
     return Path(shutil.copytree(whole, tmp_path / "records"))
