@@ -10,7 +10,7 @@ OLDEST := .venv-oldest
 OLDEST_PYTHON ?= $(PYTHON)
 DEMO := runs/scenes
 
-.PHONY: demo test test-slow test-oldest lint format wheel clean
+.PHONY: demo test test-full test-slow test-oldest mutants lint format wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m train fit --config train/recipes/scenes.yaml
@@ -21,13 +21,22 @@ demo: $(VENV)/installed
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow and not full"
 
+# All but the slow ones: the grids of which `test` takes the corners.
+test-full: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
 test-slow: $(VENV)/installed test-oldest
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # The oldest TensorFlow and Keras that setup.cfg admits; that TensorFlow needs Python 3.12 or older:
 # make test-slow OLDEST_PYTHON=python3.12
 test-oldest: $(OLDEST)/installed
-	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow and not full"
+	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow and not full" \
+	  tests/tfsegloss/contract tests/models/test_training.py tests/train/loop
+
+# Plants each fault of a list alone; the tests of its folder must fail.
+mutants: $(VENV)/installed
+	$(BIN)/python -m tests.mutants
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from savedmodels import archive
 from train.common.cli import make_parser
+from train.common.errors import UserError
 from train.runs.load import load_trained
 
 
@@ -20,10 +21,16 @@ def parser() -> ArgumentParser:
 
 
 def run(values: Namespace) -> None:
-    """Write the SavedModel of a run."""
+    """Write the SavedModel of a run.
+
+    Raises:
+        UserError: The folder is none of a run, or its losses have no common activation.
+    """
     config, dataset, model = load_trained(values.run)
-    classes = archive.Classes(
-        dataset.name, dataset.class_names, dataset.colors, config.loss.activation
-    )
+    try:
+        activation = config.loss.activation
+    except ValueError as error:  # of a sum of losses that have none in common
+        raise UserError(f"loss: {error}") from None
+    classes = archive.Classes(dataset.name, dataset.class_names, dataset.colors, activation)
     archive.write(model, config.input.resolution, classes, values.output)
     print(f"SavedModel: {values.output}")

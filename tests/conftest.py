@@ -26,13 +26,12 @@ def pytest_configure(config):
     )
 
 
-@pytest.hookimpl(hookwrapper=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """Fails a fast test that takes long; what its fixtures take is not counted."""
+    """Fail a fast test that takes long; what its fixtures take is not counted."""
     before = _cpu_seconds()
-    outcome = yield
+    yield
     spent = _cpu_seconds() - before
-    outcome.get_result()
     unhurried = any(item.get_closest_marker(name) for name in ("full", "slow"))
     if spent > MOST_CPU_SECONDS and not unhurried:
         pytest.fail(

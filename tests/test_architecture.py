@@ -21,6 +21,7 @@ LIBRARIES = {
 }
 # Of an extra: imported inside the functions that need it.
 OPTIONAL = {"tfsegloss": {"matplotlib"}, "models": {"rich", "h5py"}}
+PRIVATE = ("keras.src", "tensorflow.python")
 # Inside a folder too imports run one way: each name may import those before it. What is in one
 # tuple stands beside each other: there neither imports the other. A name stands for the module or
 # for all modules of a package.
@@ -58,7 +59,6 @@ ORDER = {
     ),
     "savedmodels": ("archive", ("export", "evaluate", "predict"), "__main__"),
 }
-PRIVATE = ("keras.src", "tensorflow.python")
 
 
 def module_name(path):

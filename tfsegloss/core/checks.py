@@ -1,60 +1,60 @@
-"""Checks of options, with the wording of their errors."""
+"""Checks of options: each returns the option, or raises a ValueError that names it."""
 
 import math
 from collections.abc import Callable, Sequence
 
 
 def check_range(name: str, value: float, low: float, high: float) -> float:
-    """`value` as a float if it lies in [low, high]; otherwise an error that names it."""
+    """Return `value` as a float if it lies in [low, high]."""
     return _checked(name, value, f"in [{low}, {high}]", lambda number: low <= number <= high)
 
 
 def check_at_least(name: str, value: float, low: float) -> float:
-    """`value` as a float if it is finite and at least `low`; otherwise an error that names it."""
+    """Return `value` as a float if it is finite and at least `low`."""
     rule = f"finite and ≥ {low}"
     return _checked(name, value, rule, lambda number: low <= number < math.inf)
 
 
 def check_positive(name: str, value: float) -> float:
-    """`value` as a float if it is finite and above 0; otherwise an error that names it."""
+    """Return `value` as a float if it is finite and above 0."""
     return _checked(name, value, "above 0 and finite", lambda number: 0 < number < math.inf)
 
 
 def check_fraction(name: str, value: float) -> float:
-    """`value` as a float if it lies in (0, 1]; otherwise an error that names it."""
+    """Return `value` as a float if it lies in (0, 1]."""
     return _checked(name, value, "in (0, 1]", lambda number: 0 < number <= 1)
 
 
 def check_between(name: str, value: float, low: float, high: float) -> float:
-    """`value` as a float if it lies in (low, high); otherwise an error that names it."""
+    """Return `value` as a float if it lies in (low, high)."""
     return _checked(name, value, f"in ({low}, {high})", lambda number: low < number < high)
 
 
 def check_below_one(name: str, value: float) -> float:
-    """`value` as a float if it lies in [0, 1); otherwise an error that names it."""
+    """Return `value` as a float if it lies in [0, 1)."""
     return _checked(name, value, "in [0, 1)", lambda number: 0 <= number < 1)
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> object:
-    """`value` if it is one of the choices; otherwise an error that names them."""
+    """Return `value` if it is one of the choices."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {list(choices)}. Received: {name}={value!r}")
     return value
 
 
 def check_integer(name: str, value: int, low: int) -> int:
-    """`value` as an int if it is one of at least `low`; otherwise an error that names it."""
+    """Return `value` as an int if it is one of at least `low`."""
     rule = f"an integer of at least {low}"
     return int(_checked(name, value, rule, lambda number: number >= low and number.is_integer()))
 
 
 def check_odd(name: str, value: int) -> int:
-    """`value` as an int if it is odd and above 0; otherwise an error that names it."""
+    """Return `value` as an int if it is odd and above 0."""
     return int(_checked(name, value, "odd and at least 1", lambda n: n >= 1 and n % 2 == 1))
 
 
 def check_class_weights(class_weights: Sequence[float] | None) -> list[float] | None:
-    """The weights as a list of finite floats ≥ 0, or None; otherwise an error that names them."""
+    """Return the weights as a list of finite floats ≥ 0, or None."""
     if class_weights is None:
         return None
     try:

@@ -13,11 +13,11 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it, and ends with status 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program."""
+        """End the program."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
     def run(self, work: Callable[[], None]) -> None:
-        """Does the work; the user's mistakes and an interrupt end the program with one line.
+        """Do the work; the user's mistakes and an interrupt end the program with one line.
 
         Args:
             work: What the program does, its options parsed.
@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def require_matplotlib() -> None:
-    """Says what to install where matplotlib is missing.
+    """Say what to install where matplotlib is missing.
 
     Raises:
         ModuleNotFoundError: It is.
@@ -43,7 +43,7 @@ def require_matplotlib() -> None:
 def check_writable(
     path: Path, suffixes: Sequence[str] = (), *, others: Sequence[Path | None] = ()
 ) -> None:
-    """Refuses, before the work, a file that could not be written after it.
+    """Refuse, before the work, a file that could not be written after it.
 
     Args:
         path: The file.
@@ -74,7 +74,7 @@ def check_writable(
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A file to write, which gets its name when the block ends, or vanishes if it fails.
+    """Yield a file to write, which gets its name when the block ends, or vanishes if it fails.
 
     Args:
         path: In a folder that is there.
@@ -88,7 +88,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file: the old one or the new one is there, never a part.
+    """Write a file: the old one or the new one is there, never a part.
 
     Args:
         path: In a folder that is there.

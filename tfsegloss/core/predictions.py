@@ -8,7 +8,7 @@ from tfsegloss.core.targets import zero_ignored
 
 
 def check_prediction(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
-    """Refuses a `y_pred` that is not (batch, height, width, classes)."""
+    """Refuse a `y_pred` that is not (batch, height, width, classes)."""
     shape = y_pred.shape
     if shape.rank != 4 or shape[-1] is None:
         hint = " Volumes (3-D) are not supported." if shape.rank == 5 else ""
@@ -25,7 +25,7 @@ def check_prediction(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
 
 
 def checked_size(y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """`y_pred`, or an error that names both sizes where they differ from the labels'."""
+    """Return `y_pred`; raise an error that names both sizes where they differ from the labels'."""
     rule = (
         "`y_true` and `y_pred` must have the same batch, height and width; resize the logits to "
         "the labels' size, for instance with keras.layers.UpSampling2D(interpolation='bilinear')."
@@ -41,7 +41,7 @@ def checked_size(y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
 
 
 def weights_of_pixels(weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """`sample_weight` of pixels as `[B, H, W]`, 0 where ignored, whatever it holds there."""
+    """Return `sample_weight` of pixels as `[B, H, W]`, 0 where ignored, whatever it holds there."""
     if weights.shape.rank == 4 and weights.shape[-1] == 1:
         weights = tf.squeeze(weights, axis=-1)
     if weights.shape.rank != 3 or not weights.shape.is_compatible_with(valid.shape):
@@ -53,7 +53,7 @@ def weights_of_pixels(weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType) -> 
 
 
 def warn_of_probabilities(y_pred: tf.Tensor, loss: str) -> None:
-    """Warns, once, where a graph shows that `y_pred` comes straight out of an activation."""
+    """Warn, once, where a graph shows that `y_pred` comes straight out of an activation."""
     if not hasattr(y_pred, "graph") or tf.executing_eagerly():
         return
     operation = y_pred.op

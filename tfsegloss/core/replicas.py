@@ -4,12 +4,12 @@ import tensorflow as tf
 
 
 def replica_count() -> int:
-    """Number of replicas that take a step together."""
+    """Return the number of replicas that take a step together."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def global_sum(value: tf.Tensor) -> tf.Tensor:
-    """Sum of a per-replica value over all replicas; no gradient flows through it."""
+    """Return the sum of a per-replica value over all replicas; no gradient flows through it."""
     value = tf.stop_gradient(value)
     context = tf.distribute.get_replica_context()
     # There is no replica context while Keras builds a model symbolically inside a strategy's scope.
@@ -19,7 +19,7 @@ def global_sum(value: tf.Tensor) -> tf.Tensor:
 
 
 def normalize_globally(numerators: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Per-image values whose Keras mean is `sum(numerators) / count` over the global batch.
+    """Return per-image values whose Keras mean is `sum(numerators) / count` over the global batch.
 
     Keras divides by the replica's own batch B and by the number of replicas R, so the value of an
     image is numerator · B · R / Σ_replicas count; B of the replica, not B_global / R, keeps an
@@ -50,7 +50,7 @@ def mean_over_pixels(
     *,
     additional: float = 0,
 ) -> tf.Tensor:
-    """Per-image values whose Keras mean is Σ_V w ℓ / |V|, V the valid pixels of the global batch.
+    """Return per-image values whose Keras mean is Σ_V w ℓ / |V|, V all replicas' valid pixels.
 
     Args:
         losses: ℓ `[B, H, W]`, 0 where not valid.
@@ -76,5 +76,5 @@ def mean_over_pixels(
 
 
 def image_share(values: tf.Tensor) -> tf.Tensor:
-    """Per-image values `[B]` weighted so that Keras' mean is that over all replicas' images."""
+    """Return values `[B]` weighted so that Keras' mean is that over all replicas' images."""
     return normalize_globally(values, tf.shape(values)[0])

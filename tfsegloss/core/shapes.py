@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:
-    """The size of each axis.
+    """Return the size of each axis.
 
     Example:
 
@@ -16,7 +16,7 @@ def sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:
 
 
 def at_most(size: int | tf.Tensor, high: int | tf.Tensor) -> int | tf.Tensor:
-    """The smaller of two sizes.
+    """Return the smaller of two sizes.
 
     Example:
 
@@ -28,7 +28,7 @@ def at_most(size: int | tf.Tensor, high: int | tf.Tensor) -> int | tf.Tensor:
 
 
 def at_least(size: int | tf.Tensor, low: int) -> int | tf.Tensor:
-    """The larger of a size and a number.
+    """Return the larger of a size and a number.
 
     Example:
 

@@ -92,10 +92,9 @@ def _maps(loss: SegmentationLoss, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[
     maps = loss.maps(y_true, y_pred)
     # A sum of other libraries' losses alone: what these ignore cannot be known.
     maps.setdefault("valid", tf.ones(y_pred.shape[:3], tf.bool))
-    # A sum of losses has no activation of its own.
-    activation = getattr(loss, "activation", None)
-    if activation is not None and not {"pixel_loss", "cross_entropy"} & maps.keys():
-        cross_entropy = CROSS_ENTROPIES[activation](
+    is_sum = isinstance(loss, WeightedLosses)
+    if not is_sum and not {"pixel_loss", "cross_entropy"} & maps.keys():
+        cross_entropy = CROSS_ENTROPIES[loss.activation](
             from_logits=loss.from_logits, ignore_class=loss.ignore_class
         )
         maps["cross_entropy"] = cross_entropy.maps(y_true, y_pred)["pixel_loss"]
@@ -122,24 +121,10 @@ def _gradient(loss: SegmentationLoss, y_true: tf.Tensor, y_pred: tf.Tensor) -> t
     dtype = tf.float64 if y_pred.dtype == tf.float64 else tf.float32
     logits, to_prediction = tf.cast(y_pred, dtype), tf.identity
     if not loss.from_logits:
-        activation = _activation(loss)
-        to_prediction = FROM_LOGITS[activation]
+        to_prediction = FROM_LOGITS[loss.activation]
         inside = tf.clip_by_value(logits, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
-        logits = TO_LOGITS[activation](inside)
+        logits = TO_LOGITS[loss.activation](inside)
     with tf.GradientTape() as tape:
         tape.watch(logits)
         value = copy(y_true, to_prediction(logits))
     return tape.gradient(value, logits)
-
-
-def _activation(loss: SegmentationLoss) -> str:
-    if not isinstance(loss, WeightedLosses):
-        return loss.activation
-    parts = [part for _, part in loss.losses.values() if isinstance(part, SegmentationLoss)]
-    activations = {_activation(part) for part in parts}
-    if len(activations) != 1:
-        raise ValueError(
-            "losses of probabilities can be explained together only if these are all of a softmax "
-            f"or all of sigmoids. Received: {sorted(activations)}"
-        )
-    return activations.pop()

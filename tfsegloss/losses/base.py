@@ -5,6 +5,7 @@ Letters used throughout: B images, H×W pixels, C classes, V the valid (not igno
 
 import inspect
 from collections.abc import Sequence
+from numbers import Real
 
 import keras
 import tensorflow as tf
@@ -19,6 +20,8 @@ from tfsegloss.core.targets import Targets, encode_targets, normalize_ignore_cla
 
 # Probabilities are clipped to [PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN], as Keras' losses do.
 PROBABILITY_MARGIN = 1e-7
+# What turns logits into probabilities.
+ACTIVATIONS = ("softmax", "sigmoid")
 
 
 class SegmentationLoss(keras.losses.Loss):
@@ -26,6 +29,8 @@ class SegmentationLoss(keras.losses.Loss):
 
     A subclass names its `activation`, stores its options under their argument names and implements
     `terms`; `combine` where the terms are not simply added.
+
+    `a + b` and `0.5 * a` are a `WeightedLosses`.
 
     Args:
         from_logits: Whether `y_pred` holds logits; otherwise the probabilities of the loss'
@@ -36,7 +41,9 @@ class SegmentationLoss(keras.losses.Loss):
         name: As in Keras.
     """
 
-    activation: str  # "softmax" or "sigmoid": what turns logits into probabilities
+    activation: str  # one of ACTIVATIONS
+    # Makes the scalars of NumPy leave `*` to the loss.
+    __array_ufunc__ = None
 
     def __init__(
         self,
@@ -56,30 +63,30 @@ class SegmentationLoss(keras.losses.Loss):
         return []
 
     def build(self, num_classes: int) -> None:
-        """Makes the variables, if the loss has any and they are not there yet."""
+        """Make the variables, if the loss has any and they are not there yet."""
         return
 
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The loss' named terms, each `[B]`, from logits `[B, H, W, C]`.
+        """Return the loss' named terms, each `[B]`, from logits `[B, H, W, C]`.
 
         At ignored pixels the logits may hold anything, NaN too: see `zero_ignored`.
         """
         raise NotImplementedError
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the terms look at, for `tfsegloss.explain`: maps `[B, H, W]` by name."""
+        """Return what the terms look at, for `tfsegloss.explain`: maps `[B, H, W]` by name."""
         return {}
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The value per image `[B]` from the terms: their sum."""
+        """Return the value per image `[B]` from the terms: their sum."""
         return tf.add_n(list(terms.values()))
 
     def __call__(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """The reduced loss.
+        """Return the reduced loss.
 
         Args:
             y_true: Ids `[B, H, W]` or `[B, H, W, 1]`, or dense targets `[B, H, W, C]` in [0, 1].
@@ -105,13 +112,13 @@ class SegmentationLoss(keras.losses.Loss):
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor) -> tf.Tensor:
-        """One value per image `[B]`, such that their mean over the global batch is the formula."""
+        """Return values per image `[B]` whose mean over the global batch is the formula."""
         return self.combine(self._terms(y_true, y_pred))
 
     def parts(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
-        """The named terms of the loss, each a mean over the batch, before they are weighted.
+        """Return the terms of the loss, each a mean over the batch, before they are weighted.
 
         On several replicas, the mean of what they return is the formula.
 
@@ -128,7 +135,7 @@ class SegmentationLoss(keras.losses.Loss):
     def value_and_parts(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """What a call and what `parts` returns, computed once.
+        """Return what a call and what `parts` returns, computed once.
 
         Args:
             y_true: As in a call.
@@ -148,7 +155,7 @@ class SegmentationLoss(keras.losses.Loss):
         return reduce(values, values), {n: tf.reduce_mean(term) for n, term in terms.items()}
 
     def maps(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the loss looks at: the maps of `term_maps`, and "valid".
+        """Return what the loss looks at: the maps of `term_maps`, and "valid".
 
         Args:
             y_true: As in a call.
@@ -162,13 +169,27 @@ class SegmentationLoss(keras.losses.Loss):
         return {"valid": targets.valid, **self.term_maps(targets, logits)}
 
     def get_config(self) -> dict:
-        """All options, by the names of the constructor's arguments."""
+        """Return all options, by the names of the constructor's arguments."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __add__(self, other: keras.losses.Loss) -> "SegmentationLoss":
+        """Return the sum of two losses."""
+        return _weighted(self).__add__(other)
+
+    def __radd__(self, other: keras.losses.Loss | int) -> "SegmentationLoss":
+        """Return the sum of two losses; 0 is none, so that `sum` takes losses."""
+        return _weighted(self).__radd__(other)
+
+    def __mul__(self, factor: float) -> "SegmentationLoss":
+        """Return the loss times a number."""
+        return _weighted(self).__mul__(factor) if isinstance(factor, Real) else NotImplemented
+
+    __rmul__ = __mul__
 
     def _terms(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """The terms, NaN where labels are out of range and XLA has dropped the assertion."""
+        """Return the terms, NaN where labels are out of range and XLA drops the assertion."""
         targets, logits, pixel_weights = self._prepare(y_true, y_pred)
         self.build(logits.shape[-1])
         nan = tf.constant(float("nan"), logits.dtype)
@@ -178,7 +199,7 @@ class SegmentationLoss(keras.losses.Loss):
     def _prepare(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
     ) -> tuple[Targets, tf.Tensor, tf.Tensor | None]:
-        """Targets, logits (anything at ignored pixels), and weights of pixels, 0 where ignored."""
+        """Return targets, logits (anything where ignored) and pixel weights (0 where ignored)."""
         y_true, pixel_weights = y_true if isinstance(y_true, tuple) else (y_true, None)
         check_prediction(y_true, y_pred)
         if self.from_logits:
@@ -203,12 +224,21 @@ class SegmentationLoss(keras.losses.Loss):
         return targets, logits, pixel_weights
 
     def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        """Logits; at ignored pixels they may hold anything, see `zero_ignored`."""
+        """Return logits; at ignored pixels they may hold anything, see `zero_ignored`."""
         if self.from_logits:
             return y_pred
         p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
         p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
         return tf.math.log(p) if self.activation == "softmax" else tf.math.log(p / (1 - p))
+
+
+def _weighted(loss: SegmentationLoss) -> SegmentationLoss:
+    """Return the loss as a `WeightedLosses` of one.
+
+    Found by its registered name, since its module imports this one.
+    """
+    sum_of = keras.saving.get_registered_object("tfsegloss>WeightedLosses")
+    return sum_of.of(loss)
 
 
 class _Reduction(keras.losses.Loss):

@@ -1,4 +1,7 @@
-"""The losses of the library, in the order in which pictures and tables show them."""
+"""The one list of losses: what `tfsegloss` exports, and what tables, pictures and tests go through.
+
+A new loss is a file beside this one, an import and a place in `LOSSES`.
+"""
 
 from collections.abc import Sequence
 
@@ -13,10 +16,11 @@ from tfsegloss.losses.rmi import RMILoss
 from tfsegloss.losses.ssim import SSIMLoss
 from tfsegloss.losses.ssl_loss import SSLLoss
 
-# First the one that others are compared with, then what looks at pixels, windows, regions, pairs.
-LOSSES = {
-    kind.__name__: kind
-    for kind in (
+# In the order of pictures and tables: first the one that others are compared with, then what looks
+# at pixels, windows, regions, pairs.
+LOSSES: dict[str, type[SegmentationLoss]] = {
+    loss.__name__: loss
+    for loss in (
         SoftmaxCrossEntropy,
         SigmoidCrossEntropy,
         FocalLoss,
@@ -30,12 +34,14 @@ LOSSES = {
     )
 }
 
+__all__ = list(LOSSES)
 
-def losses_by_name(names: Sequence[str] = tuple(LOSSES)) -> dict[str, SegmentationLoss]:
-    """Losses of the library with their default options.
+
+def losses_by_name(names: Sequence[str] | None = None) -> dict[str, SegmentationLoss]:
+    """Return losses of the library with their default options.
 
     Args:
-        names: Names of their classes; by default all but `WeightedLosses`, which has no defaults.
+        names: Names of their classes; None: all but `WeightedLosses`, which has no defaults.
 
     Returns:
         The losses by these names, in this order.
@@ -48,6 +54,7 @@ def losses_by_name(names: Sequence[str] = tuple(LOSSES)) -> dict[str, Segmentati
     >>> losses_by_name(["RMILoss"])["RMILoss"].region_size
     3
     """
+    names = list(LOSSES) if names is None else names
     for name in names:
         if name not in LOSSES:
             raise ValueError(f"a loss must be one of {', '.join(LOSSES)}; got {name!r}")

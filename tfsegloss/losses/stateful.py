@@ -20,7 +20,7 @@ class StatefulLoss(SegmentationLoss):
     _state: tf.Variable | None = None
 
     def initial_state(self, num_classes: int) -> tf.Tensor:
-        """What the variable starts from."""
+        """Return what the variable starts from."""
         raise NotImplementedError
 
     @property
@@ -29,7 +29,7 @@ class StatefulLoss(SegmentationLoss):
         return [] if self._state is None else [self._state]
 
     def build(self, num_classes: int) -> None:
-        """Makes the variable, if it is not there yet.
+        """Make the variable, if it is not there yet.
 
         Args:
             num_classes: Number of classes C.
@@ -38,12 +38,12 @@ class StatefulLoss(SegmentationLoss):
             self._make(lambda: self.initial_state(num_classes))
 
     def save_own_variables(self, store: dict) -> None:
-        """Writes the variable into a file of Keras."""
+        """Write the variable into a file of Keras."""
         for i, variable in enumerate(self.variables):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping) -> None:
-        """Reads the variable from a file of Keras, before or after the first call."""
+        """Read the variable from a file of Keras, before or after the first call."""
         if "0" not in store:  # saved before the first call
             return
         value = np.asarray(store["0"])
@@ -61,7 +61,7 @@ class StatefulLoss(SegmentationLoss):
 
 
 def in_backward_pass(logits: tf.Tensor, action: Callable[[], None]) -> tf.Tensor:
-    """The logits; a backward pass through them runs the action, a forward pass does not.
+    """Return the logits; a backward pass through them runs the action, a forward pass does not.
 
     The action should assign what follows from the state of the forward pass: then it does not
     matter how often it runs, on how many replicas, for one forward pass.

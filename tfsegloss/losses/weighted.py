@@ -1,13 +1,18 @@
 """A weighted sum of losses whose parts can be logged."""
 
+import itertools
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from numbers import Real
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
-from tfsegloss.losses.base import SegmentationLoss
+from tfsegloss.core.checks import check_choice
+from tfsegloss.losses.base import ACTIVATIONS, SegmentationLoss
 
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
@@ -17,6 +22,8 @@ class WeightedLosses(SegmentationLoss):
     """Weighted sum of losses of the same labels and predictions.
 
     L = Σ_i w_i L_i, each L_i with its own options and its own reduction.
+
+    `a + b` and `0.5 * a` of losses make one too, whose parts have the losses' names.
 
     `parts` returns each L_i, not weighted, by its name, and where L_i has several parts itself,
     these as "name/part".
@@ -28,6 +35,9 @@ class WeightedLosses(SegmentationLoss):
     Args:
         losses: (w_i, L_i) by name, w_i finite. All with the same `reduction`, which becomes that of
             the sum ("none": one value per image), and those that have `from_logits` with the same.
+            The sum's `ignore_class` are the ids that all losses of this library ignore.
+        activation: "softmax" or "sigmoid": what turns the logits into probabilities where the sum
+            is exported or explained; None: the one that all losses of this library share.
         name: As in Keras.
 
     Call:
@@ -48,6 +58,8 @@ class WeightedLosses(SegmentationLoss):
     ['ce', 'rmi', 'rmi/cross_entropy', 'rmi/region']
     >>> bool(abs(parts["ce"] + 0.5 * parts["rmi"] - value) < 1e-6)
     True
+    >>> sorted((SoftmaxCrossEntropy() + 0.5 * RMILoss()).losses)
+    ['rmi_loss', 'softmax_cross_entropy']
 
     Reference: The sums that the papers train on, such as RMI's (Zhao et al., 2019) Eq. 16 with a
     weight for each term.
@@ -57,34 +69,91 @@ class WeightedLosses(SegmentationLoss):
         self,
         losses: Mapping[str, tuple[float, keras.losses.Loss]],
         *,
+        activation: str | None = None,
         name: str | None = None,
     ):
         self.losses = _check_losses(losses)
+        self._activation = activation
+        if activation is not None:
+            check_choice("activation", activation, ACTIVATIONS)
+        all_losses = {name: loss for name, (_, loss) in self.losses.items()}
         super().__init__(
-            from_logits=self._common("from_logits", True),
-            ignore_class=None,  # each loss has its own
-            reduction=self._common("reduction", None),
+            from_logits=self._common("from_logits", all_losses, True),
+            ignore_class=_ignored_by_all(self._ours().values()),
+            reduction=self._common("reduction", all_losses, None),
             name=name,
         )
+
+    @classmethod
+    def of(cls, loss: keras.losses.Loss) -> "WeightedLosses":
+        """Return the loss itself if it is a sum, else the sum of it alone under its name."""
+        # Keras numbers the names of the instances of a class: in another program it is another.
+        return (
+            loss if isinstance(loss, cls) else cls({re.sub(r"_\d+$", "", loss.name): (1.0, loss)})
+        )
+
+    @property
+    def activation(self) -> str:
+        """What turns the logits into probabilities.
+
+        Raises:
+            ValueError: The losses have not one in common, and none was given.
+        """
+        if self._activation is not None:
+            return self._activation
+        found = {name: loss.activation for name, loss in self._ours().items()}
+        if len({*found.values()}) != 1:
+            raise ValueError(
+                "`activation` of a sum must be given where its losses have not all the same one. "
+                f"Received: {found or list(self.losses)}"
+            )
+        return next(iter(found.values()))
+
+    def __add__(self, other: keras.losses.Loss) -> "WeightedLosses":
+        """Return the sum of all losses of both; a name that is there twice gets a number."""
+        if not isinstance(other, keras.losses.Loss):
+            return NotImplemented
+        other = WeightedLosses.of(other)
+        losses = dict(self.losses)
+        for name, pair in other.losses.items():
+            losses[_free_name(name, losses)] = pair
+        return WeightedLosses(losses, activation=self._activation or other._activation)
+
+    def __radd__(self, other: keras.losses.Loss | int) -> "WeightedLosses":
+        """Return the sum; 0 is none, so that `sum` takes losses."""
+        if isinstance(other, Real) and other == 0:
+            return self
+        if not isinstance(other, keras.losses.Loss):
+            return NotImplemented
+        return WeightedLosses.of(other) + self
+
+    def __mul__(self, factor: float) -> "WeightedLosses":
+        """Return the sum with every weight times a number."""
+        if not isinstance(factor, Real):
+            return NotImplemented
+        losses = {name: (factor * weight, loss) for name, (weight, loss) in self.losses.items()}
+        return WeightedLosses(losses, activation=self._activation)
+
+    __rmul__ = __mul__
 
     def __call__(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """The weighted sum of what each loss gives for these arguments."""
+        """Return the weighted sum of what each loss gives for these arguments."""
         pairs = self.losses.values()
         return tf.add_n(
             [weight * _by_image(loss(y_true, y_pred, sample_weight)) for weight, loss in pairs]
         )
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """One value per image `[B]`, where each of the losses has one."""
+        """Return one value per image `[B]`, where each of the losses has one."""
         pairs = self.losses.values()
         return tf.add_n([weight * _by_image(loss.call(y_true, y_pred)) for weight, loss in pairs])
 
     def value_and_parts(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """What a call and what `parts` returns, computed once.
+        """Return what a call and what `parts` returns, computed once.
 
         Args:
             y_true: As in a call.
@@ -109,7 +178,7 @@ class WeightedLosses(SegmentationLoss):
         return tf.add_n(values), parts
 
     def maps(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The maps of the losses of this library, and "valid", where one of them counts the pixel.
+        """Return the maps of this library's losses, and "valid": where one counts the pixel.
 
         Args:
             y_true: As in a call.
@@ -132,7 +201,7 @@ class WeightedLosses(SegmentationLoss):
         return [v for _, loss in self.losses.values() for v in getattr(loss, "variables", [])]
 
     def build(self, num_classes: int) -> None:
-        """Makes the variables of all losses.
+        """Make the variables of all losses.
 
         Args:
             num_classes: Number of classes C.
@@ -142,42 +211,71 @@ class WeightedLosses(SegmentationLoss):
                 loss.build(num_classes)
 
     def get_config(self) -> dict:
-        """All options, the losses serialized."""
+        """Return all options, the losses serialized."""
         losses = {
             name: [weight, keras.saving.serialize_keras_object(loss)]
             for name, (weight, loss) in self.losses.items()
         }
-        return {"losses": losses, "name": self.name}
+        return {"losses": losses, "activation": self._activation, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict) -> "WeightedLosses":
-        """The sum with these options."""
+        """Return the sum with these options."""
         losses = {
             name: (weight, keras.saving.deserialize_keras_object(loss))
             for name, (weight, loss) in config["losses"].items()
         }
         return cls(**{**config, "losses": losses})
 
-    def _common(self, option: str, default: object) -> object:
-        """The value of an option of the losses; an error that names them where they differ."""
+    def _ours(self) -> dict[str, SegmentationLoss]:
+        """Return the losses of this library by name, those of a sum in the sum as "name/name"."""
+        ours = {}
+        for name, (_, loss) in self.losses.items():
+            if isinstance(loss, WeightedLosses):
+                ours |= {f"{name}/{inner}": part for inner, part in loss._ours().items()}
+            elif isinstance(loss, SegmentationLoss):
+                ours[name] = loss
+        return ours
+
+    def _common(self, option: str, losses: Mapping[str, keras.losses.Loss], default: Any) -> Any:
+        """Return the value that an option has in all of the losses that have it.
+
+        Raises:
+            ValueError: It differs.
+        """
         found = {
-            name: getattr(loss, option)
-            for name, (_, loss) in self.losses.items()
-            if hasattr(loss, option)
+            name: getattr(loss, option) for name, loss in losses.items() if hasattr(loss, option)
         }
-        if len(set(found.values())) > 1:
+        values = list(found.values())
+        if any(value != values[0] for value in values):
             raise ValueError(f"`losses` must have the same `{option}`. Received: {found}")
-        return next(iter(found.values()), default)
+        return values[0] if values else default
+
+
+def _ignored_by_all(losses: Collection[SegmentationLoss]) -> int | list[int] | None:
+    """Return the ids that every loss ignores, as the option `ignore_class` takes them."""
+    sets = [
+        {loss.ignore_class} if isinstance(loss.ignore_class, int) else {*(loss.ignore_class or ())}
+        for loss in losses
+    ]
+    ids = sorted(set.intersection(*sets)) if sets else []
+    return ids if len(ids) > 1 else next(iter(ids), None)
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """Return the name, with the first number from 2 on that makes it a new one."""
+    numbered = (f"{name}_{i}" for i in itertools.count(2))
+    return name if name not in taken else next(n for n in numbered if n not in taken)
 
 
 def _by_image(values: tf.Tensor) -> tf.Tensor:
-    """Values `[B, …]` as their means `[B]`, as another library's loss returns them by pixel."""
+    """Return the means `[B]` of values `[B, …]`: other libraries' losses may give one a pixel."""
     rank = values.shape.rank
     return tf.reduce_mean(values, axis=[*range(1, rank)]) if rank > 1 else values
 
 
 def _part(value: tf.Tensor, reduction: str | None) -> tf.Tensor:
-    """A loss' value as the replica's share of a mean over replicas."""
+    """Return a loss' value as the replica's share of a mean over replicas."""
     if value.shape.rank > 0:
         return tf.reduce_mean(value)
     # Keras divides a mean by the number of replicas, and nothing else.

@@ -12,7 +12,7 @@ from tfsegloss.core.targets import encode_targets
 def class_counts(
     ids: np.ndarray, num_classes: int, ignore_class: int | Sequence[int] | None = 255
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of each class, and valid pixels of the images in which it occurs.
+    """Count the pixels of each class, and the valid pixels of the images in which it occurs.
 
     Those of several batches are added; for what takes the sums see `median_frequency` and
     `inverse_frequency`.
@@ -56,7 +56,7 @@ def class_counts(
 
 
 def class_frequencies(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarray:
-    """Share of each class in the images in which it occurs.
+    """Return the share of each class in the images in which it occurs.
 
     f_c = n_c / N_c
 
@@ -95,7 +95,7 @@ def class_frequencies(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarra
 
 
 def median_frequency(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarray:
-    """Weights of classes by median frequency balancing.
+    """Return weights of classes by median frequency balancing.
 
     w_c = median_k f_k / f_c, f from `class_frequencies`, the median over the classes that occur: a
     class as frequent as the median weighs 1.
@@ -125,7 +125,7 @@ def median_frequency(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarray
 
 
 def inverse_frequency(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarray:
-    """Weights of classes by the inverse of their frequency, 1 on average.
+    """Return weights of classes by the inverse of their frequency, 1 on average.
 
     w_c = (1 / f_c) / mean_k (1 / f_k), f from `class_frequencies`, the mean over the classes that
     occur. The ratios are those of `median_frequency`; the scale is not.
@@ -153,6 +153,6 @@ def inverse_frequency(pixels: np.ndarray, image_pixels: np.ndarray) -> np.ndarra
 
 
 def _over(numerator: float, frequencies: np.ndarray) -> np.ndarray:
-    """numerator / frequency, 0 where the frequency is."""
+    """Return numerator / frequency, 0 where the frequency is."""
     occurs = frequencies > 0
     return np.divide(numerator, frequencies, out=np.zeros_like(frequencies), where=occurs)

@@ -16,7 +16,7 @@ def confusion_matrix(
     *,
     ignore_class: int | Sequence[int] | None = 255,
 ) -> tf.Tensor:
-    """Counts of pixels by true class (row) and predicted class (column).
+    """Count pixels by true class (row) and predicted class (column).
 
     Args:
         y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, num_classes), or dense targets
@@ -60,7 +60,7 @@ def confusion_matrix(
 
 
 def iou_per_class(matrix: tf.Tensor) -> tf.Tensor:
-    """Intersection over union of each class, TP / (TP + FP + FN).
+    """Return the intersection over union of each class, TP / (TP + FP + FN).
 
     Args:
         matrix: Confusion matrix `[C, C]`, rows the truth.
@@ -79,7 +79,7 @@ def iou_per_class(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def mean_iou(matrix: tf.Tensor) -> tf.Tensor:
-    """Mean of `iou_per_class` over the classes that occur in truth or prediction.
+    """Return the mean of `iou_per_class` over the classes that occur in truth or prediction.
 
     Args:
         matrix: Confusion matrix `[C, C]`, rows the truth.
@@ -99,7 +99,7 @@ def mean_iou(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def pixel_accuracy(matrix: tf.Tensor) -> tf.Tensor:
-    """Share of the counted pixels that are right, Σ_c TP_c / pixels.
+    """Return the share of the counted pixels that are right, Σ_c TP_c / pixels.
 
     Args:
         matrix: Confusion matrix `[C, C]`, rows the truth.
@@ -168,7 +168,7 @@ class MeanIoU(keras.metrics.Metric):
     def update_state(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: None = None
     ) -> None:
-        """Adds a batch.
+        """Add a batch.
 
         Args:
             y_true: Ids `[B, H, W]` or `[B, H, W, 1]`, or one-hot targets `[B, H, W, C]`.
@@ -197,15 +197,15 @@ class MeanIoU(keras.metrics.Metric):
         self.matrix.assign_add(counts)
 
     def result(self) -> tf.Tensor:
-        """The mean over the classes that occur; NaN if none does."""
+        """Return the mean over the classes that occur; NaN if none does."""
         return mean_iou(self.matrix.value)
 
     def iou_per_class(self) -> tf.Tensor:
-        """Intersection over union of each class, NaN for an absent one: `[C]`."""
+        """Return the intersection over union of each class, NaN for an absent one: `[C]`."""
         return iou_per_class(self.matrix.value)
 
     def get_config(self) -> dict:
-        """All options."""
+        """Return all options."""
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

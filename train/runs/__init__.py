@@ -1,1 +1,1 @@
-"""Runs: their configuration, their folder, what they are built from, and training."""
+"""From a configuration to a run's folder, network and data, to training, and back."""

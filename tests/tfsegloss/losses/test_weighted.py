@@ -258,3 +258,55 @@ def test_without_reduction_losses_by_pixel_become_one_number_per_image():
     theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
     both = WeightedLosses({"ours": (1.0, ours), "theirs": (1.0, theirs)})
     np.testing.assert_allclose(both(ids, logits), 2 * ours(ids, logits), rtol=1e-5)
+
+
+def test_sums_and_multiples_of_losses_are_weighted_losses():
+    ids, logits = example()
+    ce, rmi, lmp = SoftmaxCrossEntropy(), RMILoss(name="region"), LMPLoss(name="hard_2")
+    total = 2 * (ce + np.float32(0.5) * rmi) + lmp * -0.25
+    weights = {name: weight for name, (weight, _) in total.losses.items()}
+    assert weights == {"softmax_cross_entropy": 2.0, "region": 1.0, "hard": -0.25}
+    expected = 2 * ce(ids, logits) + rmi(ids, logits) - 0.25 * lmp(ids, logits)
+    np.testing.assert_allclose(total(ids, logits), expected, rtol=1e-6)
+
+
+def test_sums_take_other_libraries_losses_on_both_sides_and_equal_names():
+    dice, ce = keras.losses.Dice(name="dice"), SoftmaxCrossEntropy(name="ce")
+    assert list((dice + ce).losses) == ["dice", "ce"]
+    assert list((ce + dice).losses) == ["ce", "dice"]
+    assert list(sum([ce, ce, dice, ce]).losses) == ["ce", "ce_2", "dice", "ce_3"]
+
+
+@pytest.mark.parametrize("other", ["ce", None, 1.0])
+def test_only_losses_add_and_only_numbers_multiply(other):
+    for loss in (RMILoss(), make()):
+        with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for \+"):
+            loss + other
+        with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for \*"):
+            loss * loss
+
+
+def test_the_activation_is_the_one_its_losses_share():
+    softmax, sigmoid, squared = SoftmaxCrossEntropy(), RMILoss(), SquaredError()
+    assert (0.5 * softmax + squared + LMPLoss()).activation == "softmax"
+    assert WeightedLosses({"in": (1.0, 2 * sigmoid), "b": (1.0, squared)}).activation == "sigmoid"
+    mixed = softmax + sigmoid
+    with pytest.raises(ValueError, match="`activation`.*'softmax', 'rmi_loss': 'sigmoid'"):
+        assert not mixed.activation
+    with pytest.raises(ValueError, match="`activation`.*'squared'"):
+        assert not WeightedLosses({"squared": (1.0, squared)}).activation
+    chosen = WeightedLosses(mixed.losses, activation="softmax")
+    assert (0.5 * chosen).activation == "softmax"
+    assert WeightedLosses.from_config(chosen.get_config()).activation == "softmax"
+    with pytest.raises(ValueError, match="`activation` must be one of"):
+        WeightedLosses(mixed.losses, activation="relu")
+
+
+def test_it_ignores_what_all_its_losses_ignore():
+    def of(*ignored):
+        return sum(SoftmaxCrossEntropy(ignore_class=ids) for ids in ignored).ignore_class
+
+    assert of(255, 255) == 255
+    assert of([255, 1], 255) == 255
+    assert of([255, 1], [1, 255, 2]) == [1, 255]
+    assert of(255, None) is None

@@ -1,0 +1,113 @@
+"""The command line of `tests.mutants`: `make mutants` plants every fault."""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.mutants.faults import FAULTS, Fault
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("tfsegloss", "models", "train", "savedmodels", "tests", "setup.cfg", "pyproject.toml")
+FAST, FULL = "not slow and not full", "not slow"
+# It finds every fault, by the text that is no longer there.
+ITSELF = "tests/test_mutants.py"
+# A fault may make a loop endless: that too is found.
+MOST_SECONDS = 1200
+WORKERS = 2
+
+
+class Outcome(NamedTuple):
+    """What a run of tests on a planted fault came to."""
+
+    killed: bool
+    by: str  # the test that failed first
+    seconds: float
+
+
+def mirrored(path: str) -> list[str]:
+    """Return the tests of a file: its own, those of its folder, the contract of the losses."""
+    file = ROOT / "tests" / Path(path).with_name(f"test_{Path(path).name}")
+    places = [file, file.parent]
+    if path.startswith("tfsegloss/"):
+        places += [ROOT / "tests/tfsegloss/losses", ROOT / "tests/tfsegloss/contract"]
+    return [str(place.relative_to(ROOT)) for place in places if place.exists()]
+
+
+def plant(fault: Fault, folder: Path) -> None:
+    """Copy the project into a folder, with the fault in it.
+
+    Raises:
+        ValueError: The fault's text is not there, or there more than once.
+    """
+    for name in COPIED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    path = folder / fault.path
+    text = path.read_text()
+    if text.count(fault.old) != 1:
+        raise ValueError(f"{fault.path}: {text.count(fault.old)} times, not once: {fault.old!r}")
+    path.write_text(text.replace(fault.old, fault.new))
+
+
+def run_tests(folder: Path, places: Sequence[str], marker: str) -> Outcome:
+    """Run tests in a folder until one fails."""
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", marker, f"--ignore={ITSELF}"]
+    command = [sys.executable, "-m", "pytest", *options, *places]
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=MOST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(True, f"no end within {MOST_SECONDS} s", time.monotonic() - start)
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    # 0: all passed; 5: no test was there. Anything else found something wrong.
+    killed = done.returncode not in (0, 5)
+    return Outcome(killed, failed[1] if failed else "", time.monotonic() - start)
+
+
+def outcome_of(fault: Fault, marker: str, places: Sequence[str]) -> Outcome:
+    """Plant one fault and run tests on it."""
+    with tempfile.TemporaryDirectory() as folder:
+        plant(fault, Path(folder))
+        return run_tests(Path(folder), places, marker)
+
+
+def survivors(faults: Sequence[Fault], marker: str, *, everywhere: bool) -> Iterator[Fault]:
+    """Plant every fault, say what became of it, and yield those that no test found."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        outcomes = pool.map(
+            lambda f: outcome_of(f, marker, ["tests"] if everywhere else mirrored(f.path)), faults
+        )
+        for fault, outcome in zip(faults, outcomes, strict=True):
+            what = f"killed by {outcome.by}" if outcome.killed else "SURVIVED"
+            print(f"{fault.path}: {fault.name}: {what} ({outcome.seconds:.0f} s)", flush=True)
+            if not outcome.killed:
+                yield fault
+
+
+def main() -> None:
+    """Plant the faults; status 1 if the fast tests miss one that the full ones find."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=main.__doc__)
+    parser.add_argument("--only", default="", help="plant faults with this in path or name")
+    only = parser.parse_args().only
+    faults = [fault for fault in FAULTS if only in f"{fault.path}: {fault.name}"]
+    missed = [*survivors(faults, FAST, everywhere=False)]
+    alive = [*survivors(missed, FULL, everywhere=True)] if missed else []
+    print(
+        f"{len(faults)} faults: {len(faults) - len(missed)} killed by the fast tests, "
+        f"{len(missed) - len(alive)} by the full ones alone, {len(alive)} by none"
+    )
+    sys.exit(len(missed) > len(alive))
+
+
+if __name__ == "__main__":
+    main()
