@@ -2,9 +2,12 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+import tfsegloss
+from savedmodels import export
 from tests.commands import assert_one_line
 from train.data.datasets.registry import SCENES
 
@@ -28,4 +31,16 @@ def test_it_refuses_what_is_no_run_and_what_exists(trained_run, savedmodels, tmp
     empty = shutil.copytree(trained_run, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
     outcome = savedmodels("export", empty, f"--output={tmp_path}/model")
     assert_one_line(outcome, empty, "no checkpoint")
+    assert not (tmp_path / "model").exists()
+
+
+def test_losses_without_a_common_activation_are_named(
+    trained_run, savedmodels, tmp_path, monkeypatch
+):
+    """Whoever trains on such a sum learns it here: nothing says what the probabilities are."""
+    losses = tfsegloss.SoftmaxCrossEntropy() + tfsegloss.SigmoidCrossEntropy()
+    loaded = SimpleNamespace(loss=losses), SCENES, None
+    monkeypatch.setattr(export, "load_trained", lambda run: loaded)
+    outcome = savedmodels("export", trained_run, f"--output={tmp_path}/model")
+    assert_one_line(outcome, "loss", "softmax", "sigmoid")
     assert not (tmp_path / "model").exists()
