@@ -23,8 +23,18 @@ class Outcome:
     err: str
 
 
+class _Uncaptured:
+    """In the place of `capfd`, which lives for one test, where a fixture runs a command."""
+
+    def readouterr(self):
+        return "", ""
+
+
+UNCAPTURED = _Uncaptured()
+
+
 def command(monkeypatch, capfd, package, *arguments):
-    """Runs a command; its exit status and output."""
+    """Run a command; return its exit status and output."""
     monkeypatch.setattr(sys, "argv", [package, *map(str, arguments)])
     capfd.readouterr()
     status = 0
@@ -36,7 +46,7 @@ def command(monkeypatch, capfd, package, *arguments):
 
 
 def assert_one_line(outcome, *parts):
-    """The command ended with status 2 and one line on standard error that names all parts."""
+    """Require status 2, and one line on standard error that names all parts."""
     assert outcome.status == 2
     (line,) = outcome.err.strip().splitlines()
     assert line.startswith("python -m ")

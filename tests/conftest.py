@@ -11,6 +11,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tests.train import small_network
 from train.data.datasets import scenes
 
 REPLICAS = ("CPU:0", "CPU:1")
@@ -72,7 +73,20 @@ def float64():
 
 @pytest.fixture(scope="session")
 def scenes_root(tmp_path_factory):
-    """A small dataset of scenes on disk."""
+    """Return a small dataset of scenes on disk."""
     root = tmp_path_factory.mktemp("data") / "scenes"
     scenes.write(root, train=6, val=3, height=48, width=64)
     return root
+
+
+@pytest.fixture(scope="session")
+def trained_run(scenes_root, tmp_path_factory):
+    """Return the folder of a small network's run on the scenes."""
+    return small_network.fit(tmp_path_factory.mktemp("runs") / "run", scenes_root)
+
+
+@pytest.fixture
+def small_networks():
+    """Build the small network in the place of every other, as `trained_run` does."""
+    with small_network.small_networks():
+        yield

@@ -13,7 +13,7 @@ ONE_STEP = """
 import keras, numpy as np, tfsegloss
 inputs = keras.Input((16, 16, 3))
 model = keras.Model(inputs, keras.layers.Conv2D(4, 3, padding="same")(inputs))
-model.compile(loss=tfsegloss.RMILoss(), metrics=[tfsegloss.MeanIoU(classes=4)])
+model.compile(loss=tfsegloss.RMILoss(), metrics=[tfsegloss.MeanIoU(num_classes=4)])
 images, ids = np.random.rand(2, 16, 16, 3), np.random.randint(0, 4, [2, 16, 16])
 before = model.get_weights()[0]
 history = model.fit(images, ids, verbose=0).history

@@ -159,4 +159,171 @@ METRICS = (
     ),
 )
 
-FAULTS = (*CORE, *LOSSES, *METRICS)
+TRAIN = (
+    Fault(
+        "train/data/input/pipeline.py",
+        "labels' crop shifted by one",
+        "crop(raw_labels.values, drawn.box), drawn)",
+        "crop(raw_labels.values, drawn.box - [0, 1, 0, 0] * tf.minimum(drawn.box, 1)), drawn)",
+    ),
+    Fault(
+        "train/data/input/augmentation.py",
+        "labels not flipped",
+        "columns = tf.where(drawn.mirrored, tf.shape(labels)[1] - 1 - columns, columns)",
+        "columns = columns + 0",
+    ),
+    Fault(
+        "train/data/input/augmentation.py",
+        "padded with class 0",
+        "_pad(ids, config.crop, IGNORED)",
+        "_pad(ids, config.crop, 0)",
+    ),
+    Fault(
+        "train/data/input/augmentation.py",
+        "ids interpolated",
+        "    labels = tf.gather(tf.transpose(tf.gather(labels, rows)), columns)\n"
+        "    return image, tf.transpose(labels)",
+        "    labels = tf.image.resize(tf.reverse(labels, flip)[..., tf.newaxis], drawn.size)\n"
+        "    return image, tf.cast(labels[..., 0], tf.uint8)",
+    ),
+    Fault(
+        "train/data/decoding/labels.py",
+        "palette read as gray",
+        "tf.io.decode_png(palette_as_gray(contents), channels=1)",
+        "tf.io.decode_png(contents, channels=1)",
+    ),
+    Fault(
+        "train/data/input/pipeline.py",
+        "seed of the augmentation ignored",
+        "[seed, step]",
+        "[0, step]",
+    ),
+    Fault(
+        "train/data/input/pipeline.py",
+        "seed of the order ignored",
+        "tf.fill([batch_size], tf.cast(seed, tf.int64))",
+        "tf.fill([batch_size], tf.cast(0, tf.int64))",
+    ),
+    Fault(
+        "train/data/input/pipeline.py",
+        "stream always from the start",
+        "range(first_step,",
+        "range(0 * first_step,",
+    ),
+    Fault(
+        "train/data/samples/record_writer.py",
+        "stale records accepted",
+        "if not found.describes(index) or",
+        "if",
+    ),
+    Fault(
+        "train/data/samples/records.py",
+        "fingerprint not compared",
+        "require(same, DAMAGED)",
+        "require(True, DAMAGED)",
+    ),
+    Fault(
+        "train/data/datasets/cityscapes.py",
+        "label ids taken as classes",
+        "encoding = replace(encoding, gray=GRAY_OF_IDS)",
+        "pass",
+    ),
+    Fault(
+        "train/loop/trainer.py",
+        "checkpoint without optimizer",
+        "            optimizer=optimizer,\n            randomness",
+        "            randomness",
+    ),
+    Fault(
+        "train/loop/trainer.py",
+        "checkpoint without the loss' state",
+        "            loss=loss.variables,\n",
+        "",
+    ),
+    Fault(
+        "train/loop/trainer.py",
+        "checkpoint without the state of dropout",
+        "            randomness=randomness,\n",
+        "",
+    ),
+    Fault(
+        "train/loop/inference.py",
+        "resolution forgotten",
+        "if resolution == 1:",
+        "if True:",
+    ),
+    Fault(
+        "train/loop/evaluation.py",
+        "ignored pixels counted as class 0",
+        "dataset.num_classes, ignore_class=IGNORED\n",
+        "dataset.num_classes, ignore_class=0\n",
+    ),
+    Fault(
+        "train/loop/schedules.py",
+        "warm-up starts at 0",
+        "(step + 1) / max",
+        "step / max",
+    ),
+    Fault(
+        "train/data/samples/statistics.py",
+        "wrong samples pass",
+        "    faults = {index: find_fault(samples, index) for index in sorted(wrong)}",
+        "    faults = {}",
+    ),
+    Fault(
+        "train/common/cli.py",
+        "status 0",
+        "sys.exit(status)",
+        "sys.exit(0)",
+    ),
+    Fault(
+        "train/runs/train.py",
+        "stream starts at 0 in a resumed run",
+        "first_step=first_step",
+        "first_step=0",
+    ),
+    Fault(
+        "train/runs/train.py",
+        "seed not given to the stream",
+        "            seed=config.trainer.seed,\n            first",
+        "            seed=0,\n            first",
+    ),
+    Fault(
+        "train/runs/train.py",
+        "sampling learns nothing",
+        "checkpoints, sampling_weights)",
+        "checkpoints, None)",
+    ),
+    Fault(
+        "train/runs/build.py",
+        "biases decay",
+        "    optimizer.exclude_from_weight_decay(var_names=[*NOT_DECAYED])\n",
+        "",
+    ),
+    Fault(
+        "train/runs/build.py",
+        "freeze_batch_norm forgotten",
+        "            freeze_batch_norm=model.freeze_batch_norm,\n",
+        "",
+    ),
+    Fault(
+        "savedmodels/archive.py",
+        "exported in training mode",
+        "logits = whole_image_logits(model, images, resolution)",
+        "logits = model(tf.cast(images, tf.float32), training=True)",
+    ),
+    Fault(
+        "savedmodels/evaluate.py",
+        "metrics.json not written whole",
+        'write_whole(values.output / "metrics.json", metrics + "\\n")',
+        '(values.output / "metrics.json").write_text(metrics + "\\n")',
+    ),
+    Fault(
+        "savedmodels/evaluate.py",
+        "classes not compared",
+        "    _check_classes(segmenter, dataset)\n",
+        "",
+    ),
+)
+
+FAULTS = (*CORE, *LOSSES, *METRICS, *TRAIN)

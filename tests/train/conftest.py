@@ -25,7 +25,7 @@ def camvid_root():
 
 @pytest.fixture
 def train(monkeypatch, capfd, tmp_path):
-    """Runs a command in a folder of its own."""
+    """Run a command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     return lambda *arguments: command(monkeypatch, capfd, "train", *arguments)
@@ -33,7 +33,7 @@ def train(monkeypatch, capfd, tmp_path):
 
 @pytest.fixture
 def check(train):
-    """Runs `check` on own data."""
+    """Run `check` on own data."""
     return lambda root, *options: train(
         "check", "--data.name=folder", f"--data.root={root}", *options
     )

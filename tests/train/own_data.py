@@ -11,7 +11,7 @@ IDS = np.repeat(np.array([255, 0, 1], np.uint8), [2, 10, 12])[:, np.newaxis].rep
 
 
 def write(root, splits=SPLITS, *, scale=1):
-    """Writes the folder: noise as images, all with the same label map; larger by a scale."""
+    """Write the folder: noise as images, all with the same label map; larger by a scale."""
     lines = [f"- {{name: {name}, color: {[*color]}}}" for name, color in COLORS.items()]
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)

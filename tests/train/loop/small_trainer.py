@@ -12,15 +12,22 @@ from train.loop.trainer import Trainer
 CLASSES = 3
 
 
-def two_convolutions():
+def two_convolutions(*between):
+    """Two convolutions and the layers between them, the least that learns something."""
     return keras.Sequential(
         [
             keras.Input((None, None, 3)),
             keras.layers.Rescaling(1 / 127.5, offset=-1),
             keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+            *between,
             keras.layers.Conv2D(CLASSES, 3, padding="same"),
         ]
     )
+
+
+def with_memory():
+    """Add what a checkpoint must hold too: running statistics, and the state of dropout."""
+    return two_convolutions(keras.layers.BatchNormalization(), keras.layers.Dropout(0.5))
 
 
 def deeplab(**options):
@@ -32,7 +39,7 @@ def deeplab_without_dropout():
     return deeplab(dropout=0.0)
 
 
-def batches(count, size=32, dtype=np.float32):
+def batches(count, size=16, dtype=np.float32):
     """Batches of four whose first two images have almost no labels."""
     random = np.random.default_rng(0)
     for _ in range(count):
@@ -43,6 +50,7 @@ def batches(count, size=32, dtype=np.float32):
 
 
 def make_trainer(strategy, make_model, folder, loss=None, steps=20, sampling_weights=None):
+    """Make a trainer; its loss has two parts, and a state that every step changes."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
         optimizer = keras.optimizers.SGD(
@@ -50,5 +58,5 @@ def make_trainer(strategy, make_model, folder, loss=None, steps=20, sampling_wei
             momentum=0.9,
             weight_decay=1e-3,
         )
-        loss = loss or tfsegloss.RMILoss()
+        loss = loss or tfsegloss.CenterLoss(weight=0.1)
         return Trainer(strategy, make_model(), loss, optimizer, folder, sampling_weights)

@@ -20,7 +20,7 @@ def test_several_replicas_split_the_cpu():
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    """A machine with two GPUs, as far as the choice can see."""
+    """Pretend that there are two GPUs, as far as the choice can see."""
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda devices: devices)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfsegloss
 from tests.train.loop.small_trainer import (
     CLASSES,
     batches,
@@ -13,67 +14,63 @@ from tests.train.loop.small_trainer import (
 )
 from train.data.input.sampling import ComplementaryWeights
 
+ONE_DEVICE = tf.distribute.get_strategy()
+
 
 def distributed(strategy, data):
-    """The batches, each shared among the replicas."""
+    """Return the batches, each shared among the replicas."""
     images, ids = map(np.stack, zip(*data, strict=True))
     dataset = tf.data.Dataset.from_tensor_slices((images, ids))
     return strategy.experimental_distribute_dataset(dataset)
 
 
-def weights_after_steps(strategy, make_model, data, folder):
-    trainer = make_trainer(strategy, make_model, folder)
-    losses = [float(trainer.train_step(batch)["loss"]) for batch in distributed(strategy, data)]
-    return losses, [weight.numpy() for weight in trainer.model.weights]
+def take_steps(strategy, make_model, data, folder, **options):
+    """Take a step on each batch; return the trainer and what its steps gave."""
+    trainer = make_trainer(strategy, make_model, folder, **options)
+    steps = [trainer.train_step(batch) for batch in distributed(strategy, data)]
+    return trainer, [{name: float(value) for name, value in step.items()} for step in steps]
 
 
-def assert_two_replicas_equal_one(two_replicas, make_model, data, tmp_path, tolerance):
-    one = weights_after_steps(tf.distribute.get_strategy(), make_model, data, tmp_path / "one")
-    two = weights_after_steps(two_replicas, make_model, data, tmp_path / "two")
-    np.testing.assert_allclose(two[0], one[0], rtol=tolerance)
-    for ours, theirs in zip(two[1], one[1], strict=True):
-        assert ours.dtype == data[0][0].dtype  # float64 where the test says so
+def assert_two_replicas_equal_one(two_replicas, make_model, data, tmp_path, tolerance, **options):
+    one, steps = take_steps(ONE_DEVICE, make_model, data, tmp_path / "one", **options)
+    two, steps_of_two = take_steps(two_replicas, make_model, data, tmp_path / "two", **options)
+    for ours, theirs in zip(steps_of_two, steps, strict=True):
+        assert ours == pytest.approx(theirs, rel=tolerance)
+    for ours, theirs in zip(two.model.weights, one.model.weights, strict=True):
+        assert ours.numpy().dtype == data[0][0].dtype  # float64 where the test says so
         np.testing.assert_allclose(ours, theirs, atol=tolerance)
+    return steps
 
 
 def test_two_replicas_equal_one_in_float32(two_replicas, tmp_path):
-    data = list(batches(5))
-    assert_two_replicas_equal_one(two_replicas, two_convolutions, data, tmp_path, 1e-5)
+    """Their weights, and the loss and its parts, which are of the global batch."""
+    data = list(batches(3))
+    steps = assert_two_replicas_equal_one(two_replicas, two_convolutions, data, tmp_path, 1e-5)
+    assert set(steps[0]) == {"loss", "loss_cross_entropy", "loss_center"}
+    for step in steps:
+        assert step["loss"] == pytest.approx(step["loss_cross_entropy"] + 0.1 * step["loss_center"])
 
 
 @pytest.mark.slow
 def test_two_replicas_equal_one_on_the_real_model_in_float64(two_replicas, tmp_path, float64):
     data = list(batches(5, size=64, dtype=np.float64))
-    assert_two_replicas_equal_one(two_replicas, deeplab_without_dropout, data, tmp_path, 1e-6)
-
-
-def test_parts_are_those_of_the_global_batch(two_replicas, tmp_path):
-    values = {}
-    for strategy in (tf.distribute.get_strategy(), two_replicas):
-        trainer = make_trainer(strategy, two_convolutions, tmp_path)
-        (batch,) = distributed(strategy, batches(1))
-        values[strategy] = {k: float(v) for k, v in trainer.train_step(batch).items()}
-    one, two = values.values()
-    assert set(one) == {"loss", "loss_cross_entropy", "loss_region"}
-    assert one == pytest.approx(two, rel=1e-5)
-    assert one["loss"] == pytest.approx((one["loss_cross_entropy"] + one["loss_region"]) / 2)
+    loss = tfsegloss.RMILoss()
+    options = {"make_model": deeplab_without_dropout, "data": data, "loss": loss}
+    assert_two_replicas_equal_one(two_replicas, tmp_path=tmp_path, tolerance=1e-6, **options)
 
 
 def test_what_complementary_sampling_learns_is_that_of_the_global_batch(two_replicas, tmp_path):
     learnt = []
-    for strategy in (tf.distribute.get_strategy(), two_replicas):
+    for strategy in (ONE_DEVICE, two_replicas):
         with strategy.scope():
-            sampling_weights = ComplementaryWeights(CLASSES)
-        trainer = make_trainer(
-            strategy, two_convolutions, tmp_path, sampling_weights=sampling_weights
-        )
-        for batch in distributed(strategy, batches(2)):
-            trainer.train_step(batch)
-        sampling_weights.refresh()
-        learnt.append([sampling_weights.matrix.numpy(), sampling_weights.weights.numpy()])
+            weights = ComplementaryWeights(CLASSES)
+        options = {"sampling_weights": weights, "loss": tfsegloss.SoftmaxCrossEntropy()}
+        take_steps(strategy, two_convolutions, batches(2), tmp_path, **options)
+        weights.refresh()
+        learnt.append([weights.matrix.numpy(), weights.weights.numpy()])
     (matrix, shares), (of_two, shares_of_two) = learnt
     labelled = [np.count_nonzero(ids < CLASSES) for _, ids in batches(2)]
     assert matrix.sum() == pytest.approx(0.99 * labelled[0] + labelled[1])
     np.testing.assert_allclose(of_two, matrix, atol=3)  # pixels whose best two classes are equal
-    np.testing.assert_allclose(shares_of_two, shares, atol=1e-3)
+    np.testing.assert_allclose(shares_of_two, shares, atol=1e-2)
     assert len(np.unique(shares)) == CLASSES

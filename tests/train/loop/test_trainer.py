@@ -1,6 +1,8 @@
 """The loop: stopping and resuming changes nothing, what is not finite is not saved."""
 
 import json
+from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -8,18 +10,25 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests.train.loop.small_trainer import CLASSES, batches, deeplab, make_trainer, two_convolutions
+from tests.train.loop.small_trainer import (
+    CLASSES,
+    batches,
+    deeplab,
+    make_trainer,
+    two_convolutions,
+    with_memory,
+)
 from train.common.errors import UserError
 from train.config import TrainerConfig
+from train.data.input.sampling import ComplementaryWeights
 from train.loop.evaluation import Scores
 from train.loop.schedules import PolynomialWithWarmup
+from train.loop.trainer import Trainer
 from train.runs.folder import MetricsFile
 
-
-def test_a_loss_of_one_part_is_logged_once(tmp_path):
-    loss = tfsegloss.SoftmaxCrossEntropy()
-    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path, loss)
-    assert set(trainer.train_step(next(batches(1)))) == {"loss"}
+ONE_DEVICE = tf.distribute.get_strategy()
+STEPS = 8
+CONFIG = TrainerConfig(steps=STEPS, evaluate_every=4, checkpoint_every=3)
 
 
 def scores():
@@ -27,127 +36,164 @@ def scores():
 
 
 class Recorder(keras.callbacks.Callback):
+    """Notes where each step is in its epoch, how many there were, and its losses."""
+
     def __init__(self):
         super().__init__()
-        self.seen = []
+        self.seen, self.losses = [], []
 
     def on_train_batch_end(self, batch, logs=None):
         self.seen.append((batch, self.model.optimizer.iterations.numpy().item()))
+        self.losses.append(dict(logs))
 
 
-def run(folder, data, stop_after=None, steps=8):
-    """Trains on `data` from where the folder's checkpoints are; a crash after some steps."""
+class Run(NamedTuple):
+    """A run that has come to its end."""
+
+    folder: Path
+    trainer: Trainer
+    recorder: Recorder
+
+
+def run(folder, data, config=CONFIG):
+    """Trains on `data` from where the folder's checkpoints are; "crash" among them is one."""
     folder.mkdir(exist_ok=True)
-    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, folder, steps=steps)
+    options = {"steps": config.steps, "sampling_weights": ComplementaryWeights(CLASSES)}
+    trainer = make_trainer(ONE_DEVICE, with_memory, folder, **options)
     trainer.restore()
 
     def rest(first_step):
-        for step, batch in enumerate(data[first_step:], start=first_step):
-            if step == stop_after:
+        for batch in data[first_step:]:
+            if batch == "crash":
                 raise RuntimeError("crash")
             yield batch
 
-    config = TrainerConfig(steps=steps, evaluate_every=4, checkpoint_every=3)
     recorder = Recorder()
-    trainer.fit(
-        rest, config, scores, [recorder, MetricsFile(folder / "metrics.jsonl", trainer.step)]
-    )
-    return trainer, recorder
+    metrics = MetricsFile(folder / "metrics.jsonl", trainer.step)
+    trainer.fit(rest, config, scores, [recorder, metrics])
+    return Run(folder, trainer, recorder)
 
 
 def logged(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_crashed_run_resumes_as_if_it_had_not(tmp_path):
-    data = list(batches(8))
-    whole, _ = run(tmp_path / "whole", data)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Train without any interruption."""
+    return run(tmp_path_factory.mktemp("whole"), [*batches(STEPS)])
+
+
+def assert_equal_states(ours, theirs):
+    """All that the next step depends on."""
+    for part in ("model", "optimizer", "loss", "sampling_weights"):
+        pairs = zip(getattr(ours, part).variables, getattr(theirs, part).variables, strict=True)
+        for one, other in pairs:
+            np.testing.assert_array_equal(one, other, err_msg=part)
+
+
+def test_a_crashed_run_resumes_as_if_it_had_not(whole, tmp_path):
+    data = [*batches(STEPS)]
     with pytest.raises(RuntimeError, match="crash"):
-        run(tmp_path / "crashed", data, stop_after=7)
-    resumed, recorder = run(tmp_path / "crashed", data)
-    assert recorder.seen == [(2, 7), (3, 8)]  # from the checkpoint of step 6
-    assert resumed.step == whole.step == 8
-    assert resumed.learning_rate == whole.learning_rate == 0
-    for ours, theirs in zip(resumed.model.weights, whole.model.weights, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert [line["step"] for line in logged(tmp_path / "crashed")] == [4, 8]
+        run(tmp_path, [*data[:7], "crash"])
+    resumed = run(tmp_path, data)
+    assert resumed.recorder.seen == [(2, 7), (3, 8)]  # from the checkpoint of step 6
+    assert resumed.trainer.step == whole.trainer.step == STEPS
+    assert resumed.trainer.learning_rate == whole.trainer.learning_rate == 0
+    assert any(np.any(center) for center in map(np.asarray, whole.trainer.loss.variables))
+    assert len(np.unique(whole.trainer.sampling_weights.weights)) == CLASSES
+    assert_equal_states(resumed.trainer, whole.trainer)
+    assert [line["step"] for line in logged(tmp_path)] == [4, 8]
+
+
+def test_a_finished_run_is_left_as_it_is(whole):
+    before = logged(whole.folder)
+    again = run(whole.folder, [])
+    assert again.recorder.seen == []
+    assert logged(whole.folder) == before
+    assert_equal_states(again.trainer, whole.trainer)
+
+
+def test_checkpoints_are_named_by_their_steps_and_the_last_three_are_kept(whole):
+    # Of the steps 3 and 6, and of the ends of both epochs.
+    assert {path.stem for path in whole.folder.glob("ckpt-*.index")} == {
+        "ckpt-4",
+        "ckpt-6",
+        "ckpt-8",
+    }
+
+
+def test_the_logs_of_an_epoch(whole):
+    lines = logged(whole.folder)
+    assert [line["step"] for line in lines] == [4, 8]
+    schedule = PolynomialWithWarmup(0.05, steps=STEPS, warmup_steps=2)
+    expected = [float(schedule(3)), float(schedule(7))]  # of the last steps
+    np.testing.assert_allclose([line["learning_rate"] for line in lines], expected)
+    for line, of_last_step in zip(lines, (whole.recorder.losses[i] for i in (3, 7)), strict=True):
+        assert line["val_mean_iou"] == line["val_pixel_accuracy"] == 1
+        for name in ("loss", "loss_cross_entropy", "loss_center"):
+            assert line[name] == of_last_step[name]
+
+
+def test_the_logged_loss_is_the_mean_of_an_epoch_s_steps(tmp_path):
+    data, steps = [*batches(3)], []
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+    train_step = trainer.train_step
+
+    def noted(batch):
+        steps.append(train_step(batch))
+        return steps[-1]
+
+    trainer.train_step = noted
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 0)
+    config = TrainerConfig(steps=3, evaluate_every=2)  # the second epoch is shorter
+    trainer.fit(lambda step: data[step:], config, scores, [metrics])
+    losses = [float(values["loss"]) for values in steps]
+    assert [line["step"] for line in logged(tmp_path)] == [2, 3]
+    expected = [np.mean(losses[:2]), losses[2]]
+    np.testing.assert_allclose([line["loss"] for line in logged(tmp_path)], expected, rtol=1e-6)
+
+
+def test_a_loss_of_one_part_is_logged_once(tmp_path):
+    loss = tfsegloss.SoftmaxCrossEntropy()
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path, loss)
+    assert set(trainer.train_step(next(batches(1)))) == {"loss"}
 
 
 @pytest.mark.slow
 def test_the_real_model_is_restored_whole(tmp_path):
-    data = list(batches(2))
-    trainer = make_trainer(tf.distribute.get_strategy(), deeplab, tmp_path)
+    data = list(batches(2, size=32))
+    trainer = make_trainer(ONE_DEVICE, deeplab, tmp_path)
     trainer.train_step(data[0])
     trainer.save()
-    again = make_trainer(tf.distribute.get_strategy(), deeplab, tmp_path)
+    again = make_trainer(ONE_DEVICE, deeplab, tmp_path)
     assert again.restore()
     assert again.step == 1
     assert again.learning_rate == trainer.learning_rate
     ours, theirs = (t.train_step(data[1])["loss"] for t in (again, trainer))
     assert float(ours) == float(theirs)
-    for ours, theirs in zip(again.model.weights, trainer.model.weights, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    for ours, theirs in zip(again.optimizer.variables, trainer.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_equal_states(again, trainer)
+
+
+def one_convolution():
+    """Without a ReLU, which makes 0 of NaN on some processors."""
+    return keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(CLASSES, 1)])
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path):
     images, ids = next(batches(1))
     data = [(images, ids)] * 2 + [(images * np.nan, ids)] * 6
+    trainer = make_trainer(ONE_DEVICE, one_convolution, tmp_path)
+    config = TrainerConfig(steps=8, checkpoint_every=1)
     with pytest.raises(UserError, match="the loss is not finite at step 3"):
-        run(tmp_path, data)
-    trainer, _ = run(tmp_path, [(images, ids)] * 8)
+        trainer.fit(lambda step: data[step:], config, scores, [])
+    assert trainer.restore()
+    assert trainer.step == 2
     assert all(np.isfinite(weight).all() for weight in map(np.asarray, trainer.model.weights))
 
 
-def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path, monkeypatch):
-    data = list(batches(8))
-    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
-
-    def rest(first_step):
-        assert first_step == 0
-        yield from data[:2]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(rest, TrainerConfig(steps=8), scores, [])
-    again = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
-    assert again.restore()
-    assert again.step == 2
-
-
-def test_interrupted_in_an_evaluation_evaluates_again(tmp_path):
-    data = list(batches(8))
-
-    def interrupted():
-        raise KeyboardInterrupt
-
-    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path, steps=8)
-    config = TrainerConfig(steps=8, evaluate_every=4, checkpoint_every=3)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(lambda step: data[step:], config, interrupted, [])
-    run(tmp_path, data)
-    assert [line["step"] for line in logged(tmp_path)] == [4, 8]
-
-
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    data = list(batches(6))
-    run(tmp_path, data, steps=6)  # the last epoch is shorter than the others
-    before = logged(tmp_path)
-    assert [line["step"] for line in before] == [4, 6]
-    run(tmp_path, data, steps=6)
-    assert logged(tmp_path) == before
-
-
-def test_the_logged_learning_rate_is_the_last_steps(tmp_path):
-    run(tmp_path, list(batches(8)))
-    schedule = PolynomialWithWarmup(0.05, steps=8, warmup_steps=2)
-    expected = [float(schedule(3)), float(schedule(7))]
-    np.testing.assert_allclose([line["learning_rate"] for line in logged(tmp_path)], expected)
-
-
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
-    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
     trainer.save()
     kernel = trainer.model.trainable_variables[0]
     kernel.assign(kernel * np.nan)
@@ -157,13 +203,44 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert np.isfinite(trainer.model.trainable_variables[0]).all()
 
 
+def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path):
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+
+    def rest(first_step):
+        assert first_step == 0
+        yield from batches(2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(rest, TrainerConfig(steps=8), scores, [])
+    again = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+    assert again.restore()
+    assert again.step == 2
+
+
+def test_interrupted_in_an_evaluation_evaluates_again(tmp_path):
+    """The last checkpoint is of the step before: who resumes comes to the evaluation again."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+    config = TrainerConfig(steps=8, evaluate_every=2, checkpoint_every=1)
+    data = [*batches(2)]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(lambda step: data[step:], config, interrupted, [])
+    assert trainer.step == 2
+    assert trainer.restore()
+    assert trainer.step == 1
+
+
 def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):
     """One step by hand: w ← w − η·wd·w, then w ← w − η·g."""
     images, ids = next(batches(1))
-    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
     before = [weight.numpy() for weight in trainer.model.trainable_weights]
     with tf.GradientTape() as tape:
-        loss = trainer.loss(ids, trainer.model(images))
+        loss = tfsegloss.CenterLoss(weight=0.1)(ids, trainer.model(images))
     gradients = tape.gradient(loss, [w.value for w in trainer.model.trainable_weights])
     rate = trainer.learning_rate
     trainer.train_step((images, ids))

@@ -32,7 +32,7 @@ def start(scenes_root, run):
 
 
 def last_step(checkpoints):
-    """The step of the last complete checkpoint, 0 where there is none."""
+    """Return the step of the last complete checkpoint, 0 where there is none."""
     latest = tf.train.latest_checkpoint(str(checkpoints))
     return int(latest.rpartition("-")[2]) if latest else 0
 

@@ -128,6 +128,7 @@ def test_original_files_have_the_splits_of_segnet(original, split):
     assert samples.variant == "the original files"
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not SEGNET.is_dir(), reason="SegNet's files of CamVid are not on this machine")
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_the_splits_by_frame_are_those_of_segnet_s_lists(split):

@@ -1,5 +1,6 @@
 """Label maps of every flavour come out as the ids their author meant, or not at all."""
 
+import functools
 import io
 import struct
 import zlib
@@ -9,15 +10,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from train.common.errors import UserError
 from train.data.datasets.camvid import CAMVID
-from train.data.datasets.registry import SCENES
+from train.data.datasets.registry import DATASETS, SCENES
 from train.data.decoding.errors import DataError
 from train.data.decoding.labels import decode_labels as decode
 from train.data.decoding.palette import IGNORED, color_table
-from train.data.samples.decode import find_fault, read_all
-from train.data.samples.samples import FileSamples
-from train.data.samples.statistics import collect_statistics, validate_samples
 
 IDS = np.random.default_rng(0).integers(0, 11, [9, 7]).astype(np.uint8)
 IDS[0, :3] = IGNORED
@@ -46,8 +43,15 @@ def decode_labels(contents, dataset):
     return decode(contents, dataset.encoding)
 
 
+@functools.cache
+def graph(name):
+    """Return a graph that decodes label maps of a dataset, of all flavours."""
+    signature = [tf.TensorSpec([], tf.string)]
+    return tf.function(lambda contents: decode_labels(contents, DATASETS[name]), signature)
+
+
 def in_graph(contents, dataset):
-    return tf.function(lambda contents: decode_labels(contents, dataset))(tf.constant(contents))
+    return graph(dataset.name)(tf.constant(contents))
 
 
 # Of Adam7: first row and column, and their steps, of each pass.
@@ -56,7 +60,7 @@ PASSES += [(1, 0, 2, 1)]
 
 
 def interlaced(ids):
-    """A gray PNG whose pixels come in seven passes, which Pillow does not write."""
+    """Return a gray PNG whose pixels come in seven passes, which Pillow does not write."""
     height, width = ids.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
     lines = []
@@ -123,55 +127,6 @@ def test_what_cannot_be_meant_is_refused(contents, message):
         in_graph(contents, SCENES)
 
 
-@pytest.fixture
-def good_and_bad(tmp_path):
-    """Makes a list of a good sample and one whose files are given."""
-
-    def make(labels, image=None):
-        samples = {}
-        for name, files in {
-            "good": (png(Image.new("RGB", (7, 9))), png(Image.fromarray(IDS))),
-            "bad": (png(Image.new("RGB", (7, 9))) if image is None else image, labels),
-        }.items():
-            paths = [tmp_path / f"{name}.{kind}.png" for kind in ("image", "labels")]
-            for path, contents in zip(paths, files, strict=True):
-                path.write_bytes(contents)
-            samples[name] = paths
-        return FileSamples(SCENES.encoding, *zip(*samples.values(), strict=True))
-
-    return make
-
-
-GRAY = png(Image.fromarray(IDS))
-
-
-@pytest.mark.parametrize(
-    ("labels", "image", "message"),
-    [
-        (GRAY[:-20], None, r"bad.labels.png: cannot be decoded"),
-        (GRAY[:-20] + b"\0" * 20, None, r"bad.labels.png: cannot be decoded"),
-        (GRAY, png(Image.new("RGB", (7, 9)))[:60], r"bad.image.png: cannot be decoded"),
-        (GRAY, b"", r"bad.image.png: the file is empty"),
-        (GRAY, png(Image.new("RGB", (9, 7))), r"bad.labels.png: the image is 7, 9 .* map 9, 7"),
-        (png(Image.fromarray(IDS + 5)), None, r"bad.labels.png: label ids .*found .*12"),
-    ],
-    ids=["truncated", "zeroed", "truncated image", "empty image", "size", "ids"],
-)
-def test_the_bad_file_is_named(good_and_bad, labels, image, message):
-    samples = good_and_bad(labels, image)
-    with pytest.raises(UserError, match=message):
-        validate_samples(samples, SCENES.num_classes)
-
-
-def test_good_files_pass(train_samples):
-    assert validate_samples(train_samples, SCENES.num_classes)[2] == []
-    names = zip(train_samples.images, train_samples.labels, strict=True)
-    for (image, ids), (image_name, labels_name) in zip(read_all(train_samples), names, strict=True):
-        # Decoders of JPEG differ in the last bits.
-        np.testing.assert_allclose(image, np.asarray(Image.open(image_name)), atol=8)
-        np.testing.assert_array_equal(ids, np.asarray(Image.open(labels_name)))
-
-
 def test_entries_of_a_palette_that_no_pixel_has_may_be_equal():
     table = colors_of(SCENES)
     assert len(np.unique(table, axis=0)) == 256
@@ -200,32 +155,6 @@ def test_a_jpeg_as_label_map_is_refused():
         decode_labels(buffer.getvalue(), SCENES)
 
 
-def test_wrong_samples_are_skipped_and_listed(good_and_bad):
-    samples, survey, faults = validate_samples(
-        good_and_bad(GRAY[:-20]), SCENES.num_classes, skip=True
-    )
-    assert len(samples) == len(survey.pixels) == 1
-    assert samples.labels_name(0).endswith("good.labels.png")
-    (fault,) = faults
-    assert "bad.labels.png: cannot be decoded" in fault
-
-
-def test_an_empty_file_is_called_so(good_and_bad):
-    samples = good_and_bad(b"")
-    assert find_fault(samples, 1) == f"{samples.labels[1]}: the file is empty"
-    samples = good_and_bad(GRAY, image=b"")
-    assert find_fault(samples, 1) == f"{samples.images[1]}: the file is empty"
-
-
-@pytest.mark.parametrize("kind", ["GIF", "BMP"])
-def test_an_image_of_another_format_is_refused(good_and_bad, kind):
-    buffer = io.BytesIO()
-    Image.new("RGB", (7, 9)).save(buffer, kind)
-    samples = good_and_bad(GRAY, image=buffer.getvalue())
-    faults = collect_statistics(samples, SCENES.num_classes).faults
-    assert faults == {1: f"{samples.images[1]}: an image must be a JPEG or PNG"}
-
-
 @pytest.mark.parametrize("entry", [(1, 2, 3), TABLE[254]], ids=["unknown", "not the only one"])
 def test_pixels_of_255_are_ignored_only_where_the_palette_says_so(entry):
     table = TABLE.copy()
@@ -234,21 +163,6 @@ def test_pixels_of_255_are_ignored_only_where_the_palette_says_so(entry):
         decode_labels(png(palette(IDS, table)), SCENES)
     labelled = np.where(IDS == IGNORED, 0, IDS)
     np.testing.assert_array_equal(decode_labels(png(palette(labelled, table)), SCENES), labelled)
-
-
-def test_a_file_that_cannot_be_read_is_named_with_the_reason(good_and_bad):
-    samples = good_and_bad(GRAY)
-    samples.labels[1].unlink()
-    samples.labels[1].mkdir()
-    fault = find_fault(samples, 1)
-    assert fault.startswith(f"{samples.images[1]}: cannot be read: {samples.labels[1]}")
-    assert fault.lower().endswith("is a directory")
-
-
-def test_a_split_without_a_good_sample_is_an_error(good_and_bad):
-    bad = good_and_bad(GRAY[:-20]).subset([1])
-    with pytest.raises(UserError, match="no sample is left of 1: .*bad.labels.png"):
-        validate_samples(bad, SCENES.num_classes, skip=True)
 
 
 def test_an_index_beyond_the_palette_is_named():

@@ -1,186 +1,81 @@
-"""Augmentation keeps image and labels together; the stream is a function of seed and position."""
+"""The stream: a function of seed and position, in which labels follow their images."""
 
-import io
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from PIL import Image
 
+from tests.train.data.painted import blocks, jpeg, png
 from train.config import InputConfig
 from train.data.datasets.registry import SCENES
-from train.data.decoding.images import crop, decode_box, decode_image
 from train.data.decoding.palette import IGNORED
-from train.data.input.augmentation import (
-    CROP_UNIFORMS,
-    DrawnCrop,
-    color_and_pad,
-    draw_crop,
-    resize_and_flip,
-)
 from train.data.input.pipeline import training_stream
 from train.data.input.sampling import ClassSampling
 from train.data.samples.samples import FileSamples
 
-CONFIG = InputConfig(crop=(24, 32), scale=(0.5, 2.0))
+CONFIG = InputConfig(crop=(24, 32), scale=(0.5, 2.0), color_jitter=0.2)
 PLAIN = InputConfig(crop=(24, 32), scale=(1.0, 1.0), flip=False)
 
 
-def uniforms(seed):
-    return tf.random.stateless_uniform([CROP_UNIFORMS], [0, seed])
+def stream(samples, config=CONFIG, **options):
+    return training_stream(samples, config, **{"batch_size": 4, "seed": 3, **options})
 
 
-def augment(image, ids, config, seed):
-    """What the stream does to a sample."""
-    drawn = draw_crop(tf.shape(ids), config, uniforms(seed))
-    return color_and_pad(
-        *resize_and_flip(crop(image, drawn.box), crop(ids, drawn.box), drawn), drawn, config
-    )
+@pytest.fixture(scope="module")
+def whole(train_samples):
+    """Return the first batches of a stream."""
+    return [*stream(train_samples).take(4).as_numpy_iterator()]
 
 
-def blocks(size):
-    """Ids in blocks of 10 pixels, and an image that they are painted into."""
-    random = np.random.default_rng(0)
-    ids = random.integers(0, 5, [-(-size[0] // 10), -(-size[1] // 10)])
-    ids = ids.repeat(10, 0).repeat(10, 1)[: size[0], : size[1]].astype(np.uint8)
-    return tf.constant(np.repeat(ids[..., None] * 40, 3, axis=-1)), tf.constant(ids)
+def test_starts_anywhere(whole, train_samples):
+    tail = stream(train_samples, first_step=2).take(2)
+    for ours, theirs in zip(tail, whole[2:], strict=True):
+        for part, expected in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(part, expected)
 
 
-@pytest.mark.parametrize("size", [(40, 50), (10, 70), (3, 2), (1, 1), (200, 300)])
+def test_another_seed_draws_other_crops(train_samples):
+    one = train_samples.subset([0])
+    first, second = (next(iter(stream(one, seed=seed)))[1].numpy() for seed in (3, 4))
+    assert (first != second).any()
+
+
+def test_an_epoch_has_every_sample_once_in_an_order_of_its_own_and_of_the_seed(train_samples):
+    orders = []
+    for seed in (3, 4):
+        whole_images = replace(PLAIN, crop=(48, 64))
+        batches = stream(train_samples, whole_images, seed=seed, batch_size=6).take(2)
+        orders += [tuple(hash(image.tobytes()) for image in i.numpy()) for i, _ in batches]
+    assert {frozenset(order) for order in orders} == {frozenset(orders[0])}
+    assert len(set(orders[0])) == len(train_samples) == 6
+    assert len(set(orders)) == 4
+
+
+def test_the_workers_parts_are_disjoint_and_together_complete(whole, train_samples):
+    """Wherever the stream starts."""
+    parts = [
+        stream(train_samples, first_step=2, worker=worker, workers=2).take(2) for worker in range(2)
+    ]
+    for expected, *shares in zip(whole[2:], *parts, strict=True):
+        for part, *of_workers in zip(expected, *shares, strict=True):
+            np.testing.assert_array_equal(np.concatenate(of_workers), part)
+
+
+def test_a_batch_that_cannot_be_shared_among_the_workers_is_refused(train_samples):
+    with pytest.raises(ValueError, match="multiple of workers=3. Received: batch_size=4"):
+        stream(train_samples, workers=3)
+
+
 @pytest.mark.parametrize(
-    ("config", "share"),
-    [(CONFIG, 0.85), (replace(CONFIG, resolution=0.5, scale_step=0.5), 0.6)],
-    ids=["any scale", "halved"],
+    ("encode", "sampling"),
+    [
+        (jpeg, None),
+        (png, "by class"),
+        pytest.param(png, None, marks=pytest.mark.full),
+        pytest.param(jpeg, "by class", marks=pytest.mark.full),
+    ],
 )
-def test_ids_never_grow_and_labels_follow_the_image(size, config, share):
-    image, ids = blocks(size)
-    for seed in range(20):
-        out_image, out_ids = augment(image, ids, config, seed)
-        assert out_image.shape == (24, 32, 3)
-        assert out_ids.shape == (24, 32)
-        assert set(np.unique(out_ids)) <= {*np.unique(ids), IGNORED}
-        inside = out_ids.numpy() != IGNORED
-        assert inside.any()
-        painted = out_image.numpy()[..., 0] / 40
-        # Interpolated pixels lie between the ids of two blocks, the more of them the smaller the
-        # scale; all others match exactly.
-        matches = abs(painted - out_ids.numpy())[inside] < 0.5
-        assert matches.mean() > share
-        assert (out_image.numpy()[~inside] == 128).all()
-
-
-def test_labels_follow_the_image_to_the_pixel_where_nothing_is_interpolated():
-    image, ids = blocks((60, 80))
-    for seed in range(20):
-        out_image, out_ids = augment(image, ids, replace(PLAIN, flip=True), seed)
-        np.testing.assert_array_equal(out_image[..., 0], out_ids.numpy() * 40.0)
-
-
-def test_augmentation_is_a_function_of_the_seed():
-    random = np.random.default_rng(0)
-    image = tf.constant(random.integers(0, 256, [40, 50, 3]), tf.uint8)
-    ids = tf.constant(random.integers(0, 5, [40, 50]), tf.uint8)
-    first, again, other = (augment(image, ids, CONFIG, seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first[0], again[0])
-    assert (first[0].numpy() != other[0].numpy()).any()
-
-
-def test_scales_and_mirrors_as_configured():
-    ids = tf.constant(np.tile(np.arange(32, dtype=np.uint8), [24, 1]))
-    image = tf.repeat(ids[..., None], 3, axis=-1)
-    for seed in range(5):
-        np.testing.assert_array_equal(augment(image, ids, PLAIN, seed)[1], ids)
-    results = [augment(image, ids, replace(PLAIN, flip=True), s)[1].numpy() for s in range(20)]
-    straight = sum((result == ids.numpy()).all() for result in results)
-    turned = sum((result == ids.numpy()[:, ::-1]).all() for result in results)
-    assert straight + turned == 20
-    assert min(straight, turned) > 3
-
-
-def boxes(config, size=(400, 400), count=300):
-    return np.array([draw_crop(size, config, uniforms(i)).box.numpy() for i in range(count)])
-
-
-def test_the_scale_is_uniform_in_its_range():
-    scales = 24 / boxes(CONFIG)[:, 2]
-    assert scales.min() < 0.55
-    assert scales.max() > 1.9
-    assert abs(scales.mean() - 1.25) < 0.1
-
-
-def test_the_scales_of_a_list_all_occur_and_no_other():
-    heights = np.unique(boxes(replace(CONFIG, scale_step=0.5))[:, 2])
-    np.testing.assert_array_equal(heights, [12, 16, 24, 48])  # scales 2, 1.5, 1 and 0.5
-
-
-@pytest.mark.parametrize("step", [0.4, 0.7, 2.0])
-def test_a_step_that_does_not_divide_the_range_stays_in_it(step):
-    scales = 24 / boxes(replace(CONFIG, scale_step=step))[:, 2]
-    expected = 0.5 + step * np.arange(int(1.5 / step) + 1)
-    np.testing.assert_allclose(np.unique(scales), expected, rtol=0.05)
-
-
-def test_crops_are_anywhere_with_equal_probability():
-    drawn = boxes(PLAIN, size=(27, 400), count=400)
-    places, counts = np.unique(drawn[:, 0], return_counts=True)
-    np.testing.assert_array_equal(places, [0, 1, 2, 3])
-    assert counts.min() > 70
-    assert drawn[:, 1].max() > 350  # of 368
-
-
-def test_a_crop_is_centered_where_it_is_asked_to_be_and_stays_inside():
-    top, left, *_ = draw_crop((100, 100), PLAIN, uniforms(0), tf.constant([50, 60])).box.numpy()
-    assert (top, left) == (50 - 12, 60 - 16)
-    top, left, *_ = draw_crop((100, 100), PLAIN, uniforms(0), tf.constant([99, 0])).box.numpy()
-    assert (top, left) == (100 - 24, 0)
-
-
-def test_the_crop_keeps_the_aspect_of_an_image_that_is_smaller():
-    drawn = draw_crop((10, 400), replace(PLAIN, scale=(2.0, 2.0)), uniforms(0))
-    np.testing.assert_array_equal(drawn.box[2:], [10, 16])
-    np.testing.assert_array_equal(drawn.size, [20, 32])
-
-
-def test_color_changes_within_its_range_and_labels_do_not():
-    image = tf.constant(np.full([24, 32, 3], [60, 100, 140], np.uint8))
-    ids = tf.zeros([24, 32], tf.uint8)
-    means = []
-    for seed in range(50):
-        out, out_ids = augment(image, ids, replace(PLAIN, color_jitter=0.2), seed)
-        assert not out_ids.numpy().any()
-        means.append(tf.reduce_mean(out).numpy())
-    assert 75 < min(means) < 90  # 100 less 20 % and what saturation does
-    assert 110 < max(means) < 125
-
-
-def encoded(image, kind, **options):
-    buffer = io.BytesIO()
-    Image.fromarray(image.numpy()).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def jpeg(image):
-    return encoded(image, "JPEG", quality=100, subsampling="4:4:4")
-
-
-def png(image):
-    return encoded(image, "PNG")
-
-
-@pytest.mark.parametrize("encode", [jpeg, png])
-@pytest.mark.parametrize("box", [(0, 0, 40, 50), (7, 11, 20, 30), (39, 49, 1, 1)])
-def test_a_box_is_decoded_as_it_is_in_the_whole_image(encode, box):
-    pixels = np.random.default_rng(0).integers(0, 256, [40, 50, 3]).astype(np.uint8)
-    contents = tf.constant(encode(tf.constant(pixels)))
-    part = decode_box(contents, tf.constant(box), tf.constant([40, 50]))
-    np.testing.assert_array_equal(part, crop(decode_image(contents), tf.constant(box)))
-
-
-@pytest.mark.parametrize("encode", [jpeg, png])
-@pytest.mark.parametrize("sampling", [None, "by class"])
-def test_in_the_stream_labels_follow_the_image(encode, sampling, tmp_path):
+def test_labels_follow_the_image(encode, sampling, tmp_path):
     """From files whose labels are painted into their images."""
     image, ids = blocks((60, 80))
     paths = tmp_path / "image", tmp_path / "labels"
@@ -191,62 +86,7 @@ def test_in_the_stream_labels_follow_the_image(encode, sampling, tmp_path):
         counts = np.bincount(ids.numpy().ravel(), minlength=SCENES.num_classes)
         sampling = ClassSampling.of(counts[np.newaxis], np.ones(SCENES.num_classes), 0.5)
     config = replace(PLAIN, flip=True)
-    for images, labels in stream(samples, config, sampling=sampling).take(10):
+    for images, labels in stream(samples, config, sampling=sampling).take(5):
         assert not (labels.numpy() == IGNORED).any()
         painted = images.numpy()[..., 0] / 40  # of a JPEG not quite the ids
         np.testing.assert_array_equal(painted.round(), labels)
-
-
-def stream(samples, config=CONFIG, **options):
-    return training_stream(samples, config, **{"batch_size": 2, "seed": 3, **options})
-
-
-def test_starts_anywhere(train_samples):
-    whole = list(stream(train_samples).take(5))
-    tail = list(stream(train_samples, first_step=3).take(2))
-    for (images, ids), (tail_images, tail_ids) in zip(whole[3:], tail, strict=True):
-        np.testing.assert_array_equal(images, tail_images)
-        np.testing.assert_array_equal(ids, tail_ids)
-
-
-def test_another_seed_is_another_stream(train_samples):
-    first, second = (next(iter(stream(train_samples, seed=seed)))[0] for seed in (0, 1))
-    assert (first.numpy() != second.numpy()).any()
-
-
-def test_an_epoch_has_every_sample_once_in_another_order(train_samples):
-    plain = replace(PLAIN, crop=(48, 64))
-    batches = stream(train_samples, plain).take(6)
-    images = np.concatenate([images for images, _ in batches])
-    prints = [hash(image.tobytes()) for image in images]
-    assert len(set(prints[:6])) == len(set(prints[6:])) == 6
-    assert set(prints[:6]) == set(prints[6:])
-    assert prints[:6] != prints[6:]
-
-
-@pytest.mark.parametrize("first_step", [0, 2])
-def test_the_workers_parts_are_disjoint_and_together_complete(train_samples, first_step):
-    options = {"batch_size": 6, "first_step": first_step}
-    whole = stream(train_samples, **options).take(3)
-    parts = [stream(train_samples, worker=w, workers=3, **options).take(3) for w in range(3)]
-    for (images, ids), *shares in zip(whole, *parts, strict=True):
-        np.testing.assert_array_equal(images, np.concatenate([images for images, _ in shares]))
-        np.testing.assert_array_equal(ids, np.concatenate([ids for _, ids in shares]))
-        assert len({image.numpy().tobytes() for image in images}) == 6
-    for one, other in itertools.combinations(parts, 2):
-        ours, theirs = ({i.numpy().tobytes() for i, _ in part} for part in (one, other))
-        assert not ours & theirs
-
-
-@pytest.mark.parametrize("size", [(48, 64), (7, 90), (200, 33), (1, 1)])
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_labels_are_resized_as_tensorflow_does_it(size, mirrored):
-    labels = tf.random.stateless_uniform([30, 41], [0, 0], maxval=256, dtype=tf.int32)
-    labels = tf.cast(labels, tf.uint8)
-    drawn = DrawnCrop(None, tf.constant(size), tf.constant(mirrored), None)
-    _, ours = resize_and_flip(tf.zeros([30, 41, 3], tf.uint8), labels, drawn)
-    source = labels[:, ::-1] if mirrored else labels
-    nearest = tf.image.ResizeMethod.NEAREST_NEIGHBOR
-    theirs = tf.image.resize(source[..., tf.newaxis], size, nearest)[..., 0]
-    # At x.5 between two pixels either is right: mirrored it is the other one.
-    assert np.mean(ours.numpy() == theirs) > (0.95 if mirrored else 0.9999)

@@ -27,10 +27,19 @@ PIXELS = np.array([[5, 1, 0, 0], [0, 9, 0, 0], [0, 0, 3, 0], [0, 0, 0, 0]])
 
 
 def draws(sampling, count=4000, index=3):
+    """How often each pair of a sample and a class is drawn."""
     uniforms = np.random.default_rng(0).uniform(size=[count, SAMPLING_UNIFORMS]).astype(np.float32)
-    draw = tf.function(sampling.draw)
-    pairs = (draw(tf.constant(index, tf.int64), row) for row in tf.constant(uniforms))
-    return Counter((int(sample), int(drawn)) for sample, drawn in pairs)
+
+    @tf.function
+    def draw_all():
+        spec = tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int32)
+        return tf.map_fn(
+            lambda row: sampling.draw(tf.constant(index, tf.int64), row),
+            tf.constant(uniforms),
+            fn_output_signature=spec,
+        )
+
+    return Counter(zip(*(column.numpy().tolist() for column in draw_all()), strict=True))
 
 
 def test_classes_come_in_their_shares_and_samples_have_them():
@@ -62,41 +71,39 @@ def test_every_pixel_of_the_class_is_drawn_and_no_other(train_samples):
     drawn = np.unique(ids[ids != IGNORED])[2]
     places = {tuple(place) for place in np.argwhere(ids == drawn)}
     uniforms = (np.arange(3 * len(places)) / (3 * len(places))).astype(np.float32)
-    pick = tf.function(
-        lambda uniform: draw_pixel(raw_labels, tf.constant(drawn, tf.int32), uniform)
-    )
-    assert {tuple(pick(uniform).numpy()) for uniform in tf.constant(uniforms)} == places
+
+    @tf.function
+    def pick_all():
+        pick = tf.constant(drawn, tf.int32)
+        return tf.map_fn(
+            lambda uniform: draw_pixel(raw_labels, pick, uniform),
+            tf.constant(uniforms),
+            fn_output_signature=tf.TensorSpec([2], tf.int32),
+        )
+
+    assert {tuple(place) for place in pick_all().numpy()} == places
 
 
-@pytest.fixture
-def stream(train_samples):
-    """A stream of one class alone."""
+CAR = SCENES.class_names.index("car")
+
+
+@pytest.fixture(scope="module")
+def cars(train_samples):
+    """Return a stream of crops centered on cars, from some step on."""
     pixels = collect_statistics(train_samples, SCENES.num_classes).pixels
+    sampling = ClassSampling.of(pixels, np.eye(SCENES.num_classes)[CAR], uniform_share=0.0)
     config = InputConfig(crop=(9, 9), scale=(1.0, 1.0))
-
-    def make(drawn, **options):
-        sampling = ClassSampling.of(pixels, np.eye(SCENES.num_classes)[drawn], uniform_share=0.0)
-        options = {"batch_size": 8, "seed": 0, **options}
-        return training_stream(train_samples, config, sampling=sampling, **options)
-
-    return make
+    options = {"batch_size": 8, "seed": 0, "sampling": sampling}
+    return lambda step=0: training_stream(train_samples, config, first_step=step, **options)
 
 
-def test_crops_are_centered_on_the_class(stream, train_samples):
-    drawn = 8  # cars
-    inside = []
-    for _, ids in stream(drawn).take(6):
-        assert (ids.numpy() == drawn).any(axis=(1, 2)).all()
-        inside += [*(ids.numpy()[:, 4, 4] == drawn)]
-    assert np.mean(inside) > 0.8  # the others lie at the border of their image
-
-
-def test_the_stream_starts_anywhere_and_depends_on_the_seed(stream):
-    whole = list(stream(8).take(3))
-    (tail,) = stream(8, first_step=2).take(1)
-    np.testing.assert_array_equal(whole[2][0], tail[0])
-    (other,) = stream(8, seed=1).take(1)
-    assert (other[0].numpy() != whole[0][0].numpy()).any()
+def test_crops_are_centered_on_the_class_and_the_stream_starts_anywhere(cars):
+    whole = [*cars().take(6)]
+    ids = np.concatenate([ids for _, ids in whole])
+    assert (ids == CAR).any(axis=(1, 2)).all()
+    assert (ids[:, 4, 4] == CAR).mean() > 0.8  # the others lie at the border of their image
+    (tail,) = cars(5).take(1)
+    np.testing.assert_array_equal(whole[5][0], tail[0])
 
 
 def test_shares_grow_as_the_iou_falls_and_change_only_when_refreshed():
@@ -125,11 +132,11 @@ def test_perfect_classes_are_drawn_alike():
     np.testing.assert_allclose(sampling_weights.weights, 0.5)
 
 
-@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("verify", [pytest.param(True, marks=pytest.mark.full), False])
 def test_what_a_run_draws(scenes_root, verify):
     options = DataConfig(root=scenes_root, verify=verify)
     uniform = SamplingConfig()
-    assert class_sampling(open_data(SCENES, options, uniform), uniform, None) is None
+    assert class_sampling(RunData(None, None, None, []), uniform, None) is None
     balanced = replace(uniform, strategy="class_balanced", uniform_share=0.3)
     data = open_data(SCENES, options, balanced)
     sampling = class_sampling(data, balanced, None)
@@ -146,12 +153,13 @@ def test_what_a_run_draws(scenes_root, verify):
 
 
 def confusion_of(frequencies):
-    """What a network that knows each class as well as it is frequent makes of 100,000 pixels."""
+    """Return 100,000 pixels by a network that knows each class as well as it is frequent."""
     known = frequencies / frequencies.max()
     wrong = (1 - known)[:, np.newaxis] * frequencies  # taken for others as often as these occur
     return 1e5 * frequencies[:, np.newaxis] * (np.diag(known) + wrong)
 
 
+@pytest.mark.full
 def test_of_camvid_the_rarest_classes_are_drawn_three_times_as_often(camvid_root):
     """Half of the crops drawn uniformly, the others by how classes are segmented, here the worse
     the rarer they are.

@@ -38,10 +38,15 @@ def as_gray(ids):
     return encoded(Image.fromarray(ids))
 
 
-def as_palette(ids):
+def as_palette(ids, entries=256):
     picture = Image.fromarray(ids)
-    picture.putpalette(TABLE.tobytes())
-    return encoded(picture)
+    picture.putpalette(TABLE[:entries].tobytes())
+    return encoded(picture, bits=8)
+
+
+def as_short_palette(ids):
+    """No entry 255, but most of the bytes are pixels."""
+    return as_palette(np.where(ids == IGNORED, 0, ids), SCENES.num_classes)
 
 
 def as_rgb(ids):
@@ -162,27 +167,29 @@ def test_of_200_damaged_samples_each_is_named_or_right(tmp_path):
     assert len(unnoticed) < 30  # nearly all of them flipped bits of JPEGs
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_no_flipped_bit_of_a_label_map_changes_an_id(flavour):
-    ids = some_ids((5, 7))
+SHORT_FLAVOURS = (
+    as_gray,
+    as_short_palette,
+    as_rgb,
+    pytest.param(as_palette, marks=pytest.mark.full),
+)
+
+
+def refused_or_right(contents, expected):
+    try:
+        read = decode_labels(tf.constant(contents), SCENES.encoding)
+    except (DataError, tf.errors.OpError):
+        return
+    np.testing.assert_array_equal(read, expected)
+
+
+@pytest.mark.parametrize("flavour", SHORT_FLAVOURS)
+def test_no_damage_of_a_label_map_changes_an_id(flavour):
+    ids = np.where((ids := some_ids((5, 7))) == IGNORED, 0, ids)
     contents = flavour(ids)
     for place in range(len(contents)):
         damaged = bytearray(contents)
         damaged[place] ^= 1 << place % 8
-        try:
-            read = decode_labels(tf.constant(bytes(damaged)), SCENES.encoding)
-        except (DataError, tf.errors.OpError):
-            continue
-        np.testing.assert_array_equal(read, ids)
-
-
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_no_truncated_label_map_changes_an_id(flavour):
-    ids = some_ids((5, 7))
-    contents = flavour(ids)
+        refused_or_right(bytes(damaged), ids)
     for length in range(0, len(contents), 3):
-        try:
-            read = decode_labels(tf.constant(contents[:length]), SCENES.encoding)
-        except (DataError, tf.errors.OpError):
-            continue
-        np.testing.assert_array_equal(read, ids)
+        refused_or_right(contents[:length], ids)

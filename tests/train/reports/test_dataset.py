@@ -6,32 +6,21 @@ from PIL import Image
 
 from tests.commands import assert_one_line
 from tests.train import own_data
-from tests.train.commands.check_report import facts, rows, wrong
-from tests.train.own_data import COLORS, HEIGHT, IDS, WIDTH
+from tests.train.check_report import facts, rows, wrong
+from tests.train.own_data import COLORS, HEIGHT, WIDTH
 from train.data.datasets.registry import SCENES
 from train.reports.pictures import MARGIN
 
 
-def test_nothing_is_wrong_with_good_data(check, root, tmp_path):
-    outcome = check(root)
-    assert wrong(outcome) == []
-    assert "Labels over images: runs/check/folder.png" in outcome.out
-    assert (tmp_path / "runs" / "check" / "folder.png").is_file()
-
-
-def test_the_table_shows_how_often_each_class_occurs(check, root):
-    own_data.write_labels(root, "b", np.zeros_like(IDS))
-    # Rows of road: 10 and all 24; of tree: 12 and none.
-    assert rows(check(root)) == [
-        ["0", "road", f"{100 * 34 / 46:.2f}", "2", f"{100 * 10 / 22:.2f}", "2"],
-        ["1", "tree", f"{100 * 12 / 46:.2f}", "1", f"{100 * 12 / 22:.2f}", "2"],
-    ]
-
-
-def test_a_line_for_each_split_says_what_else_it_holds(check, root):
+def test_the_table_and_a_line_for_each_split(check, root):
     Image.new("RGB", (WIDTH, 2 * HEIGHT), "red").save(own_data.image(root, "b"))
     own_data.write_labels(root, "b", np.zeros([2 * HEIGHT, WIDTH], np.uint8))
     outcome = check(root)
+    # Rows of road: 10 and all 48; of tree: 12 and none.
+    assert rows(outcome) == [
+        ["0", "road", f"{100 * 58 / 70:.2f}", "2", f"{100 * 10 / 22:.2f}", "2"],
+        ["1", "tree", f"{100 * 12 / 70:.2f}", "1", f"{100 * 12 / 22:.2f}", "2"],
+    ]
     ignored = 2 / (HEIGHT + 2 * HEIGHT)
     assert facts(outcome, "train") == [
         "2 samples",
@@ -55,10 +44,11 @@ def test_what_looks_like_markup_is_shown_as_it_is(check, root, tmp_path):
     assert (tmp_path / "[red].png").is_file()
 
 
-def test_the_picture_shows_labels_over_images_and_a_legend(check, root, tmp_path):
-    outcome = check(root, f"--output={tmp_path}/sheet.png")
-    assert f"Labels over images: {tmp_path}/sheet.png" in outcome.out
-    picture = Image.open(tmp_path / "sheet.png")
+def test_of_good_data_a_picture_shows_labels_over_images_and_a_legend(check, root):
+    outcome = check(root)
+    assert wrong(outcome) == []
+    assert "Labels over images: runs/check/folder.png" in outcome.out
+    picture = Image.open("runs/check/folder.png")
     assert (picture.format, picture.mode) == ("PNG", "RGB")
     pixels = np.asarray(picture)
     road, tree = COLORS.values()
@@ -86,8 +76,8 @@ def test_an_unexpected_number_of_samples_is_wrong(train, scenes_root):
     assert [row[1] for row in rows(outcome)] == [*SCENES.class_names]
 
 
-@pytest.mark.parametrize(("kind", "car", "void"), [("labelIds", 26, 0), ("labelTrainIds", 13, 255)])
-def test_the_kind_of_cityscapes_label_maps_is_told(train, tmp_path, kind, car, void):
+def test_the_kind_of_cityscapes_label_maps_is_told(train, tmp_path):
+    kind, car, void = "labelIds", 26, 0
     random = np.random.default_rng(0)
     for split in ("train", "val"):
         for name, pixels in (
@@ -113,12 +103,6 @@ def test_records_are_checked_like_files(train, check, root, tmp_path):
     prepared = train("prepare", "--data.name=folder", f"--data.root={root}", f"--output={records}")
     assert prepared.status == 0
     assert check(records).out == check(root).out
-    (path,) = records.glob("val-*.tfrecord")
-    contents = bytearray(path.read_bytes())
-    contents[len(contents) // 4] ^= 1  # in the first half: of c
-    path.write_bytes(contents)
-    (line,) = wrong(check(records))
-    assert line.startswith(f"{path}: c: the record is damaged")
 
 
 @pytest.mark.parametrize(
@@ -133,15 +117,3 @@ def test_a_picture_that_cannot_be_written_is_named_at_once(check, root, output, 
     outcome = check(root, f"--output={output}")
     assert_one_line(outcome, f"output: {output}", *parts)
     assert outcome.out == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "parts"),
-    [
-        (["--data.val_split=exam"], ["folder has the splits train, val", "exam"]),
-        (["--data.root=nowhere"], ["nowhere"]),
-        (["--data.on_error=skip"], ["data.on_error"]),  # it looks at everything anyway
-    ],
-)
-def test_a_wrong_argument_is_named(check, root, arguments, parts):
-    assert_one_line(check(root, *arguments), *parts)

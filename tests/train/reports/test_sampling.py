@@ -2,70 +2,19 @@
 
 import shutil
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.commands import TINY_RUN, assert_one_line, command
+from tests.commands import assert_one_line
 from train.data.datasets.camvid_classes import CAR
 from train.data.datasets.registry import SCENES
 from train.data.input.sampling import ComplementaryWeights
-from train.loop.trainer import Trainer
-
-COMPLEMENTARY = ("--input.sampling.strategy=complementary", "--input.crop=[24, 32]")
-
-
-@pytest.fixture
-def train(monkeypatch, capfd, scenes_root):
-    def run(subcommand, *arguments):
-        return command(monkeypatch, capfd, "train", subcommand, *arguments)
-
-    return run
-
-
-def fit(train, scenes_root, run, *options):
-    options = (f"--run={run}", f"--data.root={scenes_root}", *TINY_RUN, *COMPLEMENTARY, *options)
-    return train("fit", *options)
-
-
-def last_checkpoint(run):
-    reader = tf.train.load_checkpoint(str(run / "checkpoints"))
-    names = sorted(reader.get_variable_to_shape_map())
-    return {name: reader.get_tensor(name) for name in names if "GRAPH" not in name}
-
-
-@pytest.mark.slow
-def test_a_crash_between_two_refreshes_changes_nothing(train, scenes_root, tmp_path, monkeypatch):
-    folder = tmp_path
-    assert fit(train, scenes_root, folder / "whole").status == 0
-    step, calls = Trainer.train_step, []
-
-    def until_the_fourth(trainer, batch):
-        calls.append(batch)
-        if len(calls) == 4:  # in the second of two epochs of two steps
-            raise RuntimeError("crash")
-        return step.__get__(trainer, Trainer)(batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", until_the_fourth)
-        with pytest.raises(RuntimeError, match="crash"):
-            fit(train, scenes_root, folder / "crashed")
-    resumed = fit(train, scenes_root, folder / "crashed")
-    assert "at step 3 of 4" in resumed.out
-    whole, again = (last_checkpoint(folder / name) for name in ("whole", "crashed"))
-    assert whole.keys() == again.keys()
-    for name, value in whole.items():
-        if "save_counter" not in name:
-            np.testing.assert_array_equal(again[name], value, err_msg=name)
-    shares = whole["shares/1/.ATTRIBUTES/VARIABLE_VALUE"]
-    assert len(np.unique(shares)) > 1  # something was learnt of the classes
-    assert shares.sum() == pytest.approx(1)
 
 
 @pytest.fixture
 def run(scenes_root, tmp_path):
-    """A folder that holds what the command reads of a run: nothing but cars is segmented."""
+    """Return a folder that holds what the command reads of a run: nothing but cars is segmented."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.yaml").write_text(

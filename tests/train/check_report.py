@@ -2,19 +2,19 @@
 
 
 def rows(outcome):
-    """The cells of the table: id, class, and share and images of each split."""
+    """Return the cells of the table: id, class, and share and images of each split."""
     lines = [line for line in outcome.out.splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
 
 
 def facts(outcome, split):
-    """What is said of a split."""
+    """Return what is said of a split."""
     (line,) = [line for line in outcome.out.splitlines() if line.startswith(f"{split}: ")]
     return line.removeprefix(f"{split}: ").split("; ")
 
 
 def wrong(outcome):
-    """What is wrong; the status says whether anything is."""
+    """Return what is wrong; the status says whether anything is."""
     assert outcome.err == ""
     lines = [line for line in outcome.out.splitlines() if line.startswith("wrong: ")]
     assert outcome.status == bool(lines)

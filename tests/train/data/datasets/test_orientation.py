@@ -6,8 +6,11 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.train import own_data
+from tests.train.check_report import wrong
+from tests.train.own_data import image
 
 TURNED = 6  # by 90 degrees
+WHAT = "images whose EXIF orientation, which is not applied, turns them (1): "
 
 
 @pytest.fixture
@@ -27,20 +30,12 @@ def turn(path):
 
 
 def test_a_turned_image_is_named_in_files_and_in_records(train, check, root, tmp_path):
-    path = root / "images" / "d.jpg"
+    path = image(root, "d").with_suffix(".jpg")
     turn(path)
-    outcome = check(root)
-    assert outcome.status == 1
-    assert (
-        f"wrong: images whose EXIF orientation, which is not applied, turns them (1): {path}"
-        in (outcome.out.splitlines())
-    )
+    assert wrong(check(root)) == [f"{WHAT}{path}"]
     records = tmp_path / "records"
     train("prepare", "--data.name=folder", f"--data.root={root}", f"--output={records}")
-    outcome = check(records)
-    assert outcome.status == 1
-    assert "turns them (1): " in outcome.out
-    assert "val-00000-of-00001.tfrecord: d" in outcome.out
+    assert wrong(check(records)) == [f"{WHAT}{records}/val-00000-of-00001.tfrecord: d"]
 
 
 def damage_exif(path):
@@ -59,16 +54,16 @@ def write_no_hexadecimals(path):
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [damage_exif, write_no_hexadecimals])
-def test_damaged_exif_of_an_image_that_can_be_read_is_no_fault(check, root, damage):
-    damage(root / "images" / "d.jpg")
-    outcome = check(root)
-    assert (outcome.status, outcome.err) == (0, "")
+def enlarge(path):
+    """Pillow refuses twice as many pixels as it may open; those of the others it opens."""
+    large = Image.open(path).resize((400, 300))
+    large.save(path)
+    Image.new("L", large.size).save(own_data.labels(path.parents[1], path.stem))
 
 
-def test_an_image_that_is_large_to_pillow_is_no_fault(check, root, monkeypatch):
-    image = Image.open(root / "images" / "d.jpg")
-    # Pillow refuses twice as many; the letters on the picture are smaller.
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", image.width * image.height // 2 - 1)
-    outcome = check(root)
+def test_what_pillow_cannot_read_is_no_fault_of_an_image(check, root, monkeypatch):
+    for name, damage in {"b": damage_exif, "c": write_no_hexadecimals, "d": enlarge}.items():
+        damage(image(root, name).with_suffix(".jpg"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400 * 300 // 2 - 1)
+    outcome = check(root, "--output=sheet.png")
     assert (outcome.status, outcome.err) == (0, "")

@@ -1,0 +1,46 @@
+"""`python -m savedmodels export` from the outside."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+import tfsegloss
+from savedmodels import export
+from tests.commands import assert_one_line
+from train.data.datasets.registry import SCENES
+
+
+def test_the_classes_are_beside_the_model(exported):
+    fields = json.loads((exported / "classes.json").read_text())
+    assert fields == {
+        "dataset": "scenes",
+        "class_names": [*SCENES.class_names],
+        "colors": [[*color] for color in SCENES.colors],
+        "activation": "softmax",
+    }
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_it_refuses_what_is_no_run_and_what_exists(trained_run, savedmodels, tmp_path):
+    outcome = savedmodels("export", tmp_path, f"--output={tmp_path}/model")
+    assert_one_line(outcome, tmp_path, "no run")
+    outcome = savedmodels("export", trained_run, f"--output={tmp_path}")
+    assert_one_line(outcome, tmp_path, "exists")
+    empty = shutil.copytree(trained_run, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    outcome = savedmodels("export", empty, f"--output={tmp_path}/model")
+    assert_one_line(outcome, empty, "no checkpoint")
+    assert not (tmp_path / "model").exists()
+
+
+def test_losses_without_a_common_activation_are_named(
+    trained_run, savedmodels, tmp_path, monkeypatch
+):
+    """Whoever trains on such a sum learns it here: nothing says what the probabilities are."""
+    losses = tfsegloss.SoftmaxCrossEntropy() + tfsegloss.SigmoidCrossEntropy()
+    loaded = SimpleNamespace(loss=losses), SCENES, None
+    monkeypatch.setattr(export, "load_trained", lambda run: loaded)
+    outcome = savedmodels("export", trained_run, f"--output={tmp_path}/model")
+    assert_one_line(outcome, "loss", "softmax", "sigmoid")
+    assert not (tmp_path / "model").exists()

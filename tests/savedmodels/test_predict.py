@@ -1,0 +1,59 @@
+"""`python -m savedmodels predict` from the outside."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests.commands import assert_one_line
+from train.data.datasets.registry import SCENES
+from train.reports.pictures import overlay
+
+
+@pytest.fixture
+def predict(savedmodels, exported, tmp_path):
+    """Segments images."""
+    return lambda *images, output=tmp_path / "out": savedmodels(
+        "predict", exported, *images, f"--output={output}"
+    )
+
+
+def test_predictions_are_palette_pictures_and_overlays(predict, exported, scenes_root, tmp_path):
+    image = scenes_root / "JPEGImages" / "scene_000007.jpg"
+    Image.new("RGB", (31, 17), "red").save(tmp_path / "other.png")
+    outcome = predict(image, tmp_path / "other.png")
+    assert outcome.status == 0, outcome.err
+    pixels = tf.io.decode_image(tf.io.read_file(str(image)))
+    model = tf.saved_model.load(str(exported))
+    classes = model.serve(pixels[tf.newaxis])["classes"][0].numpy()
+    palette = Image.open(tmp_path / "out" / "scene_000007.png")
+    assert palette.mode == "P"
+    assert tuple(palette.getpalette()[:33]) == sum(SCENES.colors, ())
+    np.testing.assert_array_equal(np.asarray(palette), classes)
+    shown = np.asarray(Image.open(tmp_path / "out" / "scene_000007_overlay.png"))
+    assert shown.shape[1] == 64  # above its legend
+    np.testing.assert_array_equal(shown[:48], overlay(pixels.numpy(), classes, SCENES.colors))
+    assert Image.open(tmp_path / "out" / "other.png").size == (31, 17)
+
+
+def test_it_never_writes_over_an_image(predict, tmp_path):
+    names = [tmp_path / name for name in ("x.png", "x_overlay.png")]
+    for path in names:
+        Image.new("RGB", (8, 8), "red").save(path)
+    before = [path.read_bytes() for path in names]
+    assert_one_line(predict(names[0], output=tmp_path), names[0])
+    assert_one_line(predict(*names), "out/x_overlay.png")
+    assert [path.read_bytes() for path in names] == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_that_cannot_be_read_or_named_are_refused(predict, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / folder / "same.png")
+    good = tmp_path / "a" / "same.png"
+    assert_one_line(predict(good, tmp_path / "no.jpg"), "no.jpg")
+    assert_one_line(predict(good, tmp_path / "broken.jpg"), "broken.jpg", "cannot be decoded")
+    assert_one_line(predict(good, tmp_path / "b" / "same.png"), "same")
+    assert not (tmp_path / "out").exists()

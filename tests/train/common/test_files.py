@@ -1,0 +1,44 @@
+"""Files and folders that are never seen half-written."""
+
+import pytest
+
+from train.common.files import whole_file, whole_folder, write_whole
+
+
+def write_half(path):
+    with whole_file(path) as unfinished:
+        unfinished.write_text("half")
+        raise KeyboardInterrupt
+
+
+def fill_half(folder):
+    with whole_folder(folder) as unfinished:
+        (unfinished / "half").touch()
+        raise KeyboardInterrupt
+
+
+def test_a_file_is_replaced_when_it_is_whole(tmp_path):
+    path = tmp_path / "scores.json"
+    write_whole(path, "before")
+    with pytest.raises(KeyboardInterrupt):
+        write_half(path)
+    assert path.read_text() == "before"
+    with whole_file(path) as unfinished:
+        unfinished.write_text("all")
+        assert path.read_text() == "before"
+    assert path.read_text() == "all"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_folder_is_there_when_it_is_whole(tmp_path):
+    folder = tmp_path / "new" / "model"
+    with pytest.raises(KeyboardInterrupt):
+        fill_half(folder)
+    assert [*folder.parent.iterdir()] == []
+    with whole_folder(folder) as unfinished:
+        (unfinished / "all").touch()
+        assert not folder.exists()
+    assert [path.name for path in folder.iterdir()] == ["all"]
+    with pytest.raises(OSError, match="not empty"), whole_folder(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["all"]

@@ -1,0 +1,17 @@
+"""A box of an image is decoded as it is in the whole image."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.train.data.painted import jpeg, png
+from train.data.decoding.images import crop, decode_box, decode_image
+
+
+@pytest.mark.parametrize("encode", [jpeg, png])
+@pytest.mark.parametrize("box", [(0, 0, 40, 50), (7, 11, 20, 30), (39, 49, 1, 1)])
+def test_a_box_is_decoded_as_it_is_in_the_whole_image(encode, box):
+    pixels = np.random.default_rng(0).integers(0, 256, [40, 50, 3]).astype(np.uint8)
+    contents = tf.constant(encode(tf.constant(pixels)))
+    part = decode_box(contents, tf.constant(box), tf.constant([40, 50]))
+    np.testing.assert_array_equal(part, crop(decode_image(contents), tf.constant(box)))

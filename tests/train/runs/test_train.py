@@ -1,0 +1,158 @@
+"""`python -m train fit`: what a run reads and leaves, and what is refused before it exists."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.commands import TINY_RUN, assert_one_line
+from tests.train.small_network import STEPS
+from train.config import InputConfig
+from train.data.datasets.registry import SCENES
+from train.data.input.pipeline import training_stream
+from train.data.input.sampling import ComplementaryWeights
+from train.loop.trainer import Trainer
+
+COMPLEMENTARY = (
+    "--input.sampling.strategy=complementary",
+    "--input.crop=[24, 32]",
+    "--loss=SoftmaxCrossEntropy",
+)
+
+
+@pytest.fixture
+def fit(train, scenes_root, tmp_path):
+    """Trains in the folder `run`; the options may say otherwise."""
+    return lambda *options: train(
+        "fit", f"--run={tmp_path}/run", f"--data.root={scenes_root}", *TINY_RUN, *options
+    )
+
+
+def test_a_run_folder_holds_everything(trained_run):
+    lines = [json.loads(line) for line in (trained_run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [STEPS // 2, STEPS]
+    assert {"loss", "learning_rate", "val_mean_iou", "val_pixel_accuracy"} <= set(lines[0])
+    assert "class_path: tfsegloss.SoftmaxCrossEntropy" in (trained_run / "config.yaml").read_text()
+    assert json.loads((trained_run / "samples.json").read_text())["val"]["count"] == 3
+    assert (trained_run / "checkpoints" / f"ckpt-{STEPS}.index").exists()
+    assert list((trained_run / "tensorboard").rglob("events*"))
+
+
+@pytest.fixture
+def steps(small_networks, monkeypatch):
+    """Note what is at hand at each step; nothing is learnt, and the third is interrupted."""
+    seen = []
+
+    def step(trainer, batch):
+        trainer.optimizer.iterations.assign_add(1)
+        seen.append((batch, trainer.sampling_weights))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return {"loss": tf.constant(0.0)}
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+    return seen
+
+
+def test_batches_are_those_of_the_seed_and_of_the_step(fit, scenes_root, steps):
+    """Also of a run that was stopped."""
+    options = ["--loss=SoftmaxCrossEntropy", "--data.verify=false"]
+    options += ["--trainer.seed=5", "--trainer.evaluate_every=4"]
+    stopped, resumed = fit(*options), fit(*options)
+    assert (stopped.status, resumed.status) == (130, 0)
+    assert "at step 3 of 4" in resumed.out
+    expected = training_stream(
+        SCENES.samples("train", scenes_root), InputConfig(crop=(48, 64)), batch_size=2, seed=5
+    )
+    for (ours, _), theirs in zip(steps, expected.take(4), strict=True):
+        for part, expected_part in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(part, expected_part)
+
+
+def test_complementary_sampling_learns_from_the_steps(fit, steps):
+    assert fit(*COMPLEMENTARY, "--trainer.evaluate_every=4").status == 130
+    assert len({id(weights) for _, weights in steps}) == 1
+    assert isinstance(steps[0][1], ComplementaryWeights)
+
+
+def last_checkpoint(run):
+    reader = tf.train.load_checkpoint(str(run / "checkpoints"))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {name: reader.get_tensor(name) for name in names if "GRAPH" not in name}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_networks")
+def test_a_crash_between_two_refreshes_changes_nothing(fit, tmp_path, monkeypatch):
+    folder = tmp_path
+    assert fit(f"--run={folder}/whole", *COMPLEMENTARY).status == 0
+    step, calls = Trainer.train_step, []
+
+    def until_the_fourth(trainer, batch):
+        calls.append(batch)
+        if len(calls) == 4:  # in the second of two epochs of two steps
+            raise RuntimeError("crash")
+        return step.__get__(trainer, Trainer)(batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", until_the_fourth)
+        with pytest.raises(RuntimeError, match="crash"):
+            fit(f"--run={folder}/crashed", *COMPLEMENTARY)
+    resumed = fit(f"--run={folder}/crashed", *COMPLEMENTARY)
+    assert "at step 3 of 4" in resumed.out
+    whole, again = (last_checkpoint(folder / name) for name in ("whole", "crashed"))
+    assert whole.keys() == again.keys()
+    for name, value in whole.items():
+        if "save_counter" not in name:
+            np.testing.assert_array_equal(again[name], value, err_msg=name)
+    shares = whole["shares/1/.ATTRIBUTES/VARIABLE_VALUE"]
+    assert len(np.unique(shares)) > 1  # something was learnt of the classes
+    assert shares.sum() == pytest.approx(1)
+
+
+def truncate(root):
+    path = root / "SegmentationClass" / "scene_000002.png"
+    path.write_bytes(path.read_bytes()[:-40])
+    return path, "cannot be decoded"
+
+
+def remove(root):
+    path = root / "JPEGImages" / "scene_000002.jpg"
+    path.unlink()
+    return path, "train.txt line 3"
+
+
+def remove_all(root):
+    shutil.rmtree(root)
+    return "data.root", root
+
+
+@pytest.mark.parametrize("damage", [truncate, remove, remove_all])
+def test_bad_data_is_named_before_anything_is_written(fit, scenes_root, tmp_path, damage):
+    root = shutil.copytree(scenes_root, tmp_path / "broken")
+    parts = damage(root)
+    assert_one_line(fit(f"--data.root={root}", "--loss=SoftmaxCrossEntropy"), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "parts"),
+    [
+        ("--model.weights=none.weights.h5", ["model", "none.weights.h5"]),
+        ("--model.options={sharp: 1}", ["deeplab_v3_plus", "atrous_rates", "sharp=1"]),
+        ("--model.options={num_classes: 1}", ["model.options", "num_classes"]),
+        ("--schedule.warmup_steps=4", ["schedule", "warmup_steps=4"]),
+        ("--run=setup.cfg", ["setup.cfg"]),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_before_anything_is_written(
+    fit, tmp_path, request, option, parts
+):
+    if not option.startswith("--model"):
+        request.getfixturevalue("small_networks")
+    (tmp_path / "setup.cfg").touch()
+    options = ["--loss=SoftmaxCrossEntropy", "--data.verify=false", option]
+    assert_one_line(fit(*options), *parts)
+    assert not (tmp_path / "run").exists()
