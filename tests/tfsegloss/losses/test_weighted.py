@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfsegloss.losses_under_test import CLASSES, example, value_and_gradient
-from tests.tfsegloss.replicas import SHARDS, on_replicas, unequal_batch
+from tests.tfsegloss.examples import CLASSES, example
+from tests.tfsegloss.steps import value_and_gradient
+from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tfsegloss import (
     CenterLoss,
     LMPLoss,
