@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tests.tfsegloss.examples import CLASSES, example
 from tests.tfsegloss.grid import grid
-from tests.tfsegloss.steps import reusable_step, step_of, value_and_gradient
+from tests.tfsegloss.steps import reusable_step, value_and_gradient
 from tests.tfsegloss.variants import FIRST, VARIANTS
 
 
@@ -61,7 +61,11 @@ def test_low_precision_logits_are_computed_in_float32(make, dtype):
     )
 
 
-def test_float64_stays_float64(make, float64):
+def test_float64_is_computed_in_float64(make, float64):
+    """A change that float32 does not know changes the value."""
     ids, logits = example()
-    value, gradient = step_of(make())(ids, tf.constant(logits, tf.float64))
-    assert value.dtype == gradient.dtype == tf.float64
+    logits = logits.astype(np.float64)
+    value, moved = (make()(ids, x) for x in (logits, logits * (1 + 1e-10)))
+    assert value.dtype == tf.float64
+    assert value != moved
+    np.testing.assert_allclose(value, moved, rtol=1e-6)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tests.tfsegloss import oracles
 from tests.tfsegloss.examples import CLASSES, example
 from tests.tfsegloss.grid import grid
-from tests.tfsegloss.steps import value_and_gradient
+from tests.tfsegloss.steps import step_of, value_and_gradient
+from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tfsegloss import AffinityFieldLoss, SoftmaxCrossEntropy
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.affinity_field import affinity_field
@@ -117,7 +118,18 @@ def test_backward_passes_count_and_decay():
 
 
 @pytest.mark.usefixtures("without_clusters")
-@grid(lambda replicas: replicas == 2, replicas=[1, 2])
+def test_two_replicas_count_a_step_once(two_replicas):
+    loss = AffinityFieldLoss(decay_steps=10)
+    with two_replicas.scope():
+        loss.build(CLASSES)
+    first, labelled = SHARDS["unequal"]
+    on_replicas(two_replicas, tf.function(step_of(loss)), first, *unequal_batch(first, labelled))
+    for copy in two_replicas.experimental_local_results(loss.variables[0]):
+        assert copy.numpy() == 1
+
+
+@pytest.mark.usefixtures("without_clusters")
+@grid(lambda replicas: replicas == 1, replicas=[1, 2])
 def test_keras_counts_steps_and_keeps_the_count(tmp_path, two_replicas, replicas):
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
     loss = AffinityFieldLoss(decay_steps=10)
