@@ -1,21 +1,34 @@
-"""Every test of the contract runs for every loss."""
+"""Every test of the contract runs for every loss of the registry."""
 
 import pytest
 
-from tests.tfsegloss.losses_under_test import KINDS, LOSSES
+from tests.tfsegloss.grid import fixture_params
+from tests.tfsegloss.variants import FEW, FIRST, VARIANTS
 from tfsegloss.kernels import xla
 
 
-@pytest.fixture(params=LOSSES)
+@pytest.fixture(params=VARIANTS)
+def make_variant(request):
+    """Makes a loss, from the options that all have: every variant of every loss."""
+    return VARIANTS[request.param]
+
+
+@pytest.fixture(params=fixture_params(VARIANTS, fast=lambda name: name in FIRST))
 def make(request):
-    """Makes a loss, from the options that all have; with every formula."""
-    return LOSSES[request.param]
+    """`make_variant` where a loss' options hardly matter: the fast tests take each class once."""
+    return VARIANTS[request.param]
 
 
-@pytest.fixture(params=KINDS)
-def make_kind(request):
-    """`make` of one loss of each kind, where its options do not matter."""
-    return LOSSES[request.param]
+@pytest.fixture(params=FIRST)
+def make_first(request):
+    """`make` where a loss' options do not matter: each class once."""
+    return FIRST[request.param]
+
+
+@pytest.fixture(params=fixture_params(FIRST, fast=lambda name: name in FEW))
+def make_few(request):
+    """`make_first` where the formula hardly matters either: the fast tests take three losses."""
+    return FIRST[request.param]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -20,7 +20,7 @@ ROUNDS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures and reports; the user's mistakes end with one line and status 2.
+    """Measure and report; the user's mistakes end with one line and status 2.
 
     Args:
         arguments: Of the command line; None: those of this process.
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     makers = losses()
     parser = _parser(makers)
     options = parser.parse_args(arguments)
-    options.shape = tuple(options.shape)
+    options.shapes = _shapes(options)
     work = _print_memory if options.memory_of else _benchmark
     parser.run(lambda: work(options, makers))
 
@@ -50,6 +50,13 @@ def _parser(makers: measure.Losses) -> Parser:
         default=SHAPE,
         help=f"of logits (default: {shape})",
     )
+    add(
+        "--num_classes",
+        type=int,
+        nargs="+",
+        metavar="C",
+        help="measure everything for each of these numbers of classes, instead of --shape's C",
+    )
     add("--losses", nargs="+", metavar="NAME", help=f"some of {', '.join(makers)} (default: all)")
     add(
         "--rounds",
@@ -60,74 +67,97 @@ def _parser(makers: measure.Losses) -> Parser:
     )
     add("--json", type=Path, metavar="FILE", help="write all numbers, as they come")
     add("--plot", type=Path, metavar="FILE", help="draw a PNG (needs matplotlib)")
-    add("--skip-memory", action="store_true", help="do not measure memory")
-    add("--skip-growth", action="store_true", help="do not measure growth")
-    add("--memory-of", choices=makers, help=argparse.SUPPRESS)  # in a process of its own
+    add("--skip_memory", action="store_true", help="do not measure memory")
+    add("--skip_growth", action="store_true", help="do not measure growth")
+    add("--memory_of", choices=makers, help=argparse.SUPPRESS)  # in a process of its own
     return parser
 
 
+def _shapes(options: argparse.Namespace) -> list[measure.Shape]:
+    *size, num_classes = options.shape
+    return [(*size, c) for c in options.num_classes or [num_classes]]
+
+
 def _print_memory(options: argparse.Namespace, makers: measure.Losses) -> None:
-    print(json.dumps(memory.extra_bytes(makers[options.memory_of], options.shape)))
+    peaks = memory.extra_bytes(makers[options.memory_of], options.shapes[0])
+    print(json.dumps([dataclasses.asdict(peak) for peak in peaks]))
 
 
 def _benchmark(options: argparse.Namespace, makers: measure.Losses) -> None:
     _check(options, makers)
     names = {REFERENCE, *(options.losses or makers)}
     chosen = {name: make for name, make in makers.items() if name in names}
-    setup = {**describe(), "shape": list(options.shape), "rounds": options.rounds}
-    timings = measure.times(chosen, options.shape, options.rounds, _progress)
-    rows = {name: report.Row(name, **timings[name]) for name in chosen}
-    _write_numbers(options, setup, rows, complete=False)
-    for name, make in chosen.items():
-        rows[name] = dataclasses.replace(rows[name], **_others(name, make, options))
-        _write_numbers(options, setup, rows, complete=name == [*chosen][-1])
-    title = report.title(setup)
-    table = report.table([report.COLUMNS, *map(report.cells, rows.values())])
-    print(title, report.LEGEND, table, sep="\n\n", end="\n\n")
+    setup = {**describe(), "rounds": options.rounds}
+    tables = {}
+    for shape in options.shapes:
+        for rows in _rows(chosen, shape, options):
+            tables[shape] = rows
+            _write_numbers(options, setup, tables, complete=False)
+        print(report.title(setup, shape), report.LEGEND, sep="\n\n", end="\n\n")
+        lines = [report.COLUMNS, *map(report.cells, rows.values())]
+        print(report.table(lines), end="\n\n", flush=True)
+    _write_numbers(options, setup, tables, complete=True)
     if options.json:
         print(f"Numbers: {options.json}")
     if options.plot:
-        write_whole(options.plot, report.picture([*rows.values()], title))
+        picture = report.picture([*rows.values()], report.title(setup, shape))
+        write_whole(options.plot, picture)
         print(f"Plot: {options.plot}")
 
 
+def _rows(
+    makers: measure.Losses, shape: measure.Shape, options: argparse.Namespace
+) -> Iterator[dict[str, report.Row]]:
+    """Yield all rows each time that something of them has been measured."""
+    timings = measure.times(makers, shape, options.rounds, _progress)
+    rows = {name: report.Row(name, **timings[name]) for name in makers}
+    yield rows
+    for name, make in makers.items():
+        rows[name] = dataclasses.replace(rows[name], **_others(name, make, shape, options))
+        yield rows
+
+
 def _check(options: argparse.Namespace, makers: measure.Losses) -> None:
-    """Says what is wrong with the options before a long run starts."""
+    """Refuse wrong options before a long run starts."""
     for name in options.losses or ():
         if name not in makers:
             raise ValueError(f"--losses: no {name}; there are {', '.join(makers)}")
-    if min(options.shape) < 1 or not 2 <= options.shape[-1] <= measure.IGNORED:
-        raise ValueError(
-            f"--shape must be B H W ≥ 1 and 2 ≤ C ≤ {measure.IGNORED}, not {options.shape}"
-        )
+    for shape in options.shapes:
+        if min(shape) < 1 or shape[-1] < 2:
+            raise ValueError(f"--shape must be B H W ≥ 1 and C ≥ 2, not {shape}")
     if options.rounds < 1:
         raise ValueError(f"--rounds must be at least 1, not {options.rounds}")
     if options.json:
         check_writable(options.json)
     if options.plot:
+        if len(options.shapes) > 1:
+            raise ValueError("--plot draws one table; give --num_classes one number")
         check_writable(options.plot, [".png"], others=[options.json])
         require_matplotlib()
 
 
-def _others(name: str, make: Callable, options: argparse.Namespace) -> dict:
-    """What is measured of one loss beside its times."""
+def _others(name: str, make: Callable, shape: measure.Shape, options: argparse.Namespace) -> dict:
+    """Measure what belongs to one loss beside its times."""
     others = {}
     if not options.skip_memory:
-        others["memory"] = memory.multiples(name, make, options.shape, _progress)
+        others["memory"] = memory.multiples(name, make, shape, _progress)
     if not options.skip_growth:
         _progress(f"{name}: growth")
-        others["pixels"] = measure.pixel_growth(make, options.shape[-1])
+        others["pixels"] = measure.pixel_growth(make, shape[-1])
         others["classes"] = measure.class_growth(make)
     return others
 
 
 def _write_numbers(
-    options: argparse.Namespace, setup: dict, rows: dict[str, report.Row], *, complete: bool
+    options: argparse.Namespace, setup: dict, tables: dict, *, complete: bool
 ) -> None:
-    """What is measured so far: an interrupt or an error must not cost an hour's numbers."""
+    """Write what is measured so far: an interrupt or an error must not cost an hour's numbers."""
     if options.json:
-        losses = [dataclasses.asdict(row) for row in rows.values()]
-        numbers = {"setup": setup, "complete": complete, "losses": losses}
+        found = [
+            {"shape": shape, "losses": [dataclasses.asdict(row) for row in rows.values()]}
+            for shape, rows in tables.items()
+        ]
+        numbers = {"setup": setup, "complete": complete, "tables": found}
         text = json.dumps(numbers, indent=2, allow_nan=False, ensure_ascii=False)
         write_whole(options.json, text + "\n")
 

@@ -14,7 +14,7 @@ from tfsegloss.poolings.pooling import Minkowski, TopK
 
 
 def losses() -> dict[str, Callable[[], keras.losses.Loss]]:
-    """How to make each loss that is measured, by name; Keras' own is the first.
+    """Return how to make each loss that is measured, by name; Keras' own is the first.
 
     Returns:
         A default instance of every loss of the library, the other form of SSIM, and the softmax's
@@ -36,5 +36,5 @@ def losses() -> dict[str, Callable[[], keras.losses.Loss]]:
 
 
 def keras_cross_entropy() -> keras.losses.Loss:
-    """What the losses are compared with."""
+    """Make the loss that the others are compared with."""
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)

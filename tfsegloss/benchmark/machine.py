@@ -11,7 +11,7 @@ from tfsegloss.benchmark.measure import gpus
 
 
 def describe() -> dict[str, str | int | None]:
-    """Versions and the device, by what they are.
+    """Return versions and the device, by what they are.
 
     Example:
 
@@ -38,5 +38,5 @@ def _device() -> str:
 
 
 def _cores() -> int | None:
-    """The processor cores that this process may use."""
+    """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -29,6 +29,13 @@ Step = Callable[[tf.Tensor, tf.Tensor], Any]
 Losses = Mapping[str, Callable[[], keras.losses.Loss]]
 
 
+class Seconds(NamedTuple):
+    """How long a step takes."""
+
+    wall: float
+    cpu: float  # of all threads of this process, the compiler's too
+
+
 @dataclass(frozen=True)
 class Timing:
     """Seconds of the first call (tracing and compiling in it) and of the rounds after warm-up."""
@@ -37,6 +44,8 @@ class Timing:
     rounds_seconds: list[float]
     median_seconds: float
     ratio: float  # to Keras in a plain tf.function
+    compile_cpu_seconds: float  # of all cores: the first call less a later one
+    compile_over_keras: float  # CPU-seconds less those of Keras in the same mode
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,9 @@ class Growth:
 
 
 def inputs(shape: Shape, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-    """Blobs of labels, some ignored, and logits.
+    """Draw blobs of labels, some ignored, and logits.
+
+    Of more than 255 classes one, whose id is 255, is ignored too.
 
     Args:
         shape: (batch, height, width, classes).
@@ -75,7 +86,7 @@ def inputs(shape: Shape, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def make_step(loss: keras.losses.Loss, compiled: bool | None) -> Step:
-    """A function of ids and logits: the loss and its gradient by the logits.
+    """Make a function of ids and logits: the loss and its gradient by the logits.
 
     Args:
         loss: Whose variables, if it has any, are still to be made.
@@ -98,7 +109,7 @@ def make_step(loss: keras.losses.Loss, compiled: bool | None) -> Step:
 def times(
     makers: Losses, shape: Shape, rounds: int, progress: Callable[[str], None]
 ) -> dict[str, dict[str, Timing]]:
-    """Times of all losses in turn, so that whatever slows the machine slows all of them.
+    """Time all losses in turn, so that whatever slows the machine slows all of them.
 
     Args:
         makers: By name, `REFERENCE` among them.
@@ -110,32 +121,26 @@ def times(
         By name and by mode.
     """
     data = inputs(shape)
-    steps, first, seconds = {}, {}, {}
+    steps, first, later = {}, {}, {}
     for name, make in makers.items():
         for mode, compiled in MODES.items():
             steps[name, mode] = step = make_step(make(), compiled)
             first[name, mode] = _seconds(step, data)
-            progress(f"{name}, {mode}: first call {first[name, mode]:.1f} s")
+            progress(f"{name}, {mode}: first call {first[name, mode].wall:.1f} s")
     for _ in range(WARM_UP):
         for step in steps.values():
             step(*data)
     for key in steps:
-        seconds[key] = []
+        later[key] = []
     for i in range(rounds):
         progress(f"round {i + 1} of {rounds}")
         for key, step in steps.items():
-            seconds[key].append(_seconds(step, data))
-    unit = statistics.median(seconds[REFERENCE, "plain"])
-
-    def timing(key):
-        median = statistics.median(seconds[key])
-        return Timing(first[key], seconds[key], median, median / unit)
-
-    return {name: {mode: timing((name, mode)) for mode in MODES} for name in makers}
+            later[key].append(_seconds(step, data))
+    return {name: {mode: _timing(name, mode, first, later) for mode in MODES} for name in makers}
 
 
 def pixel_growth(make: Callable[[], keras.losses.Loss], num_classes: int) -> Growth:
-    """How the time of a step grows with the pixels of one image.
+    """Measure how the time of a step grows with the pixels of one image.
 
     Args:
         make: A loss.
@@ -150,7 +155,7 @@ def pixel_growth(make: Callable[[], keras.losses.Loss], num_classes: int) -> Gro
 
 
 def class_growth(make: Callable[[], keras.losses.Loss]) -> Growth:
-    """How the time of a step on one image grows with the classes.
+    """Measure how the time of a step on one image grows with the classes.
 
     Args:
         make: A loss.
@@ -164,7 +169,7 @@ def class_growth(make: Callable[[], keras.losses.Loss]) -> Growth:
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """The slope a of log seconds over log sizes (least squares): seconds ~ sizes^a.
+    """Fit a in seconds ~ sizes^a: the slope of log seconds over log sizes (least squares).
 
     Args:
         sizes: > 0, at least two different ones.
@@ -184,29 +189,49 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 
 def gpus() -> list[tf.config.PhysicalDevice]:
-    """The GPUs that TensorFlow sees."""
+    """Return the GPUs that TensorFlow sees."""
     return tf.config.list_physical_devices("GPU")
 
 
 def wait() -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has done what it was given."""
     if gpus():
         tf.test.experimental.sync_devices()
 
 
-def _seconds(step: Step, data: tuple[tf.Tensor, tf.Tensor]) -> float:
+def _seconds(step: Step, data: tuple[tf.Tensor, tf.Tensor]) -> Seconds:
     wait()
-    start = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     step(*data)
     wait()
-    return time.perf_counter() - start
+    return Seconds(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _timing(name: str, mode: str, first: Mapping, later: Mapping) -> Timing:
+    """Return the timing of a loss in a mode, beside Keras'."""
+
+    def median(key, of):
+        return statistics.median(getattr(seconds, of) for seconds in later[key])
+
+    def compiling(key):
+        return first[key].cpu - median(key, "cpu")
+
+    wall, key = median((name, mode), "wall"), (name, mode)
+    return Timing(
+        first_call_seconds=first[key].wall,
+        rounds_seconds=[seconds.wall for seconds in later[key]],
+        median_seconds=wall,
+        ratio=wall / median((REFERENCE, "plain"), "wall"),
+        compile_cpu_seconds=compiling(key),
+        compile_over_keras=compiling(key) - compiling((REFERENCE, mode)),
+    )
 
 
 def _least_seconds(make: Callable[[], keras.losses.Loss], shape: Shape) -> float:
     step, data = make_step(make(), None), inputs(shape)
     for _ in range(1 + WARM_UP):
         step(*data)
-    return min(_seconds(step, data) for _ in range(GROWTH_RUNS))
+    return min(_seconds(step, data).wall for _ in range(GROWTH_RUNS))
 
 
 def _growth(sizes: list[int], seconds: list[float], fitted_from: int) -> Growth:

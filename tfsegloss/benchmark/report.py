@@ -4,7 +4,15 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tfsegloss.benchmark.measure import CLASSES, CLASSES_SIDE, FITTED_SIDE, SIDES, Growth, Timing
+from tfsegloss.benchmark.measure import (
+    CLASSES,
+    CLASSES_SIDE,
+    FITTED_SIDE,
+    SIDES,
+    Growth,
+    Shape,
+    Timing,
+)
 from tfsegloss.benchmark.memory import Memory
 
 COLUMNS = (
@@ -17,8 +25,8 @@ COLUMNS = (
     "+compiling ×",
     "pixels^",
     "classes^",
-    "first plain s",
-    "first compiled s",
+    "compiling plain +s",
+    "compiling compiled +s",
 )
 LEGEND = f"""\
 A step is a loss and its gradient by the logits; its time is the median of the rounds.
@@ -30,10 +38,10 @@ A step is a loss and its gradient by the logits; its time is the median of the r
                  cross-entropy; compiling takes 100 to 400 MB more, whatever the shape
   pixels^        plain time ~ pixels^this (one image, {FITTED_SIDE}² to {SIDES[-1]}²); 1: linear
   classes^       plain time ~ classes^this ({CLASSES[0]} to {CLASSES[-1]}, {CLASSES_SIDE}² pixels)
-  first          seconds of the first step, with tracing and compiling
--: not measured; failed: no peak was seen, as of logits that are small beside a process, or the
-measuring process ended with an error, which was printed"""
-SKIPPED, FAILED = "-", "failed"
+  compiling +s   CPU-seconds of the first step, with tracing and compiling, less those of a later
+                 one, and less the same of Keras' in the same mode
+-: skipped; not measured: why was printed, and is among the numbers"""
+SKIPPED, NOT_MEASURED = "-", "not measured"
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,12 @@ class Row:
     classes: Growth | None = None
 
 
-def title(setup: Mapping) -> str:
-    """What ran where, in two lines.
+def title(setup: Mapping, shape: Shape) -> str:
+    """Say what ran where, in two lines.
 
     Args:
-        setup: Of `machine.describe`, and "shape" and "rounds".
+        setup: Of `machine.describe`, and "rounds".
+        shape: (batch, height, width, classes).
 
     Returns:
         The lines.
@@ -61,19 +70,19 @@ def title(setup: Mapping) -> str:
         f"{name} {setup[key]}"
         for name, key in (("TensorFlow", "tensorflow"), ("Keras", "keras"), ("Python", "python"))
     )
-    shape = "×".join(map(str, setup["shape"]))
+    logits = "×".join(map(str, shape))
     return (
         f"{versions}; {setup['device']}, {setup['cores']} cores\n"
-        f"logits {shape} (batch, height, width, classes), {setup['rounds']} rounds"
+        f"logits {logits} (batch, height, width, classes), {setup['rounds']} rounds"
     )
 
 
 def cells(row: Row) -> list[str]:
-    """A row of the table as text, one entry for each of `COLUMNS`."""
+    """Return a row of the table as text, one entry for each of `COLUMNS`."""
     memory = [SKIPPED] * 2
     if row.memory is not None:
         peaks = (row.memory.steps, row.memory.with_compiling)
-        memory = [FAILED if peak is None else f"{peak:.2f}" for peak in peaks]
+        memory = [NOT_MEASURED if peak is None else f"{peak:.2f}" for peak in peaks]
     growths = [SKIPPED if g is None else f"{g.exponent:.2f}" for g in (row.pixels, row.classes)]
     return [
         row.loss,
@@ -83,13 +92,13 @@ def cells(row: Row) -> list[str]:
         f"{1000 * row.compiled.median_seconds:.1f}",
         *memory,
         *growths,
-        f"{row.plain.first_call_seconds:.1f}",
-        f"{row.compiled.first_call_seconds:.1f}",
+        f"{row.plain.compile_over_keras:.1f}",
+        f"{row.compiled.compile_over_keras:.1f}",
     ]
 
 
 def table(lines: Sequence[Sequence[str]]) -> str:
-    """Aligned columns: the first to the left, the others to the right.
+    """Align columns: the first to the left, the others to the right.
 
     Args:
         lines: Of as many entries each.
@@ -113,7 +122,7 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def picture(rows: Sequence[Row], title: str) -> bytes:
-    """Bars of the two ratios of every loss, and curves of growth where they were measured.
+    """Draw bars of the two ratios of every loss, and curves of growth where they were measured.
 
     Args:
         rows: As in the table.

@@ -14,7 +14,7 @@ LMP_FIGURES = {"lmp_figure_1.png": draw_weight_space, "lmp_figure_2.png": draw_o
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draws; the user's mistakes end with one line and status 2.
+    """Draw; the user's mistakes end with one line and status 2.
 
     Args:
         arguments: Of the command line; None: those of this process.

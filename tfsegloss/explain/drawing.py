@@ -43,7 +43,7 @@ def draw_rows(
     class_names: Sequence[str] | None = None,
     colors: Sequence[tuple[int, int, int]] | None = None,
 ) -> "Figure":
-    """A row of maps for each loss, below a row of image, labels, prediction and errors.
+    """Draw a row of maps for each loss, below a row of image, labels, prediction and errors.
 
     From the second row on, one map more compares the gradient with that of the first: each pixel's
     share in the sum of the gradient's norms over its share in the first row. A tenth of the mean
@@ -95,7 +95,7 @@ def draw_rows(
 def _with_comparison(
     rows: Mapping[str, Mapping[str, np.ndarray]],
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The rows, gradients over their mean, from the second on with "against"."""
+    """Return the rows with gradients over their mean, from the second on with "against"."""
     rows = {name: dict(maps) for name, maps in rows.items()}
     for maps in rows.values():
         if "gradient" in maps and maps["gradient"].any():
@@ -148,7 +148,7 @@ def _draw_map(
     end: float,
     ratio: tuple[int, str] | None,
 ) -> None:
-    """A map with its color bar: from 0 to `end`, or, if it is one of ratios, as `RATIOS` says."""
+    """Draw a map and its color bar: from 0 to `end`, or for a map of ratios as `RATIOS` says."""
     import matplotlib
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.ticker import MaxNLocator
@@ -172,7 +172,7 @@ def _draw_map(
 
 
 def _colors(count: int, colors: Sequence[tuple[int, int, int]] | None) -> np.ndarray:
-    """RGB in [0, 1] of each class."""
+    """Return RGB in [0, 1] of each class."""
     import matplotlib
 
     if colors is not None:
@@ -181,13 +181,13 @@ def _colors(count: int, colors: Sequence[tuple[int, int, int]] | None) -> np.nda
 
 
 def _ordered(maps: Mapping[str, np.ndarray]) -> list[str]:
-    """The names of the maps that are drawn, those that most losses have first."""
+    """Return the names of the maps that are drawn, those that most losses have first."""
     known = [name for name in TITLES if name in maps]
     others = [name for name in maps if name not in TITLES and name != "valid" and "/" not in name]
     return known + others
 
 
 def _end(maps: Sequence[np.ndarray]) -> float:
-    """Where the scale of some maps ends."""
+    """Return where the scale of some maps ends."""
     values = [values[values != 0] for values in maps]
     return max((float(np.quantile(v, 1 - BEYOND)) for v in values if v.size), default=0) or 1.0

@@ -26,7 +26,7 @@ LEGEND_STYLE = {"frameon": False, "handlelength": 1, "handleheight": 1, "columns
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure, its size in inches.
+    """Make an empty figure, its size in inches.
 
     Raises:
         ModuleNotFoundError: matplotlib is missing.
@@ -52,12 +52,12 @@ class Grid:
         self.height = height
 
     def heading(self, y: float, text: str) -> None:
-        """The name of a row, above a line across the figure."""
+        """Write the name of a row, above a line across the figure."""
         y = 1 - y / self.figure.get_figheight()
         self.figure.text(0.01, y, text, fontsize=12, weight="bold")
 
     def legend(self, column: int, top: float, names: Sequence[str], colors: np.ndarray) -> None:
-        """Names and colors of the classes."""
+        """Show names and colors of the classes."""
         from matplotlib.patches import Patch
 
         axes = self._axes(column, LEFT, RIGHT, top)
@@ -75,7 +75,7 @@ class Grid:
         )
 
     def picture(self, column: int, top: float, title: str, pixels: np.ndarray, **options) -> "Axes":
-        """A picture without axes, below its title."""
+        """Show a picture without axes, below its title."""
         axes = self._axes(column, LEFT, RIGHT, top)
         axes.imshow(pixels, interpolation="nearest", aspect="auto", **options)
         axes.set_title(title, fontsize=9.5, loc="left")
@@ -83,7 +83,7 @@ class Grid:
         return axes
 
     def bar(self, column: int, top: float, image: "ScalarMappable") -> "Colorbar":
-        """The color bar of a picture, beside it."""
+        """Draw the color bar of a picture, beside it."""
         beside = self._axes(column, BAR_START, BAR_END, top)
         beside.tick_params(labelsize=8)
         return self.figure.colorbar(image, cax=beside)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw_weight_space() -> "Figure":
-    """LMP's figure 1: the norms of two weights, and the set from which they are chosen.
+    """Draw LMP's figure 1: the norms of two weights, and the set from which they are chosen.
 
     Left ‖w‖_p = 1 for p = 1, 1.4, 2, 4, ∞; right the set W of all w with ‖w‖_p ≤ γ and ‖w‖_∞ ≤ τ,
     for n = 2, p = 1.4, τ = 0.6 and γ = n^(−1/q).
@@ -58,7 +58,7 @@ def draw_weight_space() -> "Figure":
 
 
 def draw_optimal_weights() -> "Figure":
-    """LMP's figure 2: the optimal weights of 100 sorted losses.
+    """Draw LMP's figure 2: the optimal weights of 100 sorted losses.
 
     Left m = n/3 with p from 1 to ∞, right p = 1.7 with m from 1 pixel (the paper's m/n = 0) to all.
 
@@ -99,7 +99,7 @@ def _plot_weights(
 
 
 def _sphere(p: float) -> np.ndarray:
-    """The points `[2, N]` with ‖w‖_p = 1."""
+    """Return the points `[2, N]` with ‖w‖_p = 1."""
     angle = np.linspace(0, 2 * np.pi, 721)
     points = np.stack([np.cos(angle), np.sin(angle)])
     return points / np.linalg.norm(points, p, axis=0)
@@ -110,7 +110,7 @@ def _number(p: float) -> str:
 
 
 def _sequence(count: int) -> np.ndarray:
-    """Colors for an ordered series of lines."""
+    """Return colors for an ordered series of lines."""
     import matplotlib
 
     return matplotlib.colormaps["viridis"](np.linspace(0, 0.92, count))

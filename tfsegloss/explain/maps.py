@@ -16,7 +16,7 @@ FROM_LOGITS = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 def explain(
     loss: SegmentationLoss, y_true: np.ndarray | tf.Tensor, y_pred: np.ndarray | tf.Tensor
 ) -> dict[str, np.ndarray]:
-    """The maps that show what a loss looks at in one image.
+    """Compute the maps that show what a loss looks at in one image.
 
     Every loss gives
 
@@ -70,7 +70,7 @@ def explain(
 def one_image(
     y_true: np.ndarray | tf.Tensor, y_pred: np.ndarray | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The pair with a batch axis of 1.
+    """Return the pair with a batch axis of 1.
 
     Raises:
         ValueError: The prediction is not that of one image.
@@ -88,7 +88,7 @@ def one_image(
 
 
 def _maps(loss: SegmentationLoss, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The maps `[1, H, W]` that a forward pass gives."""
+    """Return the maps `[1, H, W]` that a forward pass gives."""
     maps = loss.maps(y_true, y_pred)
     # A sum of other libraries' losses alone: what these ignore cannot be known.
     maps.setdefault("valid", tf.ones(y_pred.shape[:3], tf.bool))
@@ -102,7 +102,7 @@ def _maps(loss: SegmentationLoss, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[
 
 
 def _check_finite(y_pred: tf.Tensor, valid: tf.Tensor) -> None:
-    """Refuses NaN and infinity where a label is: no map would show anything."""
+    """Refuse NaN and infinity where a label is: no map would show anything."""
     finite = np.isfinite(y_pred[valid].numpy()).all(axis=-1)
     if not finite.all():
         raise ValueError(
@@ -112,7 +112,7 @@ def _check_finite(y_pred: tf.Tensor, valid: tf.Tensor) -> None:
 
 
 def _gradient(loss: SegmentationLoss, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """The gradient `[1, H, W, C]` by the logits, of a copy: a backward pass may move variables."""
+    """Take the gradient `[1, H, W, C]` by the logits of a copy, whose variables may move."""
     copy = type(loss).from_config(loss.get_config())
     copy.build(y_pred.shape[-1])
     if loss.variables:

@@ -85,7 +85,7 @@ def draw(
 
 
 def save(figure: "Figure", path: str | os.PathLike) -> None:
-    """Writes a picture, wholly or not at all, in the format of the path's suffix.
+    """Write a picture, wholly or not at all, in the format of the path's suffix.
 
     Args:
         figure: As `draw` makes it.
@@ -110,14 +110,14 @@ def save(figure: "Figure", path: str | os.PathLike) -> None:
 
 
 def _classes_of_truth(truth: np.ndarray) -> np.ndarray:
-    """Class ids `[H, W]` of ids or of dense targets."""
+    """Return class ids `[H, W]` of ids or of dense targets."""
     if truth.ndim == 3:
         truth = truth[..., 0] if truth.shape[-1] == 1 else truth.argmax(axis=-1)
     return truth.astype(int)
 
 
 def _classes_of_prediction(prediction: np.ndarray, from_logits: bool) -> np.ndarray:
-    """The likeliest classes `[H, W]`; of one class, whether it is likelier than not."""
+    """Return the likeliest classes `[H, W]`; of one class, whether it is likelier than not."""
     if prediction.shape[-1] > 1:
         return prediction.argmax(axis=-1)
     return (prediction[..., 0] > (0 if from_logits else 0.5)).astype(int)

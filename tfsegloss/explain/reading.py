@@ -10,7 +10,7 @@ GRAY_OF_8_BITS = b"\x08\x00"  # bits per channel and color type, bytes 24 and 25
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Ids of a `.npy` file or of an 8-bit gray PNG.
+    """Read ids of a `.npy` file or of an 8-bit gray PNG.
 
     Raises:
         ValueError: The file is neither.
@@ -27,7 +27,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The numbers of a `.npy` file.
+    """Read the numbers of a `.npy` file.
 
     Raises:
         ValueError: The file holds something else.
@@ -43,7 +43,7 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """uint8 `[H, W, 3]` of a JPEG or PNG.
+    """Read uint8 `[H, W, 3]` of a JPEG or PNG.
 
     Raises:
         ValueError: The file cannot be decoded.

@@ -1,10 +1,11 @@
-"""What every loss says of labels and shapes that are wrong."""
+"""What losses say of labels and shapes that are wrong, before any formula."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfsegloss.losses_under_test import CLASSES, DYNAMIC, activation, example
+from tests.tfsegloss.examples import CLASSES, example
+from tests.tfsegloss.steps import DYNAMIC
 
 
 def one_wrong(wrong):
@@ -14,27 +15,30 @@ def one_wrong(wrong):
 
 
 @pytest.mark.parametrize("wrong", [-1, CLASSES, 200])
-def test_id_out_of_range_is_named(make, wrong):
+def test_id_out_of_range_is_named(make_few, wrong):
     with pytest.raises(ValueError, match=rf"\[0, {CLASSES}\).* {wrong}$"):
-        make()(*one_wrong(wrong))
+        make_few()(*one_wrong(wrong))
 
 
-def test_id_out_of_range_is_named_in_a_graph(make):
-    call = tf.function(make().__call__, input_signature=DYNAMIC)
+def test_what_is_wrong_is_named_in_a_graph(make_few):
+    call = tf.function(make_few().__call__, input_signature=DYNAMIC)
     with pytest.raises(tf.errors.InvalidArgumentError, match="200"):
         call(*one_wrong(200))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="resize the logits"):
+        call(np.zeros([1, 8, 8], np.int32), np.zeros([1, 4, 4, 3], np.float32))
 
 
-def test_id_out_of_range_is_nan_under_xla(make_kind):
-    assert np.isnan(tf.function(make_kind().__call__, jit_compile=True)(*one_wrong(CLASSES)))
+def test_id_out_of_range_is_nan_under_xla(make_few):
+    value, _ = make_few.compiled_step(*one_wrong(CLASSES))
+    assert np.isnan(value)
 
 
-def test_fraction_is_no_id(make):
+def test_fraction_is_no_id(make_few):
     ids, logits = example()
     ids = ids.astype(np.float32)
     ids[0, 0, 0] = 0.5
     with pytest.raises(ValueError, match=r"0\.5"):
-        make()(ids, logits)
+        make_few()(ids, logits)
 
 
 @pytest.mark.parametrize(
@@ -47,15 +51,9 @@ def test_fraction_is_no_id(make):
         ((2, 8, 8, 4), (2, 8, 8, 3), r"\(2, 8, 8, 4\)"),
     ],
 )
-def test_wrong_shapes_are_named(make, ids_shape, logits_shape, message):
+def test_wrong_shapes_are_named(make_few, ids_shape, logits_shape, message):
     with pytest.raises(ValueError, match=message):
-        make()(np.zeros(ids_shape, np.int32), np.zeros(logits_shape, np.float32))
-
-
-def test_different_sizes_are_named_where_shapes_are_dynamic(make):
-    call = tf.function(make().__call__, input_signature=DYNAMIC)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="resize the logits"):
-        call(np.zeros([1, 8, 8], np.int32), np.zeros([1, 4, 4, 3], np.float32))
+        make_few()(np.zeros(ids_shape, np.int32), np.zeros(logits_shape, np.float32))
 
 
 def test_one_class_is_for_sigmoids(make):
@@ -64,16 +62,16 @@ def test_one_class_is_for_sigmoids(make):
     loss = make()
     if getattr(loss, "class_weights", None):
         loss.class_weights = [1.0, 2.0]  # of the background and of the class
-    if activation(loss) == "softmax":
+    if loss.activation == "softmax":
         with pytest.raises(ValueError, match="at least 2 classes"):
             loss(ids, logits)
     else:
         assert np.isfinite(loss(ids, logits))
 
 
-def test_softmax_output_with_from_logits_warns_once(make):
+def test_softmax_output_with_from_logits_warns_once(make_few):
     ids, logits = example()
-    loss = make()
+    loss = make_few()
     loss.build(CLASSES)  # a variable made in a graph has it traced twice
     with pytest.warns(UserWarning, match="from_logits=True") as caught:
         tf.function(lambda: loss(ids, tf.nn.softmax(logits))).get_concrete_function()

@@ -1,38 +1,47 @@
-"""Hostile inputs in a graph, where each loss is its own XLA cluster, and compiled as a whole."""
+"""Inputs that break careless losses: eagerly, and in clusters and compiled as a whole."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests.tfsegloss.contract.test_values import LOW_PRECISION, hostile
-from tests.tfsegloss.losses_under_test import CLASSES, LOSSES, VARIANTS, step_of
+from tests.tfsegloss.examples import CLASSES, hostile_examples
+from tests.tfsegloss.grid import grid
+from tests.tfsegloss.steps import step_of
+from tests.tfsegloss.variants import FEW, FIRST, VARIANTS
 
-MAKERS = {
-    **LOSSES,
-    # The defaults, under which small images have neither pairs nor regions.
-    "affinity_field_default": tfsegloss.AffinityFieldLoss,
-    "rmi_default": tfsegloss.RMILoss,
+DTYPES = {"float32": tf.float32, "float16": tf.float16, "bfloat16": tf.bfloat16}
+DEFAULTS = {
+    # Under which small images have neither pairs nor regions.
+    "AffinityFieldLoss/default": tfsegloss.AffinityFieldLoss,
+    "RMILoss/default": tfsegloss.RMILoss,
 }
-CASES = [
-    pytest.param(name, compiled, dtype, id=f"{name}-{mode}-{dtype.name}")
-    for name in MAKERS
-    for mode, compiled in {"graph": False, "xla": True}.items()
-    # Every loss is computed in float32; the compiler sees other types only outside of its formula.
-    for dtype in [tf.float32] + (LOW_PRECISION if name not in VARIANTS else [])
-]
+MAKERS = {**VARIANTS, **DEFAULTS}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "compiled", "dtype"), CASES)
-def test_hostile_input_gives_finite_value_and_gradient(name, compiled, dtype):
-    loss = MAKERS[name]()
-    loss.build(CLASSES)
-    step = tf.function(step_of(loss), jit_compile=compiled)
-    for case, ids, logits in hostile():
+def assert_finite(step, dtype):
+    for case, ids, logits in hostile_examples():
         value, gradient = step(tf.constant(ids), tf.cast(logits, dtype))
         assert np.isfinite(value), case
         assert gradient.dtype == dtype
         assert tf.reduce_all(tf.math.is_finite(tf.cast(gradient, tf.float32))), case
         if case == "all ignored":
             assert not tf.reduce_any(gradient != 0), case
+
+
+# Every loss is computed in float32: other types are cast before any formula sees them.
+@grid(lambda make, dtype: dtype == "float32" or make in FEW, make=MAKERS, dtype=DTYPES)
+def test_value_and_gradient_are_finite(make, dtype):
+    assert_finite(step_of(make()), dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, dtype) for name in MAKERS for dtype in DTYPES if dtype == "float32" or name in FIRST],
+)
+def test_value_and_gradient_are_finite_in_graphs(name, dtype, compiled):
+    loss = MAKERS[name]()
+    loss.build(CLASSES)
+    assert_finite(tf.function(step_of(loss), jit_compile=compiled), DTYPES[dtype])

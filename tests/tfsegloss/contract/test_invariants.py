@@ -6,28 +6,20 @@ import hypothesis
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import strategies as st
 
-from tests.tfsegloss.losses_under_test import (
-    CLASSES,
-    DYNAMIC,
-    IGNORED,
-    activation,
-    example,
-    step_of,
-)
+from tests.tfsegloss.examples import CLASSES, IGNORED, example
+from tests.tfsegloss.steps import value_and_gradient
 from tfsegloss import CenterLoss
 
-# Derandomized: the same examples in every run. What the fixture hands out has no state.
+# Derandomized: the same examples in every run. Each step starts from the same state.
 examples = hypothesis.settings(
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
-
 
 # Large enough for windows, regions and pairs of pixels, which few of the drawn ones are.
 LARGE = example((2, 12, 12))
@@ -48,41 +40,14 @@ def assert_close(gradient, expected):
     np.testing.assert_allclose(gradient, expected, atol=1e-3 * np.abs(expected).max() + 1e-7)
 
 
-def in_graph(loss):
-    """Values of the images and their gradient, in one graph for all examples.
-
-    Each call starts from the same state, for a backward pass may move it.
-    """
-    loss.build(CLASSES)
-    initial = [variable.numpy() for variable in loss.variables]
-    step = tf.function(step_of(loss), input_signature=DYNAMIC)
-
-    def call(ids, logits):
-        for variable, value in zip(loss.variables, initial, strict=True):
-            variable.assign(value)
-        return (tensor.numpy() for tensor in step(ids, logits))
-
-    return call
-
-
-@pytest.fixture
-def loss(make):
-    return make(reduction="none")
-
-
-@pytest.fixture
-def evaluate(loss):
-    return in_graph(loss)
-
-
 @examples
 @hypothesis.given(batches(), st.randoms(use_true_random=False))
 @hypothesis.example(LARGE, random.Random(1))
-def test_the_order_of_the_images_does_not_matter(evaluate, batch, shuffler):
+def test_the_order_of_the_images_does_not_matter(make_variant, batch, shuffler):
     ids, logits = batch
     order = shuffler.sample(range(len(ids)), len(ids))
-    values, gradient = evaluate(ids, logits)
-    permuted, permuted_gradient = evaluate(ids[order], logits[order])
+    values, gradient = make_variant.dynamic_step(ids, logits)
+    permuted, permuted_gradient = make_variant.dynamic_step(ids[order], logits[order])
     np.testing.assert_allclose(permuted, values[order], rtol=1e-5, atol=1e-6)
     assert_close(permuted_gradient, gradient[order])
 
@@ -90,15 +55,16 @@ def test_the_order_of_the_images_does_not_matter(evaluate, batch, shuffler):
 @examples
 @hypothesis.given(batches(), st.permutations(range(CLASSES)))
 @hypothesis.example(LARGE, [2, 0, 1])
-def test_the_order_of_the_classes_does_not_matter(make, loss, evaluate, batch, order):
+def test_the_order_of_the_classes_does_not_matter(make_variant, batch, order):
     ids, logits = batch
-    values, gradient = evaluate(ids, logits)
+    values, gradient = make_variant.dynamic_step(ids, logits)
+    renamed = np.where(ids == IGNORED, IGNORED, np.argsort(order)[ids % CLASSES]).astype(np.int32)
+    loss = make_variant(reduction="none")
     if getattr(loss, "class_weights", None):
-        other = make(reduction="none")
-        other.class_weights = [loss.class_weights[c] for c in order]
-        evaluate = in_graph(other)
-    renamed = np.where(ids == IGNORED, IGNORED, np.argsort(order)[ids % CLASSES])
-    other_values, other_gradient = evaluate(renamed.astype(np.int32), logits[..., order])
+        loss.class_weights = [loss.class_weights[c] for c in order]
+        other_values, other_gradient = value_and_gradient(loss, renamed, logits[..., order])
+    else:
+        other_values, other_gradient = make_variant.dynamic_step(renamed, logits[..., order])
     np.testing.assert_allclose(other_values, values, rtol=1e-5, atol=1e-6)
     assert_close(other_gradient, gradient[..., order])
 
@@ -111,11 +77,11 @@ def test_the_order_of_the_classes_does_not_matter(make, loss, evaluate, batch, o
     ),
 )
 @hypothesis.example(LARGE, np.float32([np.nan, 1e30, -np.inf]))
-def test_ignored_pixels_may_hold_anything(evaluate, batch, junk):
+def test_ignored_pixels_may_hold_anything(make, batch, junk):
     ids, logits = batch
-    values, gradient = evaluate(ids, logits)
+    values, gradient = make.dynamic_step(ids, logits)
     changed = np.where((ids == IGNORED)[..., None], np.resize(junk, logits.shape), logits)
-    changed_values, changed_gradient = evaluate(ids, changed)
+    changed_values, changed_gradient = make.dynamic_step(ids, changed)
     np.testing.assert_array_equal(changed_values, values)
     np.testing.assert_array_equal(changed_gradient, gradient)
     assert (gradient[ids == IGNORED] == 0).all()
@@ -124,16 +90,17 @@ def test_ignored_pixels_may_hold_anything(evaluate, batch, junk):
 @examples
 @hypothesis.given(batches(), st.sampled_from([1, 50, 10_000]), st.integers(0, 9))
 @hypothesis.example(LARGE, 10_000, 0)
-def test_a_softmax_does_not_see_a_constant_added_to_a_pixel(loss, evaluate, batch, size, seed):
-    if activation(loss) != "softmax":
+def test_a_softmax_does_not_see_a_constant_added_to_a_pixel(make, batch, size, seed):
+    loss = make()
+    if loss.activation != "softmax":
         pytest.skip("sigmoids see it")
     if isinstance(loss, CenterLoss):
         pytest.skip("the logits are its features, and their centers see it")
     ids, logits = batch
     logits = np.round(logits * 8) / 8  # so that the sum is exact in float32
     constants = np.random.default_rng(seed).integers(-size, size + 1, ids.shape)
-    values, gradient = evaluate(ids, logits)
+    values, gradient = make.dynamic_step(ids, logits)
     shifted = logits + constants[..., None].astype(np.float32)
-    shifted_values, shifted_gradient = evaluate(ids, shifted)
+    shifted_values, shifted_gradient = make.dynamic_step(ids, shifted)
     np.testing.assert_allclose(shifted_values, values, rtol=1e-5, atol=1e-5)
     assert_close(shifted_gradient, gradient)

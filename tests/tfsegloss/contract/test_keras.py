@@ -6,53 +6,71 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests.tfsegloss.losses_under_test import CLASSES, IGNORED, example, step_of, value_and_gradient
-from tests.tfsegloss.replicas import SHARDS, on_replicas, unequal_batch
+from tests.tfsegloss.examples import CLASSES, IGNORED, example
+from tests.tfsegloss.grid import grid
+from tests.tfsegloss.steps import step_of, value_and_gradient
+from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
+from tests.tfsegloss.variants import FIRST
 from tfsegloss.kernels import xla
 
 
+def convolution(*size):
+    inputs = keras.Input((*size, 3))
+    return keras.Model(inputs, keras.layers.Conv2D(CLASSES, 3, padding="same")(inputs))
+
+
 @pytest.mark.usefixtures("without_clusters")
-def test_compile_fit_save_load(make_kind, tmp_path):
-    inputs = keras.Input((None, None, 3))
-    model = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 3, padding="same")(inputs))
-    model.compile(optimizer=keras.optimizers.SGD(0.01), loss=make_kind())
+def test_compile_fit_save_load(make_first, tmp_path):
+    model = convolution(None, None)
+    model.compile(optimizer=keras.optimizers.SGD(0.01), loss=make_first())
     ids, images = example((4, 12, 12))
     history = model.fit(images, ids, batch_size=2, epochs=3, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0]
-    weights = np.ones(ids.shape, np.float32)
-    assert np.isfinite(model.fit(images, ids, sample_weight=weights, verbose=0).history["loss"])
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    assert again.evaluate(images, ids, verbose=0) == model.evaluate(images, ids, verbose=0)
+    value, expected = (m.test_on_batch(images, ids) for m in (again, model))
+    assert value == expected
 
 
-def test_compiled_fit_with_the_metric(make_kind):
-    """What `fit` does by default on a GPU."""
-    inputs = keras.Input((12, 12, 3))
-    model = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 3, padding="same")(inputs))
-    metric = tfsegloss.MeanIoU(num_classes=CLASSES)
-    model.compile(optimizer="sgd", loss=make_kind(), metrics=[metric], jit_compile=True)
+@pytest.mark.usefixtures("without_clusters")
+def test_keras_hands_over_the_weights_of_pixels(make_few):
     ids, images = example((2, 12, 12))
-    expected = make_kind()(ids, model(images))
+    weights = np.random.default_rng(0).random(ids.shape).astype(np.float32)
+    model = convolution(12, 12)
+    model.compile(optimizer="sgd", loss=make_few())
+    expected = make_few()(ids, model(images), weights)
+    value = model.train_on_batch(images, ids, sample_weight=weights)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+# Those whose clusters and whose variables XLA meets in the step of a model.
+@grid(lambda make: make in ("SoftmaxCrossEntropy", "CenterLoss"), make=FIRST)
+def test_compiled_fit_with_the_metric(make):
+    """What `fit` does by default on a GPU."""
+    model = convolution(12, 12)
+    metric = tfsegloss.MeanIoU(num_classes=CLASSES)
+    model.compile(optimizer="sgd", loss=make(), metrics=[metric], jit_compile=True)
+    ids, images = example((2, 12, 12))
+    expected = make()(ids, model(images))
     history = model.fit(images, ids, verbose=0).history  # of one batch, before its step
     np.testing.assert_allclose(history["loss"], [expected], rtol=1e-4)
     assert 0 < history["mean_iou"][0] < 1
 
 
+# Only replicas of unequal counts tell a count of their own from that of all.
 @pytest.mark.usefixtures("without_clusters")
-@pytest.mark.parametrize("shards", SHARDS)
-def test_two_replicas_take_the_step_of_one(make_kind, two_replicas, shards):
-    first, labelled = SHARDS[shards]
+@grid(lambda make, shards: shards == "unequal", make=FIRST, shards=SHARDS)
+def test_two_replicas_take_the_step_of_one(make, shards, two_replicas):
+    first, labelled = shards
     ids, logits = unequal_batch(first, labelled)
-    _, expected = value_and_gradient(make_kind(), ids, logits)
-    step = tf.function(step_of(make_kind()))
-    results = on_replicas(two_replicas, step, first, ids, logits)
+    _, expected = value_and_gradient(make(), ids, logits)
+    results = on_replicas(two_replicas, tf.function(step_of(make())), first, ids, logits)
     gradient = np.concatenate([gradient for _, gradient in results])
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * abs(expected).max())
 
 
 @pytest.mark.slow
-def test_keras_fit_on_two_replicas_equals_one(make_kind, two_replicas, monkeypatch):
+def test_keras_fit_on_two_replicas_equals_one(make_first, two_replicas, monkeypatch):
     """With clusters on the replicas, which sum their counts outside of them."""
     ids, images = example((4, 12, 12))
     ids[:2, 1:] = IGNORED
@@ -63,7 +81,7 @@ def test_keras_fit_on_two_replicas_equals_one(make_kind, two_replicas, monkeypat
             inputs = keras.Input((12, 12, CLASSES))
             x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
             model = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 3, padding="same")(x))
-            model.compile(optimizer=keras.optimizers.SGD(0.1), loss=make_kind())
+            model.compile(optimizer=keras.optimizers.SGD(0.1), loss=make_first())
         model.fit(images, ids, batch_size=4, epochs=3, shuffle=False, verbose=0)
         return model.get_weights()
 

@@ -9,7 +9,10 @@ import pytest
 import tensorflow as tf
 
 from tests.tfsegloss import oracles
-from tests.tfsegloss.losses_under_test import CLASSES, example, value_and_gradient
+from tests.tfsegloss.examples import CLASSES, example
+from tests.tfsegloss.grid import grid
+from tests.tfsegloss.steps import step_of, value_and_gradient
+from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tfsegloss import AffinityFieldLoss, SoftmaxCrossEntropy
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.affinity_field import affinity_field
@@ -44,7 +47,8 @@ def test_equals_the_loop_over_pairs(shape, options):
     np.testing.assert_allclose(parts["cross_entropy"], SoftmaxCrossEntropy()(ids, logits))
 
 
-@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.usefixtures("without_clusters")
+@grid(lambda factor: factor == 2, factor=[1, 2, 3])
 def test_gradient_equals_central_differences(factor):
     ids, logits = example((1, 7, 6))
     targets = encode_targets(tf.constant(ids), CLASSES, dtype=tf.float64)
@@ -57,6 +61,7 @@ def test_gradient_equals_central_differences(factor):
     np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-6)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("compiled", [False, True])
 def test_gradient_in_graphs_of_any_shape(compiled):
     ids, logits = example((2, 19, 26))
@@ -82,14 +87,6 @@ def test_weights_and_parts():
     assert list(parts) == ["cross_entropy", "edge", "non_edge"]
     expected = parts["cross_entropy"] + 0.3 * parts["edge"] + 2 * parts["non_edge"]
     np.testing.assert_allclose(loss(ids, logits), expected, rtol=1e-6)
-
-
-def test_weights_of_pixels_reach_the_cross_entropy_alone():
-    ids, logits = example()
-    loss, weights = AffinityFieldLoss(), np.full(ids.shape, 2, np.float32)
-    once, twice = loss.parts(ids, logits), loss.parts(ids, logits, weights)
-    np.testing.assert_allclose(twice["cross_entropy"], 2 * once["cross_entropy"], rtol=1e-6)
-    assert (twice["edge"], twice["non_edge"]) == (once["edge"], once["non_edge"])
 
 
 def test_no_pair_is_zero():
@@ -120,7 +117,19 @@ def test_backward_passes_count_and_decay():
     assert AffinityFieldLoss().variables == []
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.usefixtures("without_clusters")
+def test_two_replicas_count_a_step_once(two_replicas):
+    loss = AffinityFieldLoss(decay_steps=10)
+    with two_replicas.scope():
+        loss.build(CLASSES)
+    first, labelled = SHARDS["unequal"]
+    on_replicas(two_replicas, tf.function(step_of(loss)), first, *unequal_batch(first, labelled))
+    for copy in two_replicas.experimental_local_results(loss.variables[0]):
+        assert copy.numpy() == 1
+
+
+@pytest.mark.usefixtures("without_clusters")
+@grid(lambda replicas: replicas == 1, replicas=[1, 2])
 def test_keras_counts_steps_and_keeps_the_count(tmp_path, two_replicas, replicas):
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
     loss = AffinityFieldLoss(decay_steps=10)

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 from tests.tfsegloss import oracles
-from tests.tfsegloss.losses_under_test import CLASSES, IGNORED, example, step_of, value_and_gradient
-from tests.tfsegloss.replicas import SHARDS, on_replicas, unequal_batch
+from tests.tfsegloss.examples import CLASSES, IGNORED, example, soft_targets
+from tests.tfsegloss.grid import grid
+from tests.tfsegloss.steps import step_of, value_and_gradient
+from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tests.train.loop.test_trainer import batches, make_trainer, two_convolutions
 from tfsegloss import CenterLoss, SoftmaxCrossEntropy
 from tfsegloss.core.targets import encode_targets
@@ -39,7 +41,7 @@ def test_equals_the_loop():
 def test_gradient_equals_central_differences(dense):
     ids, logits = example((1, 3, 4), ignored_share=0)
     if dense:
-        ids = np.random.default_rng(1).dirichlet([1.0] * CLASSES, ids.shape)
+        ids = soft_targets(ids.shape)
     targets = encode_targets(tf.constant(ids), CLASSES, dtype=tf.float64)
     centers = tf.constant(CENTERS, tf.float64)
 
@@ -52,7 +54,7 @@ def test_gradient_equals_central_differences(dense):
 
 def test_soft_targets_mix_the_distances():
     _, logits = example((1, 3, 4))
-    shares = np.random.default_rng(1).dirichlet([1.0] * CLASSES, logits.shape[:3])
+    shares = soft_targets(logits.shape[:3])
     targets = encode_targets(tf.constant(shares), CLASSES, dtype=tf.float64)
     centers = tf.constant(CENTERS, tf.float64)
     actual = center_distance(targets, tf.constant(logits, tf.float64), centers)
@@ -61,8 +63,7 @@ def test_soft_targets_mix_the_distances():
         np.testing.assert_allclose(actual[i], shares[i] @ distances, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@grid(lambda mode, dense: mode == "eager", mode=["eager", "graph", "xla"], dense=[False, True])
 def test_backward_passes_move_the_centers(mode, dense):
     loss, centers = loss_with_centers(alpha=0.3), CENTERS
     step = step_of(loss)
@@ -80,7 +81,6 @@ def test_a_forward_pass_leaves_the_centers_alone():
     ids, logits = example()
     loss = loss_with_centers()
     loss(ids, logits)
-    tf.function(loss.__call__)(ids, logits)
     np.testing.assert_array_equal(loss.variables[0], CENTERS)
 
 
@@ -101,8 +101,11 @@ def test_float64_centers(float64):
 
 
 @pytest.mark.usefixtures("without_clusters")
-@pytest.mark.parametrize("shards", SHARDS)
-@pytest.mark.parametrize("built", ["by the first call", "in the scope", "before"])
+@grid(
+    lambda shards, built: shards == "unequal",
+    shards=SHARDS,
+    built=["by the first call", "in the scope", "before"],
+)
 def test_two_replicas_keep_the_centers_of_one(two_replicas, built, shards):
     one, two = CenterLoss(weight=0.1), CenterLoss(weight=0.1)
     if built == "in the scope":
@@ -110,7 +113,7 @@ def test_two_replicas_keep_the_centers_of_one(two_replicas, built, shards):
             two.build(CLASSES)
     elif built == "before":
         two.build(CLASSES)  # one variable, that both replicas move
-    first, labelled = SHARDS[shards]
+    first, labelled = shards
     step = tf.function(step_of(two))
     for seed in range(4):
         ids, logits = unequal_batch(first, labelled, seed)
@@ -123,6 +126,7 @@ def test_two_replicas_keep_the_centers_of_one(two_replicas, built, shards):
     assert (one.variables[0].numpy() != 0).all()
 
 
+@pytest.mark.usefixtures("without_clusters")
 def test_keras_evaluates_without_moving_and_saves_the_centers(tmp_path):
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 3, padding="same")(inputs))
@@ -146,7 +150,8 @@ def test_keras_evaluates_without_moving_and_saves_the_centers(tmp_path):
     np.testing.assert_array_equal(again.loss.variables[0], loss.variables[0])
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.usefixtures("without_clusters")
+@grid(lambda replicas: replicas == 1, replicas=[1, 2])
 def test_a_training_run_resumes_with_its_centers(tmp_path, two_replicas, replicas):
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
 

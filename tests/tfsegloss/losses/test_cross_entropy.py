@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tests.tfsegloss import oracles
-from tests.tfsegloss.losses_under_test import CLASSES, example, value_and_gradient
+from tests.tfsegloss.examples import CLASSES, example
+from tests.tfsegloss.steps import value_and_gradient
 from tfsegloss import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.cross_entropy import sigmoid_cross_entropy, softmax_cross_entropy

@@ -5,7 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tests.tfsegloss import oracles
-from tests.tfsegloss.losses_under_test import CLASSES, example, value_and_gradient
+from tests.tfsegloss.examples import CLASSES, example, soft_targets
+from tests.tfsegloss.grid import grid
+from tests.tfsegloss.steps import value_and_gradient
 from tfsegloss import LADLoss, MaxPooling, Mean, Minkowski, SoftmaxCrossEntropy, TopK
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.lad import locally_adaptive
@@ -14,28 +16,32 @@ SIZES = [1, 3, 5, 7]
 sizes = pytest.mark.parametrize("size", SIZES)
 
 
-@sizes
-@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (7, 5), (40, 9)])
-def test_equals_the_loop(size, shape):
+# Its cluster takes seconds to compile.
+@grid(
+    lambda size, shape, mode: mode == "eager" and (size in (3, 5) or shape == (7, 5)),
+    size=SIZES,
+    shape=[(1, 1), (2, 3), (7, 5), (40, 9)],
+    mode={"eager": lambda function: function, "graph": tf.function},
+)
+def test_equals_the_loop(size, shape, mode):
     ids, logits = example((1, *shape))
     logits = logits.astype(np.float64)
     targets = encode_targets(tf.constant(ids), CLASSES)
     expected = oracles.locally_adaptive(ids[0], logits[0], size)
-    functions = [locally_adaptive]
-    if size in (3, 5) and shape == (7, 5):  # its cluster takes seconds to compile
-        functions.append(tf.function(locally_adaptive))
-    for function in functions:
-        actual = function(targets, tf.constant(logits), kernel_size=size)[0]
-        np.testing.assert_allclose(actual, expected, atol=1e-12)
+    actual = mode(locally_adaptive)(targets, tf.constant(logits), kernel_size=size)[0]
+    np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
 @pytest.mark.usefixtures("without_clusters")
-@sizes
-@pytest.mark.parametrize("dense", [False, True], ids=["ids", "soft"])
-def test_gradient_equals_central_differences(size, dense):
-    ids, logits = example((2, 5, 4))
-    if dense:
-        ids = np.random.default_rng(1).dirichlet([1.0] * CLASSES, ids.shape)
+@grid(
+    lambda size, labels: size == 3 or (size, labels) == (5, "ids"),
+    size=SIZES,
+    labels=["ids", "soft"],
+)
+def test_gradient_equals_central_differences(size, labels):
+    ids, logits = example((1, 5, 4))
+    if labels == "soft":
+        ids = soft_targets(ids.shape)
     targets = encode_targets(tf.constant(ids), CLASSES)  # dense ones in float32
     function = tf.function(lambda x: locally_adaptive(targets, x, kernel_size=size))
     x = tf.constant(logits, tf.float64)
@@ -45,7 +51,7 @@ def test_gradient_equals_central_differences(size, dense):
 
 @pytest.mark.usefixtures("without_clusters")
 def test_gradient_with_a_stride_equals_central_differences():
-    ids, logits = example((2, 5, 4))
+    ids, logits = example((1, 5, 4))
     targets = encode_targets(tf.constant(ids), CLASSES, dtype=tf.float64)
     loss = LADLoss(kernel_size=3, stride=2)
     function = tf.function(lambda x: loss.terms(targets, x, None)["pixels"])
@@ -99,7 +105,7 @@ def pooled(pooling, images):
     return np.mean([oracles.max_pooling_weights(losses, 1.3, 0.25) @ losses for losses in images])
 
 
-@sizes
+@grid(lambda size: size == 3, size=SIZES)
 def test_stride_counts_every_so_many_pixels(size):
     ids, logits = example()
     maps = [

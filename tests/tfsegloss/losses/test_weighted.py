@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfsegloss.losses_under_test import CLASSES, example, value_and_gradient
-from tests.tfsegloss.replicas import SHARDS, on_replicas, unequal_batch
+from tests.tfsegloss.examples import CLASSES, example
+from tests.tfsegloss.steps import value_and_gradient
+from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tfsegloss import (
     CenterLoss,
     LMPLoss,
@@ -167,8 +168,13 @@ def test_variables_are_those_of_the_losses():
 @pytest.mark.usefixtures("without_clusters")
 @pytest.mark.parametrize(
     ("shards", "reduction"),
-    # A sum over images is no mean over the batch: it is exact for equal shards only.
-    [*((shards, "sum_over_batch_size") for shards in SHARDS), ("equal", "sum")],
+    [
+        ("unequal", "sum_over_batch_size"),
+        # A sum over images is no mean over the batch: it is exact for equal shards only.
+        ("equal", "sum"),
+        pytest.param("equal", "sum_over_batch_size", marks=pytest.mark.full),
+        pytest.param("unequal, one without labels", "sum_over_batch_size", marks=pytest.mark.full),
+    ],
 )
 def test_two_replicas_equal_one(two_replicas, shards, reduction):
     """Step and parts, as for other losses."""

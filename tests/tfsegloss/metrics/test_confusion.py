@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfsegloss.losses_under_test import CLASSES, example
+from tests.tfsegloss.examples import CLASSES, example
 from tfsegloss import MeanIoU
 from tfsegloss.metrics.confusion import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 

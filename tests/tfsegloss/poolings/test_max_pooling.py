@@ -1,16 +1,14 @@
 """Loss max-pooling against a bisection, a generic optimizer, its optimality conditions, limits."""
 
-import json
-
-import keras
 import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
 
 from tests.tfsegloss import oracles
-from tests.tfsegloss.losses_under_test import example, image_losses
-from tfsegloss import LMPLoss, MaxPooling, SoftmaxCrossEntropy, optimal_weights
+from tests.tfsegloss.examples import pixel_losses
+from tests.tfsegloss.grid import grid
+from tfsegloss import MaxPooling, optimal_weights
 
 PIXELS = 160
 POWERS = [1.001, 1.01, 1.1, 1.3, 2, 5, 20]
@@ -84,7 +82,7 @@ def test_p_of_one_gives_the_rest_to_the_next_and_ties_share():
 
 @pytest.mark.parametrize(("p", "fraction"), [(np.inf, 0.25), (1.3, 1.0), (1, 1.0)])
 def test_limits_are_the_plain_mean(p, fraction):
-    losses, valid = image_losses()
+    losses, valid = pixel_losses()
     pooled = MaxPooling(p, fraction)(losses, valid)
     expected = losses.numpy().sum((1, 2)) / valid.numpy().sum((1, 2))
     np.testing.assert_allclose(pooled, expected, rtol=1e-6)
@@ -157,7 +155,7 @@ def test_at_least_the_mean_of_each_image(solver, p):
 @solvers
 @pytest.mark.parametrize("p", [1, 1.3])
 def test_pools_the_valid_pixels_of_each_image(solver, p):
-    losses, valid = image_losses()
+    losses, valid = pixel_losses()
     pooled = MaxPooling(p, 0.3, solver)(losses, valid)
     for i, value in enumerate(pooled.numpy()):
         row = losses[i].numpy()[valid[i].numpy()]
@@ -165,11 +163,14 @@ def test_pools_the_valid_pixels_of_each_image(solver, p):
         np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
-@solvers
-@pytest.mark.parametrize("p", [1, 1.3, np.inf])
-@pytest.mark.parametrize("junk", [0.0, 1e9, np.inf, np.nan])
+@grid(
+    lambda solver, p, junk: junk == np.inf or np.isnan(junk),
+    solver=SOLVERS,
+    p=[1, 1.3, np.inf],
+    junk=[0.0, 1e9, np.inf, np.nan],
+)
 def test_ignored_pixels_take_no_part_in_the_weights(solver, p, junk):
-    losses, valid = image_losses()
+    losses, valid = pixel_losses()
     weights = optimal_weights(losses, p, 0.3, valid=valid, solver=solver).numpy()
     changed = tf.where(valid, losses, junk)
     actual = optimal_weights(changed, p, 0.3, valid=valid, solver=solver).numpy()
@@ -202,7 +203,7 @@ def test_the_gradient_with_constant_weights_is_exact(solver, p, fraction):
     ("p", "solver"), [(1, "sort"), (1.01, "fixed_point"), (1.3, "sort"), (1.3, "fixed_point")]
 )
 def test_graph_and_xla_equal_eager(p, solver):
-    losses, valid = image_losses()
+    losses, valid = pixel_losses()
     pooling = MaxPooling(p, 0.25, solver)
     expected = pooling(losses, valid)
     for shape, compiled in [([None] * 3, False), (losses.shape, True)]:
@@ -211,53 +212,22 @@ def test_graph_and_xla_equal_eager(p, solver):
         np.testing.assert_allclose(call(losses, valid), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("p", "solver"), [(1, "sort"), (1.3, "sort"), (1.3, "fixed_point"), (np.inf, "sort")]
+@grid(
+    lambda p, solver, mode: mode == "eager",
+    p=[1, 1.3, np.inf],
+    solver=SOLVERS,
+    mode=["eager", "xla"],
 )
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
-def test_nan_stays_nan_in_its_image(solver, p, compiled):
-    losses, valid = image_losses()
+def test_nan_stays_nan_in_its_image(solver, p, mode):
+    losses, valid = pixel_losses()
     valid = tf.ones_like(valid)
     bad = losses.numpy()
     bad[1, 2, 3] = np.nan
     pooling = MaxPooling(p, 0.25, solver)
-    call = tf.function(pooling.__call__, jit_compile=True) if compiled else pooling
+    call = tf.function(pooling.__call__, jit_compile=True) if mode == "xla" else pooling
     pooled = call(tf.constant(bad), valid).numpy()
     assert np.isnan(pooled).tolist() == [False, True, False]
     np.testing.assert_allclose(pooled[[0, 2]], pooling(losses, valid).numpy()[[0, 2]], rtol=1e-6)
-
-
-def test_the_loss_pools_the_cross_entropies_of_each_image():
-    ids, logits = example()
-    expected = []
-    for labels, image in zip(ids, logits, strict=True):
-        row = np.array(
-            [
-                oracles.softmax_pixel_loss(image[i], labels[i])
-                for i in np.ndindex(labels.shape)
-                if labels[i] != 255
-            ]
-        )
-        expected.append(oracles.max_pooling_weights(row, 1.7, 0.2) @ row)
-    loss = LMPLoss(p=1.7, fraction=0.2, reduction="none")
-    np.testing.assert_allclose(loss(ids, logits), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("options", [{"p": np.inf}, {"fraction": 1.0}])
-def test_the_loss_in_the_limits_is_cross_entropy(options):
-    ids, logits = example(ignored_share=0)
-    expected = SoftmaxCrossEntropy()(ids, logits)
-    np.testing.assert_allclose(LMPLoss(**options)(ids, logits), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("pooling", [MaxPooling(1.7, 0.4, "sort"), MaxPooling(p=np.inf)])
-def test_serialization(pooling):
-    loss = SoftmaxCrossEntropy(pooling=pooling)
-    config = json.loads(json.dumps(keras.saving.serialize_keras_object(loss)))
-    again = keras.saving.deserialize_keras_object(config)
-    assert again.pooling.get_config() == pooling.get_config()
-    ids, logits = example()
-    assert again(ids, logits) == loss(ids, logits)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """The poolings without weights to solve for, against loops in float64."""
 
-import json
-
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.tfsegloss import oracles
-from tests.tfsegloss.losses_under_test import example, image_losses
+from tests.tfsegloss.examples import example, pixel_losses
+from tests.tfsegloss.grid import grid
 from tfsegloss import Mean, Minkowski, SoftmaxCrossEntropy, TopK
 
 POOLINGS = {
@@ -38,7 +36,7 @@ def value_and_gradient(pooling, losses, valid):
 
 
 def test_mean_counts_pixels_of_the_whole_batch():
-    losses, valid = image_losses(empty=True)
+    losses, valid = pixel_losses(empty=True)
     total = np.concatenate(rows(losses, valid))
     np.testing.assert_allclose(tf.reduce_mean(Mean()(losses, valid)), total.mean(), rtol=1e-6)
 
@@ -46,7 +44,7 @@ def test_mean_counts_pixels_of_the_whole_batch():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("k", [1, 2, 3, 5.5, 20])
 def test_minkowski_equals_the_loop(k, dtype):
-    losses, valid = image_losses(dtype, empty=True)
+    losses, valid = pixel_losses(dtype, empty=True)
     pooled = Minkowski(k=k)(losses, valid)
     assert pooled.dtype == dtype
     expected = [oracles.minkowski_mean(row, k) for row in rows(losses, valid)]
@@ -54,7 +52,7 @@ def test_minkowski_equals_the_loop(k, dtype):
 
 
 def test_minkowski_of_one_is_the_mean_of_each_image():
-    losses, valid = image_losses(empty=True)
+    losses, valid = pixel_losses(empty=True)
     expected = [row.mean() if row.size else 0 for row in rows(losses, valid)]
     np.testing.assert_allclose(Minkowski(k=1)(losses, valid), expected, rtol=1e-6)
 
@@ -62,7 +60,7 @@ def test_minkowski_of_one_is_the_mean_of_each_image():
 @pytest.mark.parametrize("scale", [1e-30, 1e-4, 1e4, 1e30])
 @pytest.mark.parametrize("k", [1.5, 20, 200])
 def test_minkowski_neither_overflows_nor_underflows(k, scale):
-    losses, valid = image_losses(empty=True)
+    losses, valid = pixel_losses(empty=True)
     pooled, gradient = value_and_gradient(Minkowski(k=k), losses * scale, valid)
     expected = [oracles.minkowski_mean(row, k) for row in rows(losses * scale, valid)]
     np.testing.assert_allclose(pooled, expected, rtol=1e-5)
@@ -72,7 +70,7 @@ def test_minkowski_neither_overflows_nor_underflows(k, scale):
 
 @pytest.mark.parametrize("options", [{"fraction": 0.01}, {"fraction": 0.3}, {"fraction": 1.0}])
 def test_topk_of_a_fraction_equals_the_loop(options):
-    losses, valid = image_losses(empty=True)
+    losses, valid = pixel_losses(empty=True)
     expected = [oracles.top_mean(row, **options) for row in rows(losses, valid)]
     np.testing.assert_allclose(TopK(**options)(losses, valid), expected, rtol=1e-6)
 
@@ -80,14 +78,14 @@ def test_topk_of_a_fraction_equals_the_loop(options):
 @pytest.mark.parametrize("threshold", [0.01, 0.3, 0.999])
 @pytest.mark.parametrize("min_kept", [0, 1, 11, 1000])
 def test_topk_below_a_threshold_equals_the_loop(threshold, min_kept):
-    losses, valid = image_losses(empty=True)
+    losses, valid = pixel_losses(empty=True)
     expected = [oracles.top_mean(row, 1, threshold, min_kept) for row in rows(losses, valid)]
     pooled = TopK(threshold=threshold, min_kept=min_kept)(losses, valid)
     np.testing.assert_allclose(pooled, expected, rtol=1e-6)
 
 
 def test_topk_of_everything_is_the_mean_of_each_image():
-    losses, valid = image_losses(empty=True)
+    losses, valid = pixel_losses(empty=True)
     np.testing.assert_allclose(
         TopK(fraction=1.0)(losses, valid), Minkowski(k=1)(losses, valid), rtol=1e-6
     )
@@ -130,7 +128,7 @@ def test_all_zero_gives_zero_and_a_finite_gradient(pooling, pixels):
 
 @every
 def test_ignored_pixels_take_no_part(pooling):
-    losses, valid = image_losses(empty=True)
+    losses, valid = pixel_losses(empty=True)
     pooled, gradient = value_and_gradient(pooling, losses, valid)
     for i, row in enumerate(rows(losses, valid)[:2]):
         alone = pooling(tf.constant(row[None, None], tf.float32), tf.ones([1, 1, row.size], bool))
@@ -144,7 +142,7 @@ def test_ignored_pixels_take_no_part(pooling):
 
 @every
 def test_graph_and_xla_equal_eager(pooling):
-    losses, valid = image_losses(empty=True)
+    losses, valid = pixel_losses(empty=True)
     expected = pooling(losses, valid)
     for shape, compiled in [([None] * 3, False), (losses.shape, True)]:
         signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(shape, tf.bool)]
@@ -152,27 +150,15 @@ def test_graph_and_xla_equal_eager(pooling):
         np.testing.assert_allclose(call(losses, valid), expected, rtol=1e-6)
 
 
-@every
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "xla"])
-def test_nan_stays_nan_in_its_image(pooling, compiled):
-    losses, valid = image_losses(empty=True)
+@grid(lambda pooling, mode: mode == "eager", pooling=POOLINGS, mode=["eager", "xla"])
+def test_nan_stays_nan_in_its_image(pooling, mode):
+    losses, valid = pixel_losses(empty=True)
     bad = losses.numpy()
     place = tuple(np.argwhere(valid.numpy()[0])[5])
     bad[0][place] = np.nan
-    call = tf.function(pooling.__call__, jit_compile=True) if compiled else pooling
+    call = tf.function(pooling.__call__, jit_compile=True) if mode == "xla" else pooling
     pooled = call(tf.constant(bad), valid).numpy()
     assert np.isnan(pooled).tolist() == [True, False, False]
-
-
-@every
-def test_serialization(pooling):
-    loss = SoftmaxCrossEntropy(pooling=pooling)
-    config = json.loads(json.dumps(keras.saving.serialize_keras_object(loss)))
-    again = keras.saving.deserialize_keras_object(config)
-    assert type(again.pooling) is type(pooling)
-    assert again.pooling.get_config() == pooling.get_config()
-    ids, logits = example()
-    assert again(ids, logits) == loss(ids, logits)
 
 
 @pytest.mark.parametrize(

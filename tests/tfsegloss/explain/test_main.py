@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import assert_one_line, command
-from tests.tfsegloss.losses_under_test import example
+from tests.tfsegloss.examples import example
 
 IDS, LOGITS = (batch[0] for batch in example((1, 13, 11)))
 

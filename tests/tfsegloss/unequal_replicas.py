@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.tfsegloss.losses_under_test import IGNORED, example
+from tests.tfsegloss.examples import IGNORED, example
 
 # Images of the first replica, of four, and how many pixels of theirs are labelled. Where replicas
 # divided by counts of their own, these would weigh thirty times too much.

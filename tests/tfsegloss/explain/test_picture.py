@@ -1,11 +1,11 @@
-"""The pictures of maps, and the figures of LMP's paper."""
+"""The pictures of maps."""
 
 import numpy as np
 import pytest
 
 import tfsegloss
-from tests.tfsegloss.losses_under_test import example
-from tfsegloss.explain import draw, draw_optimal_weights, draw_weight_space, losses_by_name, save
+from tests.tfsegloss.examples import example
+from tfsegloss.explain import draw, draw_weight_space, losses_by_name, save
 
 IDS, LOGITS = (batch[0] for batch in example((1, 13, 11)))
 IGNORED = IDS == 255
@@ -37,19 +37,6 @@ def test_the_first_loss_is_what_the_others_are_compared_with():
     assert titles.count("gradient (1 = its mean)") == 3
     assert titles.count("pixel loss") == 2
     assert titles.count("cross-entropy") == 1
-
-
-def test_by_default_all_losses_are_there():
-    bases = (tfsegloss.SegmentationLoss, tfsegloss.PixelLoss, tfsegloss.WeightedLosses)
-    public = (getattr(tfsegloss, name) for name in tfsegloss.__all__)
-    expected = {
-        kind.__name__
-        for kind in public
-        if isinstance(kind, type)
-        and issubclass(kind, tfsegloss.SegmentationLoss)
-        and kind not in bases
-    }
-    assert {type(loss).__name__ for loss in losses_by_name().values()} == expected
 
 
 def test_wrong_arguments_are_named():
@@ -89,36 +76,6 @@ def test_a_picture_of_one_class_and_of_a_perfect_prediction():
     figure = draw(losses_by_name(["SoftmaxCrossEntropy", "LMPLoss"]), ids, perfect)
     figure.canvas.draw()
     assert "errors (0% of the pixels)" in [ax.get_title(loc="left") for ax in figure.axes]
-
-
-def lines(axes):
-    return {line.get_label(): np.stack(line.get_data()) for line in axes.get_lines()}
-
-
-def test_the_figure_of_the_weight_space():
-    left, right = draw_weight_space().axes
-    assert [*lines(left)] == ["p = 1", "p = 1.4", "p = 2", "p = 4", "p = ∞"]
-    for label, p in [("p = 1", 1), ("p = 1.4", 1.4), ("p = ∞", np.inf)]:
-        np.testing.assert_allclose(np.linalg.norm(lines(left)[label], p, axis=0), 1)
-    corners = right.patches[0].get_xy().T
-    norms = np.linalg.norm(corners, 1.4, axis=0)
-    assert np.abs(corners).max() == 0.6
-    assert norms.max() <= 2 ** (-0.4 / 1.4) + 1e-9
-    mean = lines(right)["the plain mean"][:, 0]
-    assert np.linalg.norm(mean, 1.4) == pytest.approx(norms.max(), rel=1e-4)
-
-
-def test_the_figure_of_the_optimal_weights():
-    left, right = (lines(axes) for axes in draw_optimal_weights().axes)
-    assert [*left] == [f"p = {p}" for p in ("1", "1.2", "1.4", "1.7", "2", "3", "4", "10", "∞")]
-    assert [*right] == [f"m/n = {m}" for m in (0, 0.1, 0.2, 0.4, 0.8, 1)]
-    np.testing.assert_allclose(left["p = ∞"][1], 0.01)
-    np.testing.assert_allclose(right["m/n = 1"][1], 0.01)
-    for _, weights in [*left.values(), *right.values()]:
-        assert (np.diff(weights) >= -1e-9).all(), "losses are sorted, so weights are"
-    assert (left["p = 1"][1] > 0).sum() == 34
-    assert right["m/n = 0"][1].argmax() == 99
-    assert (np.diff(right["m/n = 0"][1])[-1:] > 0).all(), "one pixel is above the others"
 
 
 def test_a_picture_replaces_a_file_wholly(tmp_path):
