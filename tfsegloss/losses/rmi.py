@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice, check_integer, check_positive, check_range
-from tfsegloss.core.shapes import at_least, at_most, sizes
+from tfsegloss.core.shapes import at_least, sizes
 from tfsegloss.core.targets import Targets, one_hot, zero_ignored
 from tfsegloss.kernels import downsampling, xla
 from tfsegloss.kernels.pixel_cross_entropy import sigmoid_losses
@@ -18,8 +18,7 @@ DOWNSAMPLE_METHODS = ("avg", "max", "bilinear", None)
 # The authors' code adds these to the probabilities and to the Cholesky diagonal in the logarithm.
 PROBABILITY_OFFSET = 1e-6
 DIAGONAL_OFFSET = 1e-8
-# The points of so many pixels of downsampled maps, 2·d numbers each, are 10 MB: 3 maps of a 513×513
-# crop. One at a time is as fast on a CPU; a GPU wants more.
+# Of downsampled maps. Their points, 2·d numbers each, are 10 MB: 3 maps of a 513×513 crop.
 PIXELS_AT_ONCE = 2**16
 
 
@@ -117,8 +116,12 @@ def _region_term(
     def values_and_slopes(truth, probabilities):
         shape = sizes(probabilities)  # [B, H', W', C]
         count = shape[0] * shape[3]
-        at_once = at_least(PIXELS_AT_ONCE // at_least(shape[1] * shape[2], 1), 1)
-        at_once = at_most(at_once, count)
+        pixels = at_least(shape[1] * shape[2], 1)
+        at_once = xla.at_once(
+            count,
+            on_cpu=at_least(PIXELS_AT_ONCE // pixels, 1),
+            bytes_each=pixels * 2 * region_size**2 * tf.float64.size,
+        )
         steps = -(-count // at_least(at_once, 1))
 
         def maps(x):
