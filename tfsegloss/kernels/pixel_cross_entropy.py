@@ -71,12 +71,14 @@ def sigmoid_losses(
     @tf.custom_gradient
     def losses(x):
         def gradient(upstream):
-            by_x = tf.sigmoid(x) - _smoothed_targets(targets, x, scale, floor)
-            return zero_ignored(upstream[..., tf.newaxis] * by_x, targets.valid)
+            # Of what RMI's maps are made of, too: in one cluster they share the sigmoid.
+            p = tf.sigmoid(zero_ignored(x, targets.valid))
+            by_x = p - _smoothed_targets(targets, x, scale, floor)
+            return upstream[..., tf.newaxis] * by_x
 
-        return zero_ignored(values(x, targets, scale, floor), targets.valid), gradient
+        return values(x, targets, scale, floor), gradient
 
-    return losses(x)
+    return zero_ignored(losses(x), targets.valid)
 
 
 def _sigmoid_values(x: tf.Tensor, targets: Targets, scale: float, floor: float) -> tf.Tensor:
