@@ -94,8 +94,8 @@ def _sigmoid_values_by_class(
 
     Σ_c log(1 + a_c) = log Π_c (1 + a_c), and Π − 1 keeps the digits of small a_c.
 
-    0.3 × Keras' cross-entropy, and 0.4 × without it, on [2, 513, 513, 21], two cores. XLA compiles
-    a class at a time, so it is for a few classes only.
+    0.30 × Keras' cross-entropy, 0.47 × without it ([2, 513, 513, 21], two cores). XLA compiles one
+    class after the other, so it is for a few classes only.
     """
     rest, excess = tf.zeros_like(x[..., 0]), tf.zeros_like(x[..., 0])
     for logits, target in zip(tf.unstack(x, axis=-1), _split(targets, x), strict=True):

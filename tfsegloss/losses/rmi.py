@@ -32,7 +32,7 @@ def region_mutual_information(
     downsample_factor: int = 4,
     epsilon: float = 5e-4,
 ) -> tf.Tensor:
-    """Negative lower bound of the mutual information of regions, image by image.
+    """Return the negative lower bound of the mutual information of regions, image by image.
 
     L_b = Σ_c ½ log det(M_bc + εI) / d,  M = Σ_YY − Σ_YP (Σ_PP + εI)⁻¹ Σ_PY
 
@@ -84,7 +84,7 @@ def region_mutual_information(
 def _downsampled(
     logits: tf.Tensor, targets: Targets, method: str | None, factor: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The downsampled truth and probabilities, `[B, H', W', C]`."""
+    """Return the downsampled truth and probabilities, `[B, H', W', C]`."""
     truth = one_hot(targets, logits.shape[-1], logits.dtype)
     # Masked twice: before, for the gradient of NaN is NaN; after, for σ(0) is not 0.
     p = tf.sigmoid(zero_ignored(logits, targets.valid))
@@ -178,7 +178,7 @@ class RMILoss(SegmentationLoss):
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The cross-entropy and the region term."""
+        """Return the cross-entropy and the region term."""
 
         def maps(x, targets):
             small = _downsampled(x, targets, self.downsample, self.downsample_factor)
@@ -197,5 +197,5 @@ class RMILoss(SegmentationLoss):
         }
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
-        """λ · cross-entropy + (1 − λ) · region."""
+        """Return λ · cross-entropy + (1 − λ) · region."""
         return self.weight * terms["cross_entropy"] + (1 - self.weight) * terms["region"]
