@@ -101,7 +101,7 @@ def _small(size: int | tf.Tensor, factor: int) -> int | tf.Tensor:
 def _neighbors(
     size: int | tf.Tensor, small: int | tf.Tensor, dtype: tf.DType
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return two inputs of each of `small` outputs, corners aligned, and the share of the second."""
+    """Return two inputs of each of `small` outputs, corners aligned, and the second one's share."""
     position = tf.range(small) * (size - 1)  # in units of 1 / steps
     steps = at_least(small - 1, 1)
     low = position // steps

@@ -101,9 +101,9 @@ def _weights_within_norms(
 def _log_alpha_by_fixed_point(log_losses: tf.Tensor, q: float, m: tf.Tensor) -> tf.Tensor:
     """Return log α `[B, 1]`, found by Newton's method.
 
-    Σ min(1, ℓ/α)^q is convex and piecewise linear in α^−q. With J the losses above α, whose terms are 1, the others give α^q = Σ_rest ℓ^q / (m − |J|); J
-    grows until it does not change. How often depends on p and on the losses: no fixed number of
-    rounds is enough.
+    Σ min(1, ℓ/α)^q is convex and piecewise linear in α^−q. With J the losses above α, whose terms
+    are 1, the others give α^q = Σ_rest ℓ^q / (m − |J|); J grows until it does not change. How often
+    depends on p and on the losses: no fixed number of rounds is enough.
     """
 
     def improve(log_alpha, above, moving):
