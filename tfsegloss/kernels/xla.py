@@ -1,18 +1,28 @@
-"""A loss as its own XLA cluster inside a graph that XLA does not compile.
+"""A loss as its own XLA cluster inside a graph that XLA does not compile, planned for its device.
 
 Keras compiles nothing on a machine without GPU nor under `tf.distribute`. Most of a loss is
 element-wise work at full resolution, where XLA needs one pass for what takes TensorFlow ten.
+
+A CPU works fastest on blocks that stay in its cache; on a GPU each block is a row of small kernels,
+one after the other, and the whole batch at once is faster. `at_once` decides between the two.
 """
 
+import contextlib
+import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
+from tfsegloss.core.shapes import at_least, at_most
+
+# What one step of a loop may hold on a GPU beside the batch: little for the cards of today.
+GPU_BYTES = 2**31 - 1  # 2 GiB, and still an int32
+
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(*arguments)`, as one XLA cluster where that pays; no gradient flows through it.
+    """Return `function(*arguments)`, from one XLA cluster where that pays; without gradient.
 
     It pays in a graph whose images have a static size: a cluster is compiled once per shape, and an
     evaluation on images of many sizes would compile for ever.
@@ -37,7 +47,7 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 def compiled_with_gradient(
     function: Callable[..., Any], variable: tf.Tensor, *constants: Any
 ) -> Any:
-    """`function(variable, *constants)` as `compiled` does it, with a gradient by the variable.
+    """Return `function(variable, *constants)` as `compiled` does, with a gradient by the variable.
 
     The backward pass is a second cluster that computes the function again: between the two nothing
     of full resolution is kept, and XLA drops from each what it does not need.
@@ -82,24 +92,100 @@ def _constant(arguments: Any) -> Any:
 
 
 def is_worth_compiling(arguments: Any) -> bool:
-    """Whether all tensors are in a graph, of static size but for the batch."""
+    """Return whether all tensors are in a graph, of static size but for the batch."""
     tensors = [t for t in tf.nest.flatten(arguments) if t is not None]
     return not tf.executing_eagerly() and all(t.shape[1:].is_fully_defined() for t in tensors)
 
 
 def is_compiling() -> bool:
-    """Whether a function of `compiled` or `compiled_with_gradient` is being traced for XLA."""
+    """Return whether a cluster is being traced."""
     return getattr(_trace, "compiling", False)
 
 
+def planned_device() -> str:
+    """Return the kind of device that a loss is planned for where it is traced: "CPU" or "GPU".
+
+    That of `planned_for`; else the one it is placed on by `tf.device` or a strategy; else "GPU"
+    wherever TensorFlow sees one.
+
+    Example:
+
+    >>> with planned_for("GPU"):
+    ...     planned_device()
+    'GPU'
+    """
+    if _planned.get() is not None:
+        return _planned.get()
+    # An operation knows where it is placed; nothing else in the public API does.
+    kind = tf.DeviceSpec.from_string(tf.zeros([]).device).device_type
+    if kind is None:
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return "CPU" if kind == "CPU" else "GPU"
+
+
+@contextlib.contextmanager
+def planned_for(device: str) -> Iterator[None]:
+    """Plan what is traced inside for a kind of device, wherever it is placed.
+
+    Any plan runs on any device, and gives the same numbers; only the time differs.
+
+    Args:
+        device: "CPU" or "GPU".
+
+    Raises:
+        ValueError: `device` is not as above.
+
+    Example:
+
+    >>> with planned_for("GPU"):
+    ...     at_once(1000, on_cpu=64, bytes_each=4096)
+    1000
+    """
+    if device not in ("CPU", "GPU"):
+        raise ValueError(f'`device` must be "CPU" or "GPU". Received: device={device!r}')
+    token = _planned.set(device)
+    try:
+        yield
+    finally:
+        _planned.reset(token)
+
+
+def at_once(
+    count: int | tf.Tensor, *, on_cpu: int | tf.Tensor, bytes_each: int | tf.Tensor
+) -> int | tf.Tensor:
+    """Return how many of `count` pieces (rows, maps, pixels) one step of a loop should take.
+
+    Args:
+        count: ≥ 0.
+        on_cpu: As many as stay in the cache of a CPU, found by measuring; ≥ 1.
+        bytes_each: What a step holds for each piece.
+
+    Returns:
+        At most `count`: on a CPU `on_cpu`; on a GPU as many as `GPU_BYTES` hold, at least 1.
+
+    Example:
+
+    >>> with planned_for("CPU"):
+    ...     at_once(1000, on_cpu=64, bytes_each=4096)
+    64
+    """
+    if planned_device() == "CPU":
+        return at_most(count, on_cpu)
+    return at_most(count, at_least(GPU_BYTES // at_least(bytes_each, 1), 1))
+
+
+_planned: contextvars.ContextVar[str | None] = contextvars.ContextVar("planned", default=None)
 _trace = threading.local()
 
 
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    device = planned_device()  # inside, where the cluster is placed is not known
+
     def traced(*arguments):
         outer, _trace.compiling = is_compiling(), True
         try:
-            return function(*arguments)
+            with planned_for(device):
+                return function(*arguments)
         finally:
             _trace.compiling = outer
 
