@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from tfsegloss.kernels import windows
-from tfsegloss.kernels.row_blocks import mirror_columns
+from tfsegloss.kernels.windows import mirror_columns
 
 
 def structural_difference(
@@ -45,7 +45,7 @@ def structural_difference(
         mean = windows.gaussian_mean(maps, window_size, sigma)
         square = windows.gaussian_mean(maps * maps, window_size, sigma)
         deviation = tf.sqrt(tf.maximum(square - mean * mean, 0))
-        return (maps[center, center] - mean + stability) / (deviation + stability)
+        return (maps[:, center, center] - mean + stability) / (deviation + stability)
 
     return tf.abs(standardized(y) - standardized(p))
 

@@ -1,19 +1,23 @@
 """Losses on windows, computed a block of rows at a time.
 
 A window's statistics are several maps as large as the logits. Of a whole batch they cost more to
-write than to compute; those of some rows stay in the processor's cache.
+write than to compute; those of some rows stay in a processor's cache. On a GPU a block is as much
+of the batch as memory holds.
 """
 
+import os
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from tfsegloss.core.shapes import at_least, sizes
 from tfsegloss.core.targets import Targets, one_hot
-from tfsegloss.kernels import xla
+from tfsegloss.kernels import windows, xla
 
-LANES = 8  # floats in a vector of most processors
-ROWS = 64  # of a block, or a number near it that divides the height
+LANES = int(os.environ.get("WK_LANES", 8))  # floats in a vector of most processors
+BLOCK_BYTES = int(os.environ.get("WK_BYTES", 2752512))
+MIN_ROWS = int(os.environ.get("WK_MIN", 8))
+GPU_MAPS = 16  # as large as its logits, that a block may hold on a GPU
 
 
 def map_row_blocks(
@@ -25,11 +29,11 @@ def map_row_blocks(
     reflect: bool,
     write_later: bool = False,
 ) -> tf.Tensor:
-    """A map `[B, H, …]` of a function of blocks of rows; no gradient flows through it.
+    """Return a map `[B, H, …]` of a function of blocks of rows; no gradient flows through it.
 
     Args:
-        function: Of a block's logits `[rows + 2·margin, W, C]`, its targets and its others;
-            `[rows, …]`. It may hold operations on neighbors up to `margin` rows away.
+        function: Of a block's logits `[N, rows + 2·margin, W, C]` of N images, its targets and its
+            others; `[N, rows, …]`. It may hold operations on neighbors up to `margin` rows away.
         logits: `[B, H, W, C]`.
         targets: Of `[B, H, W]`.
         others: Further maps `[B, H, …]`.
@@ -48,56 +52,51 @@ def map_row_blocks(
     >>> from tfsegloss.core.targets import encode_targets
     >>> targets = encode_targets(tf.zeros([1, 2, 1]), num_classes=2)
     >>> x = tf.constant([[[[1.0, 0.0]], [[5.0, 0.0]]]])
-    >>> around = lambda x, t: x[:-2, :, 0] + x[2:, :, 0]
+    >>> around = lambda x, t: x[:, :-2, :, 0] + x[:, 2:, :, 0]
     >>> map_row_blocks(around, x, targets, margin=1, reflect=True)[0].numpy().tolist()
     [[10.0], [2.0]]
     """
 
     def forward(logits, targets, *others):
-        def rows_of(image, start, rows):
-            wanted = tf.range(rows + 2 * margin) + start - margin
-            return function(*_take((logits, targets, *others), image, wanted, reflect))
+        def of_block(image, images, row, rows):
+            wanted = tf.range(rows + 2 * margin) + row - margin
+            return function(
+                *_take((logits, targets, *others), image + tf.range(images), wanted, reflect)
+            )
 
-        return _over_blocks(rows_of, logits, write_later)
+        return _over_blocks(of_block, logits, write_later)
 
     return xla.compiled(forward, logits, targets, *others)
 
 
 def inner_rows(maps: tf.Tensor, margin: int) -> tf.Tensor:
-    """The rows of a block without its margins."""
-    return maps[margin : sizes(maps)[0] - margin]
+    """Return the rows of a block without its margins."""
+    return maps[:, margin : sizes(maps)[1] - margin]
 
 
 def inner_targets(targets: Targets, margin: int) -> Targets:
-    """The targets of a block without its margins."""
+    """Return the targets of a block without its margins."""
     maps = (targets.ids, targets.dense, targets.valid)
     inner = (None if m is None else inner_rows(m, margin) for m in maps)
     return Targets(*inner, targets.in_range)
 
 
-def mirror_columns(maps: tf.Tensor, margin: int) -> tf.Tensor:
-    """A block mirrored at its first and its last column."""
-    width = sizes(maps)[1]
-    columns = [*range(-margin, 0), *(width + i for i in range(margin))]
-    mirrored = [_mirrored(column, width) for column in columns]
-    strips = [maps[:, column : column + 1] for column in mirrored]
-    return tf.concat([*strips[:margin], maps, *strips[margin:]], axis=1)
+def sum_over_classes(maps: tf.Tensor, num_classes: int | None = None) -> tf.Tensor:
+    """Return Σ_c of maps `[…, C]`, of all classes or of the first ones.
 
+    Example:
 
-def edge_counts(valid: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """e `[B, H, W]`: 1, at the first and last rows and columns 2, at the corners 4.
-
-    With it the adjoint of a mean m over mirrored symmetric windows is a mean again: m(e·u) / e.
-    A window of pixel i holds pixel j once for each of its mirror images, of which one on the
-    border has half as many.
+    >>> sum_over_classes(tf.constant([[1.0, 2.0]])).numpy().tolist()
+    [3.0]
     """
-    edges = tf.ones_like(valid, dtype)
-    for axis in (1, 2):
-        size = sizes(valid)[axis]
-        index = tf.range(size)
-        count = tf.where((index == 0) | (index == size - 1), 2, 1)
-        edges *= tf.cast(tf.reshape(count, [-1, 1] if axis == 1 else [-1]), dtype)
-    return edges
+    lanes = maps.shape[-1]
+    num_classes = num_classes or lanes
+    if xla.is_compiling() and xla.planned_device() == "CPU":
+        # XLA's code for a product of matrices on a CPU is vectorized, that for a sum over the last
+        # axis is not.
+        ones = tf.constant([1.0] * num_classes + [0.0] * (lanes - num_classes), maps.dtype)
+        return tf.linalg.matvec(maps, ones)
+    return tf.reduce_sum(maps[..., :num_classes], axis=-1)
 
 
 def pad_classes_to_vector_width(maps: tf.Tensor) -> tf.Tensor:
@@ -118,27 +117,25 @@ def one_hot_to_vector_width(targets: Targets, num_classes: int, dtype: tf.DType)
     return one_hot(targets, num_classes + -num_classes % LANES, dtype)
 
 
-def _mirrored(index: int | tf.Tensor, size: int | tf.Tensor) -> int | tf.Tensor:
-    """Where an index beyond the first or the last is, as often mirrored there as it takes."""
-    period = at_least(2 * (size - 1), 1)
-    return size - 1 - abs(index % period - (size - 1))
-
-
 def _over_blocks(function: Callable, logits: tf.Tensor, write_later: bool) -> tf.Tensor:
-    """`[B, H, …]` from a function of (image, first row, number of rows)."""
-    images, height, *_ = sizes(logits)
-    rows = _rows(height)
-    blocks = -(-height // rows)
+    """`[B, H, …]` from a function of (first image, number of images, first row, of rows)."""
+    batch, height, *_ = sizes(logits)
+    images, rows = _block_size(logits)
+    blocks = -(-height // rows)  # of an image; 1 where a block has several images
 
     # AutoGraph would read through all that the function calls, at each call.
     @tf.autograph.experimental.do_not_convert
     def block(i):
-        return function(i // blocks, i % blocks * rows, rows)
+        return function(i // blocks * images, images, i % blocks * rows, rows)
 
+    count = -(-batch // images) * blocks
+    if isinstance(count, int) and count == 1:
+        return function(0, images, 0, rows)[:, :height]
     map_blocks = _map_later if write_later and xla.is_compiling() else tf.map_fn
-    indices = tf.range(images * blocks)
-    stacked = map_blocks(block, indices, fn_output_signature=logits.dtype)  # [B · blocks, rows, …]
-    return tf.reshape(stacked, [images, blocks * rows, *sizes(stacked)[2:]])[:, :height]
+    # [count, images, rows, …]
+    stacked = map_blocks(block, tf.range(count), fn_output_signature=logits.dtype)
+    shape = [count // blocks * images, blocks * rows, *sizes(stacked)[3:]]
+    return tf.reshape(stacked, shape)[:batch, :height]
 
 
 def _map_later(
@@ -160,29 +157,44 @@ def _map_later(
     return results.write(count - 1, last).stack()
 
 
-def _rows(height: int | tf.Tensor) -> int | tf.Tensor:
+def _block_size(logits: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+    """How many images, and how many rows of each, one step takes."""
+    batch, height, width, num_classes = sizes(logits)
+    row_bytes = width * num_classes * logits.dtype.size
+    if xla.planned_device() == "GPU":
+        rows = xla.at_once(height, on_cpu=height, bytes_each=GPU_MAPS * row_bytes)
+        images = xla.at_once(batch, on_cpu=1, bytes_each=GPU_MAPS * row_bytes * height)
+        return at_least(images, 1), at_least(rows, 1)
     if not xla.is_compiling():
-        return height  # operation by operation, there is nothing to keep in the cache
-    if not isinstance(height, int) or height <= ROWS:
-        return ROWS
-    even = [rows for rows in range(ROWS // 2, 2 * ROWS) if height % rows == 0]
-    return min(even, key=lambda rows: abs(rows - ROWS), default=ROWS)
+        return 1, at_least(height, 1)  # operation by operation, nothing stays in the cache
+    return 1, _even_rows(height, max(BLOCK_BYTES // row_bytes, MIN_ROWS))
 
 
-def _take(maps: tuple, image: tf.Tensor, wanted: tf.Tensor, reflect: bool) -> list:
-    """Some rows of an image's logits, its targets, and other maps."""
+def _even_rows(height: int | tf.Tensor, rows: int) -> int | tf.Tensor:
+    """The number near `rows` that divides the height, or `rows` where there is none."""
+    if not isinstance(height, int):
+        return rows
+    if height <= rows:
+        return max(height, 1)
+    even = [n for n in range(-(-rows // 2), 2 * rows) if height % n == 0]
+    return min(even, key=lambda n: abs(n - rows), default=rows)
+
+
+def _take(maps: tuple, images: tf.Tensor, rows: tf.Tensor, reflect: bool) -> list:
+    """Some rows of some images of the logits, the targets, and other maps."""
     logits, targets, *others = maps
-    height = sizes(logits)[1]
-    index = _mirrored(wanted, height) if reflect else tf.clip_by_value(wanted, 0, height - 1)
+    batch, height = sizes(logits)[:2]
+    index = windows.mirrored(rows, height) if reflect else tf.clip_by_value(rows, 0, height - 1)
+    images = tf.minimum(images, batch - 1)  # the last block may have fewer
+    index += height * images[:, tf.newaxis]  # [N, rows]
 
     def take(maps):
         if maps is None:
             return None
-        flat = tf.reshape(maps, [-1, *sizes(maps)[2:]])  # [B · H, …]
-        return tf.gather(flat, image * height + index)
+        return tf.gather(tf.reshape(maps, [-1, *sizes(maps)[2:]]), index)
 
     valid = take(targets.valid)
     if not reflect:
-        valid &= ((wanted >= 0) & (wanted < height))[:, tf.newaxis]
+        valid &= ((rows >= 0) & (rows < height))[:, tf.newaxis]
     block = Targets(take(targets.ids), take(targets.dense), valid, targets.in_range)
     return [take(logits), block, *map(take, others)]

@@ -12,7 +12,7 @@ import math
 
 import tensorflow as tf
 
-from tfsegloss.core.shapes import sizes
+from tfsegloss.core.shapes import at_least, sizes
 from tfsegloss.kernels import xla
 
 
@@ -64,12 +64,12 @@ def gaussian_mean(maps: tf.Tensor, size: int, sigma: float) -> tf.Tensor:
     """Gaussian-weighted local means of each map, in the form that is fastest where it runs.
 
     Args:
-        maps: `[H, W, C]`, padded by `size // 2` on every side.
+        maps: `[B, H, W, C]`, padded by `size // 2` on every side.
         size: Odd side of the window.
         sigma: σ > 0, in pixels.
 
     Returns:
-        `[H − size + 1, W − size + 1, C]`.
+        `[B, H − size + 1, W − size + 1, C]`.
 
     Example:
 
@@ -85,14 +85,13 @@ def gaussian_mean_shifted(maps: tf.Tensor, size: int, sigma: float) -> tf.Tensor
     weights = gaussian(size, sigma)
 
     def mean(maps):
-        rows = sizes(maps)[0] - size + 1
-        maps = tf.add_n([w * maps[i : i + rows] for i, w in enumerate(weights)])
-        columns = sizes(maps)[1] - size + 1
-        return tf.add_n([w * maps[:, i : i + columns] for i, w in enumerate(weights)])
+        rows, columns = (n - size + 1 for n in sizes(maps)[1:3])
+        maps = tf.add_n([w * maps[:, i : i + rows] for i, w in enumerate(weights)])
+        return tf.add_n([w * maps[:, :, i : i + columns] for i, w in enumerate(weights)])
 
     # The window is symmetric: the gradient is the same mean of the padded upstream, where a tape
     # would pad and add each shifted map.
-    margins = [[size - 1, size - 1], [size - 1, size - 1], [0, 0]]
+    margins = [[0, 0], [size - 1, size - 1], [size - 1, size - 1], [0, 0]]
     return tf.custom_gradient(lambda maps: (mean(maps), lambda u: mean(tf.pad(u, margins))))(maps)
 
 
@@ -100,21 +99,20 @@ def gaussian_mean_depthwise(maps: tf.Tensor, size: int, sigma: float) -> tf.Tens
     """`gaussian_mean` as two depthwise convolutions."""
     weights = tf.constant(gaussian(size, sigma), maps.dtype)
     weights = tf.tile(weights[:, tf.newaxis, tf.newaxis], [1, maps.shape[-1], 1])
-    maps = maps[tf.newaxis]
     maps = tf.nn.depthwise_conv2d(maps, weights[:, tf.newaxis], [1, 1, 1, 1], "VALID")
-    return tf.nn.depthwise_conv2d(maps, weights[tf.newaxis], [1, 1, 1, 1], "VALID")[0]
+    return tf.nn.depthwise_conv2d(maps, weights[tf.newaxis], [1, 1, 1, 1], "VALID")
 
 
 def same_class_sum(maps: tf.Tensor, ids: tf.Tensor, size: int) -> tf.Tensor:
     """Σ_{j: y_j = y_i} ω(d(i, j)) z_j over the D8 window of each pixel i, as shifted maps.
 
     Args:
-        maps: z, `[H, W, C]`, padded by `size // 2` on every side.
-        ids: y, `[H, W]`, padded alike, with ids of no class; pixels of a negative id give 0.
+        maps: z, `[B, H, W, C]`, padded by `size // 2` on every side.
+        ids: y, `[B, H, W]`, padded alike, with ids of no class; pixels of a negative id give 0.
         size: Odd side of the window.
 
     Returns:
-        `[H − size + 1, W − size + 1, C]`.
+        `[B, H − size + 1, W − size + 1, C]`.
 
     Example:
 
@@ -180,7 +178,7 @@ def same_class_count(ids: tf.Tensor, size: int) -> tf.Tensor:
         size: Odd side of the window.
 
     Returns:
-        int32 `[H − size + 1, W − size + 1]`; 0 where the id is negative.
+        int32 `[B, H − size + 1, W − size + 1]`; 0 where the id is negative.
 
     Example:
 
@@ -200,7 +198,44 @@ def _same_class(ids: tf.Tensor, size: int) -> list[tf.Tensor]:
 
 def _shifts(maps: tf.Tensor, size: int) -> list[tf.Tensor]:
     """The `size`² views of the map that line up with the centers of the windows."""
-    rows, columns = (n - size + 1 for n in sizes(maps)[:2])
+    rows, columns = (n - size + 1 for n in sizes(maps)[1:3])
     return [
-        maps[i : i + rows, j : j + columns] for i, j in itertools.product(range(size), repeat=2)
+        maps[:, i : i + rows, j : j + columns] for i, j in itertools.product(range(size), repeat=2)
     ]
+
+
+def mirrored(index: int | tf.Tensor, size: int | tf.Tensor) -> int | tf.Tensor:
+    """Where an index beyond the first or the last is, as often mirrored there as it takes.
+
+    Example:
+
+    >>> [mirrored(i, 3) for i in range(-2, 6)]
+    [2, 1, 0, 1, 2, 1, 0, 1]
+    """
+    period = at_least(2 * (size - 1), 1)
+    return size - 1 - abs(index % period - (size - 1))
+
+
+def mirror_columns(maps: tf.Tensor, margin: int) -> tf.Tensor:
+    """Maps `[B, H, W, …]` mirrored at their first and their last column."""
+    width = sizes(maps)[2]
+    columns = [*range(-margin, 0), *(width + i for i in range(margin))]
+    columns = [mirrored(column, width) for column in columns]
+    strips = [maps[:, :, column : column + 1] for column in columns]
+    return tf.concat([*strips[:margin], maps, *strips[margin:]], axis=2)
+
+
+def edge_counts(valid: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """e `[B, H, W]`: 1, at the first and last rows and columns 2, at the corners 4.
+
+    With it the adjoint of a mean m over mirrored symmetric windows is a mean again: m(e·u) / e.
+    A window of pixel i holds pixel j once for each of its mirror images, of which one on the
+    border has half as many.
+    """
+    edges = tf.ones_like(valid, dtype)
+    for axis in (1, 2):
+        size = sizes(valid)[axis]
+        index = tf.range(size)
+        count = tf.where((index == 0) | (index == size - 1), 2, 1)
+        edges *= tf.cast(tf.reshape(count, [-1, 1] if axis == 1 else [-1]), dtype)
+    return edges

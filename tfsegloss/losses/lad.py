@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfsegloss.core.checks import check_integer, check_odd
 from tfsegloss.core.shapes import sizes
-from tfsegloss.core.targets import Targets, sum_over_classes, zero_ignored
+from tfsegloss.core.targets import Targets, zero_ignored
 from tfsegloss.kernels import windows
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
 from tfsegloss.kernels.row_blocks import (
@@ -17,6 +17,7 @@ from tfsegloss.kernels.row_blocks import (
     inner_targets,
     map_row_blocks,
     pad_classes_to_vector_width,
+    sum_over_classes,
 )
 from tfsegloss.losses.pixel import PixelLoss
 from tfsegloss.poolings.pooling import Minkowski, Pooling
@@ -56,13 +57,13 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
     margin = kernel_size // 2
 
     def losses(x, block):
-        pooled = _pool(x, block, kernel_size, margin).pooled[..., : x.shape[-1]]
-        return softmax_losses(pooled, inner_targets(block, margin))
+        pooled = _pool(x, block, kernel_size, margin).pooled
+        return _cross_entropy(pooled, inner_targets(block, margin), x.shape[-1])
 
     def gradient(x, block, upstream):
         z, deviation, ids, count, pooled = _pool(x, block, kernel_size, 2 * margin)
-        rows, columns = (slice(margin, n - margin) for n in sizes(ids))
-        ids = ids[rows, columns]
+        rows, columns = (slice(margin, n - margin) for n in sizes(ids)[1:])
+        ids = ids[:, rows, columns]
         upstream = _fill_columns(inner_rows(upstream, margin), margin, 0)
         slope = zero_ignored(upstream, ids >= 0) / count
         num_classes = x.shape[-1]
@@ -81,11 +82,11 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
         slopes = part[..., tf.newaxis] * exponentials - goal
         # Which pixels see each other is symmetric: the gradient is the same sum again.
         slopes = windows.same_class_sum(slopes, ids, kernel_size)
-        rows, columns = (slice(2 * margin, n - 2 * margin) for n in sizes(deviation))
+        rows, columns = (slice(2 * margin, n - 2 * margin) for n in sizes(deviation)[1:])
         # The gradient of `_standardized`, v − mean_c v − z · mean_c(v z) with v = u / deviation.
         # As a quotient, the sum is computed once; a product XLA computes again for each use.
-        slopes /= deviation[rows, columns][..., tf.newaxis]
-        z = z[rows, columns]
+        slopes /= deviation[:, rows, columns][..., tf.newaxis]
+        z = z[:, rows, columns]
         mean = sum_over_classes(slopes, num_classes)[..., tf.newaxis] / num_classes
         along = sum_over_classes(slopes * z, num_classes)[..., tf.newaxis] / num_classes
         return (slopes - mean - z * along)[..., :num_classes]
@@ -125,13 +126,27 @@ def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
 def _standardized(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """z = (x − mean_c x) / deviation, with its lanes, and deviation = √(var_c x + 1e-6)."""
     x -= x[..., :1]  # a constant of the pixel, whose digits the mean would cost all the others
-    planes = tf.unstack(x, axis=-1)
-    mean = tf.add_n(planes) / x.shape[-1]
-    variance = tf.add_n([tf.square(plane - mean) for plane in planes]) / x.shape[-1]
+    num_classes = x.shape[-1]
+    x = pad_classes_to_vector_width(x)
+    centered = x - sum_over_classes(x, num_classes)[..., tf.newaxis] / num_classes
+    variance = sum_over_classes(tf.square(centered), num_classes) / num_classes
     deviation = tf.sqrt(variance + VARIANCE_OFFSET)
-    return (pad_classes_to_vector_width(x) - mean[..., tf.newaxis]) / deviation[
-        ..., tf.newaxis
-    ], deviation
+    return centered / deviation[..., tf.newaxis], deviation
+
+
+def _cross_entropy(f: tf.Tensor, targets: Targets, num_classes: int) -> tf.Tensor:
+    """Σ_c t_c (log Σ_k exp f_k − f_c), 0 where ignored, of logits of mean 0 below 2 √(C − 1)."""
+    if targets.dense is None:
+        mass = 1.0
+        target = tf.gather(f, targets.ids, batch_dims=3)
+    else:
+        dense = pad_classes_to_vector_width(tf.cast(targets.dense, f.dtype))
+        mass, target = sum_over_classes(dense, num_classes), sum_over_classes(dense * f, num_classes)
+    lowest = max(0.0, 2 * math.sqrt(num_classes - 1) + math.log(num_classes) - 88)
+    around = tf.maximum(target / tf.maximum(mass, 1.0), lowest)
+    exponentials = tf.exp(f - around[..., tf.newaxis])
+    log_sum = tf.math.log(sum_over_classes(exponentials, num_classes))
+    return zero_ignored(mass * log_sum + (mass * around - target), targets.valid)
 
 
 def _classes(targets: Targets) -> tf.Tensor:
@@ -144,7 +159,7 @@ def _classes(targets: Targets) -> tf.Tensor:
 
 def _fill_columns(maps: tf.Tensor, margin: int, value: float | bool) -> tf.Tensor:
     margins = [[0, 0]] * maps.shape.rank
-    margins[1] = [margin, margin]
+    margins[2] = [margin, margin]
     return tf.pad(maps, margins, constant_values=value)
 
 
@@ -219,7 +234,7 @@ class LADLoss(PixelLoss):
         ids = tf.pad(
             _classes(targets), [[0, 0], [margin, margin], [margin, margin]], constant_values=-1
         )
-        count = tf.map_fn(lambda image: windows.same_class_count(image, self.kernel_size), ids)
+        count = windows.same_class_count(ids, self.kernel_size)
         return {**super().term_maps(targets, logits), "agreement": count}
 
     def pooled_mask(self, targets: Targets) -> tf.Tensor:

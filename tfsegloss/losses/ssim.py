@@ -9,9 +9,10 @@ import tensorflow as tf
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice, check_odd, check_positive, check_range
 from tfsegloss.core.shapes import sizes
-from tfsegloss.core.targets import Targets, sum_over_classes, zero_ignored
+from tfsegloss.core.targets import Targets, zero_ignored
 from tfsegloss.kernels import sigmoid_maps, windows, xla
-from tfsegloss.kernels.row_blocks import edge_counts, inner_rows, map_row_blocks, mirror_columns
+from tfsegloss.kernels.row_blocks import inner_rows, map_row_blocks, sum_over_classes
+from tfsegloss.kernels.windows import edge_counts, mirror_columns
 from tfsegloss.kernels.sigmoid_maps import cross_entropies, truth_and_probabilities
 from tfsegloss.losses.base import SegmentationLoss
 
@@ -148,7 +149,7 @@ def _maps(
         similarity, by = _similarity(statistics, form, weights)
         # Of all windows that hold an inner pixel: the adjoint of their means, see `edge_counts`.
         by_p, by_squares, by_product = map(mean, by)
-        similarity = inner_rows(similarity, margin)[:, margin : margin + sizes(x)[1]]
+        similarity = inner_rows(similarity, margin)[:, :, margin : margin + sizes(x)[2]]
         x, y, p, edges, valid = (inner_rows(m, 2 * margin) for m in (x, y, p, edges, block.valid))
         # ∂p/∂x = p (1 − p), 0 where ignored.
         slope = (by_p + 2 * p * by_squares + y * by_product) * p * (p - 1)

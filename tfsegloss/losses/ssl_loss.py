@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_below_one, check_odd, check_positive, check_range
-from tfsegloss.core.targets import Targets, sum_over_classes, zero_ignored
+from tfsegloss.core.targets import Targets, zero_ignored
 from tfsegloss.kernels import sigmoid_maps, xla
 from tfsegloss.kernels.local_structure import differences_of_rows, largest_difference
-from tfsegloss.kernels.row_blocks import inner_rows, map_row_blocks
+from tfsegloss.kernels.row_blocks import inner_rows, map_row_blocks, sum_over_classes
 from tfsegloss.kernels.sigmoid_maps import cross_entropies, truth_and_probabilities
 from tfsegloss.losses.base import SegmentationLoss
 
