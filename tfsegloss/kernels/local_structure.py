@@ -42,8 +42,8 @@ def structural_difference(
     center = slice(window_size // 2, -(window_size // 2))
 
     def standardized(maps):
-        mean = windows.gaussian_mean(maps, window_size, sigma)
-        square = windows.gaussian_mean(maps * maps, window_size, sigma)
+        mean = windows.fast_gaussian_mean(maps, window_size, sigma)
+        square = windows.fast_gaussian_mean(maps * maps, window_size, sigma)
         deviation = tf.sqrt(tf.maximum(square - mean * mean, 0))
         return (maps[:, center, center] - mean + stability) / (deviation + stability)
 

@@ -12,8 +12,8 @@ from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, zero_ignored
 from tfsegloss.kernels import sigmoid_maps, windows, xla
 from tfsegloss.kernels.row_blocks import inner_rows, map_row_blocks, sum_over_classes
-from tfsegloss.kernels.windows import edge_counts, mirror_columns
 from tfsegloss.kernels.sigmoid_maps import cross_entropies, truth_and_probabilities
+from tfsegloss.kernels.windows import edge_counts, mirror_columns
 from tfsegloss.losses.base import SegmentationLoss
 
 FORMS = ("full", "contrast_structure")
@@ -67,7 +67,7 @@ def dissimilarity(
 
 def _statistics(y: tf.Tensor, p: tf.Tensor, size: int, sigma: float) -> _Statistics:
     maps = (y, p, y * y + p * p, y * p)
-    return _Statistics(*(windows.gaussian_mean(m, size, sigma) for m in maps))
+    return _Statistics(*(windows.fast_gaussian_mean(m, size, sigma) for m in maps))
 
 
 def _similarity(
@@ -138,7 +138,7 @@ def _maps(
     num_classes = logits.shape[-1]
 
     def mean(maps):
-        return windows.gaussian_mean(maps, window_size, sigma)
+        return windows.fast_gaussian_mean(maps, window_size, sigma)
 
     def of_block(x, block, edges):
         y, p = truth_and_probabilities(x, block)
