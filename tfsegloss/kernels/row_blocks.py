@@ -15,8 +15,9 @@ from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import windows, xla
 
 LANES = int(os.environ.get("WK_LANES", 8))  # floats in a vector of most processors
-BLOCK_BYTES = int(os.environ.get("WK_BYTES", 2752512))
-MIN_ROWS = int(os.environ.get("WK_MIN", 8))
+# Of a block's logits on a CPU. TUNE
+BLOCK_BYTES = int(os.environ.get("WK_BYTES", 2**22))
+MIN_ROWS = 8  # of a block, or its margins would be most of it
 GPU_MAPS = 16  # as large as its logits, that a block may hold on a GPU
 
 
@@ -173,13 +174,15 @@ def _block_size(logits: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
 
 
 def _even_rows(height: int | tf.Tensor, rows: int) -> int | tf.Tensor:
-    """The number near `rows` that divides the height, or `rows` where there is none."""
+    """Return the number near `rows` that divides the height best.
+
+    Where blocks do not fill the image, the maps of all its rows are copied once more.
+    """
     if not isinstance(height, int):
         return rows
-    if height <= rows:
-        return max(height, 1)
     even = [n for n in range(-(-rows // 2), 2 * rows) if height % n == 0]
-    return min(even, key=lambda n: abs(n - rows), default=rows)
+    blocks = -(-height // rows)
+    return min(even, key=lambda n: abs(n - rows), default=at_least(-(-height // blocks), 1))
 
 
 def _take(maps: tuple, images: tf.Tensor, rows: tf.Tensor, reflect: bool) -> list:

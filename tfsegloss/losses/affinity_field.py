@@ -11,6 +11,7 @@ from tfsegloss.core.checks import check_at_least, check_integer
 from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import downsampling, xla
+from tfsegloss.kernels.affinity_pairs import pair_sums
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
 from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
 
@@ -83,12 +84,13 @@ def _pair_means(
 ) -> dict[str, tf.Tensor]:
     """The two means, each `[B]`, of downsampled logits and of `_downsampled_truth`."""
     # In a cluster of its own: beside the resizing, XLA may compute the pairs again for each pixel.
-    edge, edge_count, non_edge, non_edge_count = xla.compiled_with_gradient(
-        lambda x, small: _pair_sums(x, *small, distance, margin), resized, small
+    edge, non_edge, *counts = xla.compiled_with_gradient(
+        lambda x, small: pair_sums(x, *small, distance=distance, margin=margin), resized, small
     )
+    edges, non_edges = (tf.reduce_sum(tf.cast(n, tf.float64)) for n in counts)
     return {
-        "edge": replicas.normalize_globally(edge, tf.reduce_sum(edge_count)),
-        "non_edge": replicas.normalize_globally(non_edge, tf.reduce_sum(non_edge_count)),
+        "edge": replicas.normalize_globally(edge, edges),
+        "non_edge": replicas.normalize_globally(non_edge, non_edges),
     }
 
 
