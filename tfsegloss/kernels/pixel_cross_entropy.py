@@ -1,98 +1,118 @@
 """Cross-entropies of each pixel with their gradients, to be put into a cluster with other terms.
 
-The public functions are in `tfsegloss.losses.cross_entropy`.
+The formulas are in `tfsegloss.losses.cross_entropy`. At ignored pixels value and gradient are
+exactly 0, whatever the logits hold.
 """
-
-import functools
 
 import tensorflow as tf
 
-from tfsegloss.core.targets import (
-    Targets,
-    is_class,
-    split_classes,
-    split_target_classes,
-    zero_ignored,
-)
+from tfsegloss.core.targets import Targets, class_ids, is_class, zero_ignored
+from tfsegloss.kernels.class_sums import log_sum_exp, sum_over_classes
 
-# Factors between 1 and 2 whose product surely stays below float32's largest number, 2^128.
-FACTORS = 100
+# So many classes at most are taken apart, see `_sigmoid_values_by_class`.
+FEW_CLASSES = 32
 
 
 def softmax_losses(
     x: tf.Tensor, targets: Targets, scale: float = 1.0, floor: float = 0.0
 ) -> tf.Tensor:
-    """Σ_c t_c (log Σ_k exp x_k − x_c), t = scale · target + floor, and its gradient p Σt − t."""
+    """Return Σ_c t_c (log Σ_k exp x_k − x_c), t = scale · target + floor.
+
+    Its gradient is p Σt − t, p the softmax.
+
+    Args:
+        x: Logits `[…, C]`.
+        targets: Of `[…]`.
+        scale: Of the targets, as smoothing scales them.
+        floor: What smoothing adds to each.
+
+    Returns:
+        `[…]`.
+    """
 
     @tf.custom_gradient
     def losses(x):
-        planes = split_classes(x, targets.valid)
-        highest, log_sum = log_sum_exp(planes)
-        goals = _goals(targets, x, scale, floor)
-        mass = tf.add_n(goals)  # 1, but for soft targets that do not sum to 1
+        highest, log_sum = log_sum_exp(x)
         # Around the highest logit, not around 0: nothing large is subtracted from something large.
-        value = mass * log_sum + tf.add_n(
-            [t * (highest - plane) for t, plane in zip(goals, planes, strict=True)]
-        )
+        if targets.dense is None and floor == 0:
+            true = tf.gather(x, targets.ids, batch_dims=targets.ids.shape.rank)
+            value = scale * (log_sum + (highest - true))
+        else:
+            t = _smoothed_targets(targets, x, scale, floor)
+            distance = (highest[..., tf.newaxis] - x) + log_sum[..., tf.newaxis]
+            value = sum_over_classes(t * distance)
 
         def gradient(upstream):
-            kept = zero_ignored(x, targets.valid)
-            p = tf.exp((kept - highest[..., tf.newaxis]) - log_sum[..., tf.newaxis])
-            slopes = mass[..., tf.newaxis] * p - _goal(targets, x, scale, floor)
-            return upstream[..., tf.newaxis] * slopes
+            p = tf.exp((x - highest[..., tf.newaxis]) - log_sum[..., tf.newaxis])
+            by_x = _mass(targets, x, scale, floor) * p - _smoothed_targets(targets, x, scale, floor)
+            return zero_ignored(upstream[..., tf.newaxis] * by_x, targets.valid)
 
-        return value, gradient
+        return zero_ignored(value, targets.valid), gradient
 
-    return zero_ignored(losses(x), targets.valid)
+    return losses(x)
 
 
 def sigmoid_losses(
     x: tf.Tensor, targets: Targets, scale: float = 1.0, floor: float = 0.0
 ) -> tf.Tensor:
-    """Σ_c BCE(x_c, t_c) with t = scale · target + floor, and its gradient σ(x) − t."""
+    """Return Σ_c BCE(x_c, t_c), t = scale · target + floor, with its gradient σ(x) − t.
+
+    Args:
+        x: Logits `[…, C]`.
+        targets: Of `[…]`.
+        scale: Of the targets, as smoothing scales them.
+        floor: What smoothing adds to each.
+
+    Returns:
+        `[…]`.
+    """
+    values = _sigmoid_values_by_class if x.shape[-1] <= FEW_CLASSES else _sigmoid_values
 
     @tf.custom_gradient
     def losses(x):
-        planes = split_classes(x, targets.valid)
-        goals = _goals(targets, x, scale, floor)
-        # BCE = max(x, 0) − t x + log(1 + e^−|x|), exact for t = 0 and t = 1 however large x is.
-        value = softplus_sum([-tf.abs(plane) for plane in planes]) + tf.add_n(
-            [tf.nn.relu(plane) - t * plane for t, plane in zip(goals, planes, strict=True)]
-        )
-
         def gradient(upstream):
-            p = tf.sigmoid(zero_ignored(x, targets.valid))
-            return upstream[..., tf.newaxis] * (p - _goal(targets, x, scale, floor))
+            by_x = tf.sigmoid(x) - _smoothed_targets(targets, x, scale, floor)
+            return zero_ignored(upstream[..., tf.newaxis] * by_x, targets.valid)
 
-        return value, gradient
+        return zero_ignored(values(x, targets, scale, floor), targets.valid), gradient
 
-    return zero_ignored(losses(x), targets.valid)
-
-
-def log_sum_exp(planes: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """m = max_c x_c and log Σ_c exp(x_c − m), from the C maps `[B, H, W]` of x."""
-    highest = functools.reduce(tf.maximum, planes)
-    return highest, tf.math.log(tf.add_n([tf.exp(plane - highest) for plane in planes]))
+    return losses(x)
 
 
-def softplus_sum(planes: list[tf.Tensor]) -> tf.Tensor:
-    """Σ_c log(1 + exp x_c) for x_c ≤ 0, as log Π_c (1 + exp x_c): one logarithm per pixel."""
-    total = tf.zeros_like(planes[0])
-    for start in range(0, len(planes), FACTORS):
-        excess = tf.zeros_like(total)  # Π − 1, which keeps the digits of small factors
-        for plane in planes[start : start + FACTORS]:
-            a = tf.exp(plane)
-            excess += a + excess * a
-        total += tf.math.log1p(excess)
-    return total
+def _sigmoid_values(x: tf.Tensor, targets: Targets, scale: float, floor: float) -> tf.Tensor:
+    """Return Σ_c max(x, 0) − t x + log(1 + e^−|x|), which is exact for t in {0, 1} at any x."""
+    t = _smoothed_targets(targets, x, scale, floor)
+    return sum_over_classes((tf.nn.relu(x) - t * x) + tf.math.log1p(tf.exp(-tf.abs(x))))
 
 
-def _goals(targets: Targets, x: tf.Tensor, scale: float, floor: float) -> list[tf.Tensor]:
-    planes = split_target_classes(targets, x.shape[-1], x.dtype)
-    return [scale * plane + floor for plane in planes]
+def _sigmoid_values_by_class(
+    x: tf.Tensor, targets: Targets, scale: float, floor: float
+) -> tf.Tensor:
+    """Return the same, class by class in one pass, with one logarithm for all of them.
+
+    Σ_c log(1 + a_c) = log Π_c (1 + a_c), and Π − 1 keeps the digits of small a_c.
+
+    0.3 × Keras' cross-entropy, and 0.4 × without it, on [2, 513, 513, 21], two cores. XLA compiles
+    a class at a time, so it is for a few classes only.
+    """
+    rest, excess = tf.zeros_like(x[..., 0]), tf.zeros_like(x[..., 0])
+    for logits, target in zip(tf.unstack(x, axis=-1), _split(targets, x), strict=True):
+        t = scale * target + floor
+        rest += tf.nn.relu(logits) - t * logits
+        a = tf.exp(-tf.abs(logits))
+        excess += a + excess * a
+    return rest + tf.math.log1p(excess)
 
 
-def _goal(targets: Targets, x: tf.Tensor, scale: float, floor: float) -> tf.Tensor:
+def _split(targets: Targets, x: tf.Tensor) -> list[tf.Tensor]:
+    """Return the target of each class, `[…]` each."""
+    if targets.dense is not None:
+        return tf.unstack(tf.cast(targets.dense, x.dtype), axis=-1)
+    return [tf.cast(targets.ids == c, x.dtype) for c in class_ids(x.shape[-1])]
+
+
+def _smoothed_targets(targets: Targets, x: tf.Tensor, scale: float, floor: float) -> tf.Tensor:
+    """Return t `[…, C]`; anything where ignored."""
     if targets.dense is not None:
         return scale * tf.cast(targets.dense, x.dtype) + floor
     return tf.where(
@@ -100,3 +120,11 @@ def _goal(targets: Targets, x: tf.Tensor, scale: float, floor: float) -> tf.Tens
         tf.constant(scale + floor, x.dtype),
         tf.constant(floor, x.dtype),
     )
+
+
+def _mass(targets: Targets, x: tf.Tensor, scale: float, floor: float) -> tf.Tensor | float:
+    """Return Σ_c t_c `[…, 1]`: 1, but for soft targets that do not sum to 1."""
+    total = 1.0
+    if targets.dense is not None:
+        total = tf.reduce_sum(tf.cast(targets.dense, x.dtype), axis=-1, keepdims=True)
+    return scale * total + floor * x.shape[-1]

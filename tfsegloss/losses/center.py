@@ -1,4 +1,8 @@
-"""Center loss: the logits of a class' pixels gather around a center that follows them."""
+"""Center loss: the logits of a class' pixels gather around a center that follows them.
+
+`center_distance` is the formula, for readers and for tests; the class takes the same numbers from
+`tfsegloss.kernels.center`, which is faster.
+"""
 
 from collections.abc import Sequence
 
@@ -7,8 +11,8 @@ import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_range
-from tfsegloss.core.targets import Targets, zero_ignored
-from tfsegloss.kernels import xla
+from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.kernels import center, xla
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
 from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
 
@@ -38,7 +42,12 @@ def center_distance(targets: Targets, logits: tf.Tensor, centers: tf.Tensor) -> 
     Reference: Wen et al., *A discriminative feature learning approach for deep face recognition*,
     2016, Eq. 2.
     """
-    return xla.compiled_with_gradient(_distances, logits, targets, centers)
+    x = tf.where(targets.valid[..., tf.newaxis], logits, 0)
+    t = one_hot(targets, x.shape[-1], x.dtype)
+    centers = tf.stop_gradient(centers)
+    squares = [tf.reduce_sum((x - c) ** 2, axis=-1) for c in tf.unstack(centers)]
+    losses = tf.reduce_sum(t * tf.stack(squares, axis=-1), axis=-1) / 2
+    return tf.where(targets.valid, losses, 0)
 
 
 def moved_centers(
@@ -68,50 +77,10 @@ def moved_centers(
 
     Reference: Wen et al., 2016, Eq. 4 and Algorithm 1.
     """
-    local = xla.compiled(_class_sums, targets, logits)
+    local = xla.compiled(center.class_sums, targets, logits)
     sums, counts = (replicas.global_sum(value) for value in local)
     counts = tf.cast(counts, sums.dtype)[:, tf.newaxis]
     return tf.stop_gradient(centers - alpha * (counts * centers - sums) / (1 + counts))
-
-
-def _distances(x: tf.Tensor, targets: Targets, centers: tf.Tensor) -> tf.Tensor:
-    """½ Σ_j t_j ‖x − c_j‖² and its gradient Σ_j t_j (x − c_j)."""
-    if targets.dense is None:
-        mass, mean, spread = 1.0, tf.gather(centers, targets.ids), 0.0  # mean: [B, H, W, C]
-    else:
-        # Σ_j t_j ‖x − c_j‖² = m ‖x − c̄‖² + Σ_j t_j ‖c_j‖² − m ‖c̄‖², m = Σ t, c̄ the mean center.
-        shares = tf.cast(targets.dense, x.dtype)
-        mass = tf.reduce_sum(shares, axis=-1)
-        mean = tf.math.divide_no_nan(tf.matmul(shares, centers), mass[..., tf.newaxis])
-        squares = tf.linalg.matvec(shares, tf.reduce_sum(centers**2, axis=-1))
-        spread = squares - mass * tf.reduce_sum(mean**2, axis=-1)
-
-    @tf.custom_gradient
-    def distances(x):
-        offset = zero_ignored(x - mean, targets.valid)
-        value = (mass * tf.reduce_sum(offset**2, axis=-1) + spread) / 2
-
-        def gradient(upstream):
-            slopes = zero_ignored(x - mean, targets.valid)
-            return (upstream * mass)[..., tf.newaxis] * slopes
-
-        return value, gradient
-
-    return distances(x)
-
-
-def _class_sums(targets: Targets, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Σ_i t_ij x_i `[C, C]` and Σ_i t_ij `[C]` over this replica's valid pixels i."""
-    num_classes = logits.shape[-1]
-    features = tf.reshape(zero_ignored(logits, targets.valid), [-1, num_classes])
-    if targets.dense is not None:
-        shares = tf.reshape(tf.cast(targets.dense, logits.dtype), [-1, num_classes])
-        return tf.matmul(shares, features, transpose_a=True), tf.reduce_sum(shares, axis=0)
-    ids = tf.reshape(tf.where(targets.valid, targets.ids, -1), [-1])  # −1 is dropped
-    return (
-        tf.math.unsorted_segment_sum(features, ids, num_classes),
-        tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_classes),
-    )
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -210,7 +179,7 @@ class CenterLoss(StatefulLoss):
         maps = xla.compiled_with_gradient(
             lambda x, targets, centers: (
                 softmax_losses(x, targets),
-                _distances(x, targets, centers),
+                center.distances(x, targets, centers),
             ),
             in_backward_pass(logits, move),
             targets,

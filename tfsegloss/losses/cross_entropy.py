@@ -1,4 +1,8 @@
-"""Cross-entropy of a softmax and of sigmoids."""
+"""Cross-entropy of a softmax and of sigmoids.
+
+The functions are the formulas, for readers and for tests; the classes take the same numbers from
+`tfsegloss.kernels.pixel_cross_entropy`, which is faster.
+"""
 
 from collections.abc import Sequence
 
@@ -6,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_range
-from tfsegloss.core.targets import Targets
+from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import xla
 from tfsegloss.kernels.pixel_cross_entropy import sigmoid_losses, softmax_losses
 from tfsegloss.losses.pixel import PixelLoss
@@ -38,10 +42,12 @@ def softmax_cross_entropy(
 
     Reference: RMI (Zhao et al., 2019), Eq. 1. Smoothing is not in that paper; it is Keras'.
     """
-    smoothing = (1 - label_smoothing, label_smoothing / logits.shape[-1])
-    return xla.compiled_with_gradient(
-        lambda x, targets: softmax_losses(x, targets, *smoothing), logits, targets
-    )
+    num_classes = logits.shape[-1]
+    x = tf.where(targets.valid[..., tf.newaxis], logits, 0)
+    t = one_hot(targets, num_classes, x.dtype)
+    t = (1 - label_smoothing) * t + label_smoothing / num_classes
+    losses = -tf.reduce_sum(t * tf.nn.log_softmax(x), axis=-1)
+    return tf.where(targets.valid, losses, 0)
 
 
 def sigmoid_cross_entropy(
@@ -70,10 +76,12 @@ def sigmoid_cross_entropy(
     Reference: RMI (Zhao et al., 2019), section 4, and its authors' code, which sums over classes
     and averages over pixels. Smoothing is not in that paper; it is Keras'.
     """
-    smoothing = (1 - label_smoothing, label_smoothing / 2)
-    return xla.compiled_with_gradient(
-        lambda x, targets: sigmoid_losses(x, targets, *smoothing), logits, targets
-    )
+    x = tf.where(targets.valid[..., tf.newaxis], logits, 0)
+    t = one_hot(targets, x.shape[-1], x.dtype)
+    t = (1 - label_smoothing) * t + label_smoothing / 2
+    # 1 − σ(x) = σ(−x)
+    losses = -t * tf.math.log_sigmoid(x) - (1 - t) * tf.math.log_sigmoid(-x)
+    return tf.where(targets.valid, tf.reduce_sum(losses, axis=-1), 0)
 
 
 class _CrossEntropy(PixelLoss):
@@ -134,8 +142,11 @@ class SoftmaxCrossEntropy(_CrossEntropy):
     activation = "softmax"
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """`softmax_cross_entropy` with this loss' options."""
-        return softmax_cross_entropy(targets, logits, label_smoothing=self.label_smoothing)
+        """`softmax_cross_entropy` with this loss' options, by its kernel."""
+        smoothing = (1 - self.label_smoothing, self.label_smoothing / logits.shape[-1])
+        return xla.compiled_with_gradient(
+            lambda x, targets: softmax_losses(x, targets, *smoothing), logits, targets
+        )
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -174,5 +185,8 @@ class SigmoidCrossEntropy(_CrossEntropy):
     activation = "sigmoid"
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """`sigmoid_cross_entropy` with this loss' options."""
-        return sigmoid_cross_entropy(targets, logits, label_smoothing=self.label_smoothing)
+        """`sigmoid_cross_entropy` with this loss' options, by its kernel."""
+        smoothing = (1 - self.label_smoothing, self.label_smoothing / 2)
+        return xla.compiled_with_gradient(
+            lambda x, targets: sigmoid_losses(x, targets, *smoothing), logits, targets
+        )

@@ -1,20 +1,19 @@
-"""Focal loss: cross-entropy that turns away from what is easy."""
+"""Focal loss: cross-entropy that turns away from what is easy.
+
+The functions are the formulas, for readers and for tests; the class takes the same numbers from
+`tfsegloss.kernels.focal`, which is faster.
+"""
 
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_at_least, check_choice, check_range
-from tfsegloss.core.targets import (
-    Targets,
-    one_hot,
-    split_classes,
-    split_target_classes,
-    zero_ignored,
-)
+from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import xla
-from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
+from tfsegloss.kernels.focal import sigmoid_focal_losses, softmax_focal_losses
 from tfsegloss.losses.pixel import PixelLoss
 from tfsegloss.poolings.pooling import Pooling
 
@@ -51,14 +50,11 @@ def softmax_focal(
     α and γ are those LAD (Guo et al., 2018) compares with.
     """
 
-    def losses(x, targets):
-        if targets.dense is None:
-            return alpha * _focus(softmax_losses(x, targets), gamma)
-        log_p = tf.nn.log_softmax(zero_ignored(x, targets.valid))
-        by_class = _focus(-log_p, gamma)  # [B, H, W, C]
-        return alpha * tf.reduce_sum(tf.cast(targets.dense, x.dtype) * by_class, axis=-1)
-
-    return xla.compiled_with_gradient(losses, logits, targets)
+    x = tf.where(targets.valid[..., tf.newaxis], logits, 0)
+    t = one_hot(targets, x.shape[-1], x.dtype)
+    log_p = tf.nn.log_softmax(x)
+    losses = -alpha * tf.reduce_sum(t * _power_of_miss(log_p, gamma) * log_p, axis=-1)
+    return tf.where(targets.valid, losses, 0)
 
 
 def sigmoid_focal(
@@ -90,83 +86,20 @@ def sigmoid_focal(
     Reference: Lin et al., *Focal loss for dense object detection*, 2017, Eq. 5, summed over the
     classes; their division by the number of objects has no counterpart here.
     """
-    return xla.compiled_with_gradient(
-        lambda x, targets: _sigmoid_losses(x, targets, alpha, gamma), logits, targets
+    x = tf.where(targets.valid[..., tf.newaxis], logits, 0)
+    t = one_hot(targets, x.shape[-1], x.dtype)
+    log_p, log_miss = tf.math.log_sigmoid(x), tf.math.log_sigmoid(-x)  # log p, log (1 − p)
+    losses = -(
+        alpha * t * _power_of_miss(log_p, gamma) * log_p
+        + (1 - alpha) * (1 - t) * _power_of_miss(log_miss, gamma) * log_miss
     )
+    return tf.where(targets.valid, tf.reduce_sum(losses, axis=-1), 0)
 
 
-def _focus(losses: tf.Tensor, gamma: float) -> tf.Tensor:
-    """(1 − p)^γ ℓ of cross-entropies ℓ = −log p ≥ 0, of any shape."""
-    if gamma == 0:
-        return losses
-
-    @tf.custom_gradient
-    def focus(losses):
-        miss = -tf.math.expm1(-losses)  # 1 − p
-        focused = tf.pow(miss, gamma)
-
-        def gradient(upstream):
-            # d/dℓ = (1 − p)^γ (1 + γ p ℓ / (1 − p)), where ℓ / (1 − p) → 1 as both vanish: this
-            # way round nothing is raised to γ − 1, which is infinite at 0 for γ < 1.
-            ratio = tf.where(miss > 0, losses, 1) / tf.where(miss > 0, miss, 1)
-            return upstream * focused * (1 + gamma * tf.exp(-losses) * ratio)
-
-        return focused * losses, gradient
-
-    return focus(losses)
-
-
-def _sigmoid_losses(x: tf.Tensor, targets: Targets, alpha: float, gamma: float) -> tf.Tensor:
-    """Σ_c α t_c h(x_c) + (1 − α) (1 − t_c) h(−x_c), h from `_binary`."""
-    hard = targets.dense is None
-
-    @tf.custom_gradient
-    def losses(x):
-        planes = split_classes(x, targets.valid)
-        goals = split_target_classes(targets, x.shape[-1], x.dtype)
-        value = tf.add_n(
-            [
-                _weighed(plane, t, hard, alpha, gamma)[0]
-                for plane, t in zip(planes, goals, strict=True)
-            ]
-        )
-
-        def gradient(upstream):
-            t = one_hot(targets, x.shape[-1], x.dtype)
-            kept = zero_ignored(x, targets.valid)
-            return upstream[..., tf.newaxis] * _weighed(kept, t, hard, alpha, gamma)[1]
-
-        return value, gradient
-
-    return zero_ignored(losses(x), targets.valid)
-
-
-def _weighed(
-    x: tf.Tensor, t: tf.Tensor, hard: bool, alpha: float, gamma: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """α t h(x) + (1 − α) (1 − t) h(−x) and its slope by x."""
-    if hard:  # t is 0 or 1: one of the two terms is there
-        sign = 2 * t - 1
-        weight = alpha * t + (1 - alpha) * (1 - t)
-        value, slope = _binary(sign * x, gamma)
-        return weight * value, weight * sign * slope
-    up, up_slope = _binary(x, gamma)
-    down, down_slope = _binary(-x, gamma)
-    up_weight, down_weight = alpha * t, (1 - alpha) * (1 - t)
-    return (
-        up_weight * up + down_weight * down,
-        up_weight * up_slope - down_weight * down_slope,
-    )
-
-
-def _binary(x: tf.Tensor, gamma: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """h(x) = σ(−x)^γ log(1 + e^−x), the focal loss where t = 1, and its slope."""
-    a = tf.exp(-tf.abs(x))  # the one exponential for all that follows
-    large = 1 / (1 + a)
-    hit, miss = (tf.where(x >= 0, *pair) for pair in ((large, a * large), (a * large, large)))
-    loss = tf.nn.relu(-x) + tf.math.log1p(a)
-    power = tf.pow(miss, gamma)
-    return power * loss, -power * (gamma * hit * loss + miss)
+def _power_of_miss(log_p: tf.Tensor, gamma: float) -> tf.Tensor:
+    """Return (1 − p)^γ, with a finite derivative where p = 1."""
+    tiny = np.finfo(log_p.dtype.as_numpy_dtype).tiny
+    return tf.maximum(-tf.math.expm1(log_p), tiny) ** gamma
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -230,6 +163,8 @@ class FocalLoss(PixelLoss):
         self.activation = check_choice("activation", activation, ACTIVATIONS)
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """`softmax_focal` or `sigmoid_focal` with this loss' options."""
-        focal = softmax_focal if self.activation == "softmax" else sigmoid_focal
-        return focal(targets, logits, alpha=self.alpha, gamma=self.gamma)
+        """`softmax_focal` or `sigmoid_focal` with this loss' options, by their kernels."""
+        losses = softmax_focal_losses if self.activation == "softmax" else sigmoid_focal_losses
+        return xla.compiled_with_gradient(
+            lambda x, targets: losses(x, targets, self.alpha, self.gamma), logits, targets
+        )
