@@ -140,7 +140,9 @@ def _terms(
 def _over_neighbors(add: Callable[..., list], totals: tuple, distance: int) -> Any:
     """Return the totals after `add(row, column, totals)` for each of the eight neighbors."""
     offsets = [
-        at for at in itertools.product((0, distance, 2 * distance), repeat=2) if at != (distance,) * 2
+        at
+        for at in itertools.product((0, distance, 2 * distance), repeat=2)
+        if at != (distance,) * 2
     ]
     if xla.is_compiling() and xla.planned_device() == "CPU":
         # TUNE

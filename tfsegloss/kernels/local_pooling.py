@@ -11,12 +11,12 @@ import tensorflow as tf
 from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, zero_ignored
 from tfsegloss.kernels import windows
+from tfsegloss.kernels.class_sums import sum_over_classes
 from tfsegloss.kernels.row_blocks import (
     inner_rows,
     inner_targets,
     map_row_blocks,
     pad_classes_to_vector_width,
-    sum_over_classes,
 )
 
 VARIANCE_OFFSET = 1e-6  # keeps 1/σ finite where all logits of a pixel are equal
