@@ -139,17 +139,15 @@ def _terms(
 
 def _over_neighbors(add: Callable[..., list], totals: tuple, distance: int) -> Any:
     """Return the totals after `add(row, column, totals)` for each of the eight neighbors."""
-    offsets = [
-        at
-        for at in itertools.product((0, distance, 2 * distance), repeat=2)
-        if at != (distance,) * 2
-    ]
+    places = itertools.product((0, distance, 2 * distance), repeat=2)
+    offsets = [place for place in places if place != (distance, distance)]
     if xla.is_compiling() and xla.planned_device() == "CPU":
-        # TUNE
-        places = tf.constant(offsets)
+        # Written out, the eight take 0.7 × Keras' cross-entropy and 3.9 seconds to compile where the
+        # loop takes 0.5 and 2.1, with the cross-entropy, on [2, 513, 513, 21], two cores.
+        at = tf.constant(offsets)
         return tf.while_loop(
             lambda k, *_: k < len(offsets),
-            lambda k, *totals: (k + 1, *add(places[k, 0], places[k, 1], totals)),
+            lambda k, *totals: (k + 1, *add(at[k, 0], at[k, 1], totals)),
             (0, *totals),
         )[1:]
     for row, column in offsets:

@@ -170,10 +170,11 @@ def weighted_sum(maps: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     size = math.isqrt(weights.shape[0])
     rows, columns = sizes(weights)[2:]
     places = itertools.product(range(size), repeat=2)
+    # Taken apart first: TensorFlow's optimizer forgets the new axis of a slice out of a stack.
     return tf.add_n(
         [
-            weights[k, ..., tf.newaxis] * maps[:, i : i + rows, j : j + columns]
-            for k, (i, j) in enumerate(places)
+            w[..., tf.newaxis] * maps[:, i : i + rows, j : j + columns]
+            for w, (i, j) in zip(tf.unstack(weights), places, strict=True)
         ]
     )
 
