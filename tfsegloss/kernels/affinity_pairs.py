@@ -142,7 +142,7 @@ def _over_neighbors(add: Callable[..., list], totals: tuple, distance: int) -> A
     places = itertools.product((0, distance, 2 * distance), repeat=2)
     offsets = [place for place in places if place != (distance, distance)]
     if xla.is_compiling() and xla.planned_device() == "CPU":
-        # Written out, the eight take 0.7 × Keras' cross-entropy and 3.9 seconds to compile where the
+        # Written out, the eight take 0.7 × Keras' cross-entropy and 3.9 s to compile where the
         # loop takes 0.5 and 2.1, with the cross-entropy, on [2, 513, 513, 21], two cores.
         at = tf.constant(offsets)
         return tf.while_loop(

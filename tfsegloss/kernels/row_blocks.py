@@ -160,13 +160,18 @@ def _block_size(logits: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
         return at_least(images, 1), at_least(rows, 1)
     if not xla.is_compiling():
         return 1, at_least(height, 1)  # operation by operation, nothing stays in the cache
-    return 1, _even_rows(height, max(BLOCK_BYTES // row_bytes, MIN_ROWS))
+    return 1, even_rows(height, max(BLOCK_BYTES // row_bytes, MIN_ROWS))
 
 
-def _even_rows(height: int | tf.Tensor, rows: int) -> int | tf.Tensor:
-    """Return the number near `rows` that divides the height best.
+def even_rows(height: int | tf.Tensor, rows: int) -> int | tf.Tensor:
+    """Return the number near `rows` that divides the height, or fills it with the fewest too many.
 
     Where blocks do not fill the image, the maps of all its rows are copied once more.
+
+    Example:
+
+    >>> even_rows(513, 60), even_rows(257, 60)
+    (57, 52)
     """
     if not isinstance(height, int):
         return rows

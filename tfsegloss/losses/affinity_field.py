@@ -10,8 +10,8 @@ from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_integer
 from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, one_hot
-from tfsegloss.kernels import downsampling, xla
-from tfsegloss.kernels.affinity_pairs import LOW, pair_sums
+from tfsegloss.kernels import affinity_pairs, downsampling, xla
+from tfsegloss.kernels.affinity_pairs import LOW
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
 from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
 
@@ -74,12 +74,29 @@ def affinity_field(
     logits of ignored pixels are 0 before they are resized; a mean over no pair is 0, not NaN.
     """
     x = downsampling.bilinear(logits, targets.valid, downsample_factor)
-    truth, valid = _downsampled_truth(targets, x.shape[-1], x.dtype, downsample_factor)
+    small = _downsampled_truth(targets, x.shape[-1], x.dtype, downsample_factor)
+    return _means(*pair_sums(x, *small, distance=distance, margin=margin))
+
+
+def pair_sums(
+    x: tf.Tensor, truth: tf.Tensor, valid: tf.Tensor, *, distance: int, margin: float
+) -> list[tf.Tensor]:
+    """Return the sums of the two terms over the pairs of each image, and the numbers of pairs.
+
+    Args:
+        x: Downsampled logits, `[B, H', W', C]`.
+        truth: t, as x.
+        valid: bool `[B, H', W']`.
+        distance: As for `affinity_field`.
+        margin: As for `affinity_field`.
+
+    Returns:
+        Sums of the edges and of the other pairs, and the number of both, each `[B]`.
+    """
     low = tf.constant(LOW, x.dtype)
     height, width = sizes(x)[1:3]
 
     def neighbors(maps, row, column, beyond):
-        """Return the maps of the pixels so many rows and columns away."""
         margins = [[0, 0], [distance, distance], [distance, distance], [0, 0]]
         maps = tf.pad(maps, margins, constant_values=beyond)
         row, column = distance + row, distance + column
@@ -103,7 +120,7 @@ def affinity_field(
             tf.cast(non_edge, tf.int32),
         )
         sums.append([tf.reduce_sum(term, axis=[1, 2, 3]) for term in terms])
-    return _means(*(tf.add_n(terms) for terms in zip(*sums, strict=True)))
+    return [tf.add_n(terms) for terms in zip(*sums, strict=True)]
 
 
 def _means(
@@ -238,7 +255,9 @@ class AffinityFieldLoss(StatefulLoss):
         losses, resized = xla.compiled_with_gradient(losses_and_resized, logits, targets)
         # In a cluster of its own: beside the resizing, XLA may compute the pairs for each pixel.
         sums = xla.compiled_with_gradient(
-            lambda x, small: pair_sums(x, *small, distance=self.distance, margin=self.margin),
+            lambda x, small: affinity_pairs.pair_sums(
+                x, *small, distance=self.distance, margin=self.margin
+            ),
             resized,
             small,
         )
