@@ -151,12 +151,12 @@ def _gradient(x: tf.Tensor, block: Targets, upstream: tf.Tensor, size: int) -> t
     by_pooled = scale[..., tf.newaxis] * exponentials - target
     # Which pixels see each other is symmetric: the gradient is the same sum again.
     by_z = windows.weighted_sum(by_pooled, _inner(of.weights, margin, first_axis=2))
-    # The gradient of `_standardized`, v − mean_c v − z · mean_c(v z) with v = by_z / deviation.
+    # The gradient of `_standardized`, v − mean_c v − z · mean_c(v z) with v = by_z / deviation. The
+    # second term is 0, since a softmax' gradient sums to 0 over the classes, and v with it.
     v = by_z / _inner(of.deviation, 2 * margin)[..., tf.newaxis]
     z = _inner(of.z, 2 * margin)
-    mean = sum_over_classes(v, num_classes)[..., tf.newaxis] / num_classes
     along = sum_over_classes(v * z, num_classes)[..., tf.newaxis] / num_classes
-    return (v - mean - z * along)[..., :num_classes]
+    return (v - z * along)[..., :num_classes]
 
 
 def _inner(maps: tf.Tensor, margin: int, first_axis: int = 1) -> tf.Tensor:
