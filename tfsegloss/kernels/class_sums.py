@@ -12,8 +12,8 @@ from tfsegloss.kernels import xla
 def sum_over_classes(maps: tf.Tensor, num_classes: int | None = None) -> tf.Tensor:
     """Return Σ_c of maps, of all classes or of the first ones, as a product with ones on a CPU.
 
-    Softmax cross-entropy, forward, two cores: 7 ms, by `tf.reduce_sum` 14 ms on [2, 513, 513, 21];
-    8 and 12 ms on [1, 257, 257, 150].
+    Softmax cross-entropy is 0.42 × Keras' with it and 0.60 × with `tf.reduce_sum`, focal loss of
+    sigmoids 0.71 × and 0.83 × ([2, 513, 513, 21], two cores).
 
     Args:
         maps: `[…, C]`.

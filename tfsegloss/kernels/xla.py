@@ -22,7 +22,7 @@ GPU_BYTES = 2**31 - 1  # 2 GiB, and still an int32
 
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(*arguments)`, as one XLA cluster where that pays; no gradient flows through it.
+    """Return `function(*arguments)`, from one XLA cluster where that pays; without gradient.
 
     It pays in a graph whose images have a static size: a cluster is compiled once per shape, and an
     evaluation on images of many sizes would compile for ever.
@@ -47,7 +47,7 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 def compiled_with_gradient(
     function: Callable[..., Any], variable: tf.Tensor, *constants: Any
 ) -> Any:
-    """`function(variable, *constants)` as `compiled` does it, with a gradient by the variable.
+    """Return `function(variable, *constants)` as `compiled` does, with a gradient by the variable.
 
     The backward pass is a second cluster that computes the function again: between the two nothing
     of full resolution is kept, and XLA drops from each what it does not need.
@@ -92,18 +92,18 @@ def _constant(arguments: Any) -> Any:
 
 
 def is_worth_compiling(arguments: Any) -> bool:
-    """Whether all tensors are in a graph, of static size but for the batch."""
+    """Return whether all tensors are in a graph, of static size but for the batch."""
     tensors = [t for t in tf.nest.flatten(arguments) if t is not None]
     return not tf.executing_eagerly() and all(t.shape[1:].is_fully_defined() for t in tensors)
 
 
 def is_compiling() -> bool:
-    """Whether a function of `compiled` or `compiled_with_gradient` is being traced for XLA."""
+    """Return whether a cluster is being traced."""
     return getattr(_trace, "compiling", False)
 
 
 def planned_device() -> str:
-    """The kind of device that a loss is planned for while it is traced: "CPU" or "GPU".
+    """Return the kind of device that a loss is planned for where it is traced: "CPU" or "GPU".
 
     That of `planned_for`; else the one it is placed on by `tf.device` or a strategy; else "GPU"
     wherever TensorFlow sees one.
@@ -125,7 +125,7 @@ def planned_device() -> str:
 
 @contextlib.contextmanager
 def planned_for(device: str) -> Iterator[None]:
-    """Plans what is traced inside for a kind of device, wherever it is placed.
+    """Plan what is traced inside for a kind of device, wherever it is placed.
 
     Any plan runs on any device, and gives the same numbers; only the time differs.
 
@@ -153,7 +153,7 @@ def planned_for(device: str) -> Iterator[None]:
 def at_once(
     count: int | tf.Tensor, *, on_cpu: int | tf.Tensor, bytes_each: int | tf.Tensor
 ) -> int | tf.Tensor:
-    """How many of `count` pieces of work (rows, maps, pixels) one step of a loop should take.
+    """Return how many of `count` pieces (rows, maps, pixels) one step of a loop should take.
 
     Args:
         count: ≥ 0.

@@ -18,7 +18,7 @@ from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
 
 
 def center_distance(targets: Targets, logits: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """Half the squared distance of the logits from their class' center, pixel by pixel.
+    """Return half the squared distance of the logits from their class' center, pixel by pixel.
 
     ℓ = ½ Σ_j t_j ‖x − c_j‖², with t the one-hot (or dense) target and c_j the center of class j;
     ½ ‖x − c_y‖² for an id y. The centers are constants in the gradient.
@@ -53,7 +53,7 @@ def center_distance(targets: Targets, logits: tf.Tensor, centers: tf.Tensor) -> 
 def moved_centers(
     targets: Targets, logits: tf.Tensor, centers: tf.Tensor, *, alpha: float = 0.5
 ) -> tf.Tensor:
-    """The centers after a step towards the logits of their class' pixels.
+    """Return the centers after a step towards the logits of their class' pixels.
 
     c_j ← c_j − α Σ_i t_ij (c_j − x_i) / (1 + Σ_i t_ij), i the valid pixels of all images on all
     replicas.
@@ -144,13 +144,13 @@ class CenterLoss(StatefulLoss):
         self.weight = check_at_least("weight", weight, 0)
 
     def initial_state(self, num_classes: int) -> tf.Tensor:
-        """The centers, 0."""
+        """Return the centers, 0."""
         return tf.zeros(
             [num_classes, num_classes], "float64" if self.dtype == "float64" else "float32"
         )
 
     def build(self, num_classes: int) -> None:
-        """Makes the centers, if they are not there yet, or checks that they are of as many classes.
+        """Make the centers, if they are not there yet, or check that they are of as many classes.
 
         Args:
             num_classes: Number of classes C.
@@ -165,7 +165,7 @@ class CenterLoss(StatefulLoss):
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The cross-entropy and the distance from the centers."""
+        """Return the cross-entropy and the distance from the centers."""
         centers = tf.cast(tf.identity(self._state), logits.dtype)  # as they are before any move
 
         def move():
@@ -191,5 +191,5 @@ class CenterLoss(StatefulLoss):
         }
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Cross-entropy + λ · center."""
+        """Return cross-entropy + λ · center."""
         return terms["cross_entropy"] + self.weight * terms["center"]

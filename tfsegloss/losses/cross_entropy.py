@@ -20,7 +20,7 @@ from tfsegloss.poolings.pooling import Pooling
 def softmax_cross_entropy(
     targets: Targets, logits: tf.Tensor, *, label_smoothing: float = 0.0
 ) -> tf.Tensor:
-    """Cross-entropy between targets and the softmax of the logits, pixel by pixel.
+    """Return the cross-entropy of targets and the softmax of the logits, pixel by pixel.
 
     ℓ = −Σ_c t_c log softmax(x)_c, with t the one-hot (or dense) target, smoothed by ε to
     (1 − ε)·t + ε/C.
@@ -53,7 +53,7 @@ def softmax_cross_entropy(
 def sigmoid_cross_entropy(
     targets: Targets, logits: tf.Tensor, *, label_smoothing: float = 0.0
 ) -> tf.Tensor:
-    """Sum over the classes of the binary cross-entropies, pixel by pixel.
+    """Return the binary cross-entropies summed over the classes, pixel by pixel.
 
     ℓ = Σ_c BCE_c, BCE_c = −t_c log σ(x_c) − (1 − t_c) log(1 − σ(x_c)), σ the sigmoid, t the
     one-hot (or dense) target, smoothed by ε to (1 − ε)·t + ε/2.
@@ -142,7 +142,7 @@ class SoftmaxCrossEntropy(_CrossEntropy):
     activation = "softmax"
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """`softmax_cross_entropy` with this loss' options, by its kernel."""
+        """Return `softmax_cross_entropy` with this loss' options, by its kernel."""
         smoothing = (1 - self.label_smoothing, self.label_smoothing / logits.shape[-1])
         return xla.compiled_with_gradient(
             lambda x, targets: softmax_losses(x, targets, *smoothing), logits, targets
@@ -185,7 +185,7 @@ class SigmoidCrossEntropy(_CrossEntropy):
     activation = "sigmoid"
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """`sigmoid_cross_entropy` with this loss' options, by its kernel."""
+        """Return `sigmoid_cross_entropy` with this loss' options, by its kernel."""
         smoothing = (1 - self.label_smoothing, self.label_smoothing / 2)
         return xla.compiled_with_gradient(
             lambda x, targets: sigmoid_losses(x, targets, *smoothing), logits, targets

@@ -23,7 +23,7 @@ ACTIVATIONS = ("softmax", "sigmoid")
 def softmax_focal(
     targets: Targets, logits: tf.Tensor, *, alpha: float = 0.25, gamma: float = 2.0
 ) -> tf.Tensor:
-    """Focal loss of a softmax, pixel by pixel.
+    """Return the focal loss of a softmax, pixel by pixel.
 
     ℓ = −α Σ_c t_c (1 − p_c)^γ log p_c, with p = softmax(x) and t the one-hot (or dense) target;
     cross-entropy for α = 1, γ = 0.
@@ -60,7 +60,7 @@ def softmax_focal(
 def sigmoid_focal(
     targets: Targets, logits: tf.Tensor, *, alpha: float = 0.25, gamma: float = 2.0
 ) -> tf.Tensor:
-    """Sum over the classes of the binary focal losses, pixel by pixel.
+    """Return the binary focal losses summed over the classes, pixel by pixel.
 
     ℓ = −Σ_c [α t_c (1 − p_c)^γ log p_c + (1 − α) (1 − t_c) p_c^γ log(1 − p_c)], with p = σ(x), σ
     the sigmoid, and t the one-hot (or dense) target; half the binary cross-entropies for α = ½,
@@ -163,7 +163,7 @@ class FocalLoss(PixelLoss):
         self.activation = check_choice("activation", activation, ACTIVATIONS)
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """`softmax_focal` or `sigmoid_focal` with this loss' options, by their kernels."""
+        """Return `softmax_focal` or `sigmoid_focal` with this loss' options, by their kernels."""
         losses = softmax_focal_losses if self.activation == "softmax" else sigmoid_focal_losses
         return xla.compiled_with_gradient(
             lambda x, targets: losses(x, targets, self.alpha, self.gamma), logits, targets

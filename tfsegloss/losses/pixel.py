@@ -47,17 +47,17 @@ class PixelLoss(SegmentationLoss):
         self.pooling = Mean() if pooling is None else pooling
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """The map of pixel losses `[B, H, W]`; the logits may hold NaN at ignored pixels."""
+        """Return the pixel losses `[B, H, W]`; the logits may hold NaN at ignored pixels."""
         raise NotImplementedError
 
     def pooled_mask(self, targets: Targets) -> tf.Tensor:
-        """bool `[B, H, W]`: the pixels that are pooled."""
+        """Return the pixels that are pooled, bool `[B, H, W]`."""
         return targets.valid
 
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The pooled pixel losses."""
+        """Return the pooled pixel losses."""
         losses = self._weighted_losses(targets, logits)
         if pixel_weights is not None:
             losses *= pixel_weights
@@ -65,7 +65,7 @@ class PixelLoss(SegmentationLoss):
         return {"pixels": self.pooling(zero_ignored(losses, counted), counted)}
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The pixel losses; for poolings that weigh, ∂L/∂ℓ times the number of counted pixels."""
+        """Return the pixel losses, and of poolings that weigh ∂L/∂ℓ times the pooled pixels."""
         losses = zero_ignored(self._weighted_losses(targets, logits), targets.valid)
         maps = {"pixel_loss": losses}
         if not isinstance(self.pooling, Mean):
@@ -80,7 +80,7 @@ class PixelLoss(SegmentationLoss):
         return maps
 
     def get_config(self) -> dict:
-        """All options, the pooling serialized."""
+        """Return all options, the pooling serialized."""
         config = super().get_config()
         if "pooling" in config:  # a subclass may have chosen it
             config["pooling"] = keras.saving.serialize_keras_object(self.pooling)
@@ -88,14 +88,14 @@ class PixelLoss(SegmentationLoss):
 
     @classmethod
     def from_config(cls, config: dict) -> "PixelLoss":
-        """The loss with these options."""
+        """Return the loss with these options."""
         if "pooling" in config:
             pooling = keras.saving.deserialize_keras_object(config["pooling"])
             config = {**config, "pooling": pooling}
         return cls(**config)
 
     def _weighted_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """The pixel losses `[B, H, W]` times the weights of the classes."""
+        """Return the pixel losses `[B, H, W]` times the weights of the classes."""
         losses = self.pixel_losses(targets, logits)
         if self.class_weights is not None:
             losses *= _weights_by_class(self.class_weights, targets, logits)
@@ -103,7 +103,7 @@ class PixelLoss(SegmentationLoss):
 
 
 def _weights_by_class(weights: list[float], targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-    """Weight of each pixel `[B, H, W]`: that of its class, or the mean of its soft classes."""
+    """Return the weights of pixels `[B, H, W]`: of its class, or the mean of its soft classes."""
     num_classes = max(logits.shape[-1], 2)
     if len(weights) != num_classes:
         raise ValueError(

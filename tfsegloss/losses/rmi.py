@@ -1,6 +1,9 @@
-"""Region mutual information: how much a region of the prediction tells of a region of the truth."""
+"""Region mutual information: how much a region of the prediction tells of a region of the truth.
 
-import functools
+`region_mutual_information` is the formula, for readers and for tests; the class takes the sums over
+the regions from `tfsegloss.kernels.region_covariance`, which is faster.
+"""
+
 from collections.abc import Sequence
 
 import keras
@@ -8,18 +11,16 @@ import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice, check_integer, check_positive, check_range
-from tfsegloss.core.shapes import at_least, sizes
 from tfsegloss.core.targets import Targets, one_hot, zero_ignored
 from tfsegloss.kernels import downsampling, xla
 from tfsegloss.kernels.pixel_cross_entropy import sigmoid_losses
+from tfsegloss.kernels.region_covariance import maps_of_classes, region_covariance, region_points
 from tfsegloss.losses.base import SegmentationLoss
 
 DOWNSAMPLE_METHODS = ("avg", "max", "bilinear", None)
 # The authors' code adds these to the probabilities and to the Cholesky diagonal in the logarithm.
 PROBABILITY_OFFSET = 1e-6
 DIAGONAL_OFFSET = 1e-8
-# Of downsampled maps. Their points, 2·d numbers each, are 10 MB: 3 maps of a 513×513 crop.
-PIXELS_AT_ONCE = 2**16
 
 
 def region_mutual_information(
@@ -31,7 +32,7 @@ def region_mutual_information(
     downsample_factor: int = 4,
     epsilon: float = 5e-4,
 ) -> tf.Tensor:
-    """Negative lower bound of the mutual information of regions, image by image.
+    """Return the negative lower bound of the mutual information of regions, image by image.
 
     L_b = Σ_c ½ log det(M_bc + εI) / d,  M = Σ_YY − Σ_YP (Σ_PP + εI)⁻¹ Σ_PY
 
@@ -72,16 +73,18 @@ def region_mutual_information(
     1e-6 and also inside the inverse, 1e-8 added to the Cholesky diagonal in the logarithm.
     Ours: a triangular solve instead of an inverse.
     """
-    truth, probabilities = xla.compiled_with_gradient(
-        lambda x, targets: _downsampled(x, targets, downsample, downsample_factor), logits, targets
-    )
-    return _region_term(truth, probabilities, region_size, epsilon)
+    maps = _downsampled(logits, targets, downsample, downsample_factor)
+    points = [region_points(one, region_size) for one in map(maps_of_classes, maps)]
+    z = tf.concat(points, axis=1)  # [B · C, 2·d, N]
+    covariance = tf.matmul(z, z, transpose_b=True)
+    covariance = tf.reshape(covariance, [-1, logits.shape[-1], *covariance.shape[1:]])
+    return tf.cast(_image_values(covariance, epsilon), logits.dtype)
 
 
 def _downsampled(
     logits: tf.Tensor, targets: Targets, method: str | None, factor: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The downsampled truth and probabilities, `[B, H', W', C]`."""
+    """Return the downsampled truth and probabilities, `[B, H', W', C]`."""
     truth = one_hot(targets, logits.shape[-1], logits.dtype)
     # Masked twice: before, for the gradient of NaN is NaN; after, for σ(0) is not 0.
     p = tf.sigmoid(zero_ignored(logits, targets.valid))
@@ -94,89 +97,17 @@ def _downsampled(
     return tuple(downsampling.pooled(maps, factor, method) for maps in (truth, probabilities))
 
 
-def _region_term(
-    truth: tf.Tensor, probabilities: tf.Tensor, region_size: int, epsilon: float
-) -> tf.Tensor:
-    """Σ_c ½ log det(M + εI) / d `[B]` of downsampled maps.
-
-    The points of all maps at once are 2·d maps in float64; those of a few stay in the processor's
-    cache. So value and gradient of a few maps are computed together, and the gradient is kept,
-    which is no larger than the downsampled maps.
-    """
-
-    @tf.autograph.experimental.do_not_convert  # which map_fn would do at each call
-    def value_and_slope(maps):
-        """Both of maps `[n, H', W']` of the truth and of the probabilities."""
-        y, p = maps
-        with tf.GradientTape() as tape:
-            tape.watch(p)
-            value = _log_det(_points(y, region_size), _points(p, region_size), epsilon)
-        return value, tape.gradient(value, p)
-
-    def values_and_slopes(truth, probabilities):
-        shape = sizes(probabilities)  # [B, H', W', C]
-        count = shape[0] * shape[3]
-        pixels = at_least(shape[1] * shape[2], 1)
-        at_once = xla.at_once(
-            count,
-            on_cpu=at_least(PIXELS_AT_ONCE // pixels, 1),
-            bytes_each=pixels * 2 * region_size**2 * tf.float64.size,
-        )
-        steps = -(-count // at_least(at_once, 1))
-
-        def maps(x):
-            x = tf.reshape(tf.transpose(x, [0, 3, 1, 2]), [count, shape[1], shape[2]])
-            x = tf.pad(x, [[0, steps * at_once - count], [0, 0], [0, 0]])
-            return tf.reshape(x, [steps, at_once, shape[1], shape[2]])
-
-        values, slopes = tf.map_fn(
-            value_and_slope,
-            (maps(truth), maps(probabilities)),
-            fn_output_signature=(tf.float64, probabilities.dtype),
-        )
-        values = tf.reshape(tf.reshape(values, [-1])[:count], [shape[0], shape[3]])
-        slopes = tf.reshape(slopes, [-1, shape[1], shape[2]])[:count]
-        slopes = tf.reshape(slopes, [shape[0], shape[3], shape[1], shape[2]])
-        value = tf.reduce_sum(values, axis=1) / (2 * region_size**2)
-        slope = tf.transpose(slopes, [0, 2, 3, 1]) / (2 * region_size**2)
-        return tf.cast(value, probabilities.dtype), slope
-
-    @tf.custom_gradient
-    def term(probabilities):
-        value, slope = xla.compiled(values_and_slopes, truth, probabilities)
-        return value, lambda upstream: upstream[:, tf.newaxis, tf.newaxis, tf.newaxis] * slope
-
-    return term(probabilities)
-
-
-def _log_det(y: tf.Tensor, p: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """log det(M + εI) `[n]` of centered points `[n, d, N]`."""
-    ridge = epsilon * tf.eye(y.shape[1], dtype=y.dtype)
-    yy = tf.matmul(y, y, transpose_b=True)  # [n, d, d]
-    pp = tf.matmul(p, p, transpose_b=True)
-    py = tf.matmul(p, y, transpose_b=True)
+def _image_values(covariance: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Return Σ_c ½ log det(M + εI) / d `[B]` of Σ `[B, C, 2·d, 2·d]`, truth above probabilities."""
+    d = covariance.shape[-1] // 2
+    yy, pp, py = covariance[..., :d, :d], covariance[..., d:, d:], covariance[..., d:, :d]
+    ridge = epsilon * tf.eye(d, dtype=covariance.dtype)
     # With L Lᵀ = Σ_PP + εI, Σ_YP (Σ_PP + εI)⁻¹ Σ_PY = AᵀA for A = L⁻¹ Σ_PY: symmetric by form.
     a = tf.linalg.triangular_solve(tf.linalg.cholesky(pp + ridge), py)
-    posterior = yy - tf.matmul(a, a, transpose_a=True)
+    posterior = yy - tf.matmul(a, a, transpose_a=True)  # M
     diagonal = tf.linalg.diag_part(tf.linalg.cholesky(posterior + ridge))
-    return 2 * tf.reduce_sum(tf.math.log(diagonal + DIAGONAL_OFFSET), axis=-1)
-
-
-def _points(maps: tf.Tensor, region_size: int) -> tf.Tensor:
-    """All regions of maps `[n, H', W']`, stride 1, no padding, centered: `[n, d, N]`, float64."""
-    maps = tf.cast(maps, tf.float64)
-    shape = sizes(maps)
-    height = at_least(shape[1] - region_size + 1, 0)
-    width = at_least(shape[2] - region_size + 1, 0)
-    shifted = [
-        maps[:, i : i + height, j : j + width]
-        for i in range(region_size)
-        for j in range(region_size)
-    ]
-    points = tf.stack(shifted, axis=1)  # [n, d, height, width]
-    points = tf.reshape(points, [shape[0], region_size**2, height * width])
-    count = tf.cast(at_least(height * width, 1), points.dtype)
-    return points - tf.reduce_sum(points, axis=-1, keepdims=True) / count
+    log_det = 2 * tf.reduce_sum(tf.math.log(diagonal + DIAGONAL_OFFSET), axis=-1)
+    return tf.reduce_sum(log_det, axis=1) / (2 * d)
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -247,17 +178,16 @@ class RMILoss(SegmentationLoss):
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The cross-entropy and the region term."""
-        downsampled = functools.partial(
-            _downsampled, method=self.downsample, factor=self.downsample_factor
-        )
+        """Return the cross-entropy and the region term."""
+
+        def maps(x, targets):
+            small = _downsampled(x, targets, self.downsample, self.downsample_factor)
+            return sigmoid_losses(x, targets), *small
+
         # In one cluster, for one pass over the logits and one over their gradient.
-        losses, truth, probabilities = xla.compiled_with_gradient(
-            lambda x, targets: (sigmoid_losses(x, targets), *downsampled(x, targets)),
-            logits,
-            targets,
-        )
-        region = _region_term(truth, probabilities, self.region_size, self.epsilon)
+        losses, truth, probabilities = xla.compiled_with_gradient(maps, logits, targets)
+        covariance = region_covariance(truth, probabilities, self.region_size)
+        region = tf.cast(_image_values(covariance, self.epsilon), logits.dtype)
         return {
             # The authors divide by |V| + 1.
             "cross_entropy": replicas.mean_over_pixels(
@@ -267,5 +197,5 @@ class RMILoss(SegmentationLoss):
         }
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
-        """λ · cross-entropy + (1 − λ) · region."""
+        """Return λ · cross-entropy + (1 − λ) · region."""
         return self.weight * terms["cross_entropy"] + (1 - self.weight) * terms["region"]

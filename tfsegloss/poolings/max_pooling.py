@@ -19,7 +19,7 @@ def optimal_weights(
     valid: tf.Tensor | None = None,
     solver: str = "fixed_point",
 ) -> tf.Tensor:
-    """Weights that maximise the weighted loss of each image, max w·ℓ, within two norms.
+    """Return the weights that maximize the weighted loss of each image, max w·ℓ, within two norms.
 
     w* = argmax w·ℓ  for  ‖w‖_p ≤ γ, ‖w‖_∞ ≤ τ;   w* = τ min(1, ℓ / α)^(q − 1)
 
@@ -70,7 +70,7 @@ def optimal_weights(
 def _weights(
     losses: tf.Tensor, valid: tf.Tensor, p: float, fraction: float, solver: str
 ) -> tf.Tensor:
-    """The weights `[B, N]` of losses `[B, N]`."""
+    """Return the weights `[B, N]` of losses `[B, N]`."""
     count = tf.math.count_nonzero(valid, axis=1, keepdims=True)  # [B, 1]
     n = tf.cast(tf.maximum(count, 1), tf.float64)
     m = tf.maximum(fraction * n, 1)
@@ -89,7 +89,7 @@ def _weights(
 def _weights_within_norms(
     losses: tf.Tensor, p: float, n: tf.Tensor, m: tf.Tensor, solver: str
 ) -> tf.Tensor:
-    """w* `[B, N]` for 1 < p < ∞."""
+    """Return w* `[B, N]` for 1 < p < ∞."""
     q = p / (p - 1)
     log_losses = tf.math.log(tf.cast(losses, tf.float64))
     log_alpha = LOG_ALPHA[solver](tf.maximum(log_losses, NOTHING), q, m)  # [B, 1]
@@ -99,11 +99,11 @@ def _weights_within_norms(
 
 
 def _log_alpha_by_fixed_point(log_losses: tf.Tensor, q: float, m: tf.Tensor) -> tf.Tensor:
-    """log α `[B, 1]`, by Newton's method on the convex, piecewise linear Σ min(1, ℓ/α)^q in α^−q.
+    """Return log α `[B, 1]`, found by Newton's method.
 
-    With J the losses above α, whose terms are 1, the others give α^q = Σ_rest ℓ^q / (m − |J|); J
-    grows until it does not change. How often depends on p and on the losses: no fixed number of
-    rounds is enough.
+    Σ min(1, ℓ/α)^q is convex and piecewise linear in α^−q. With J the losses above α, whose terms
+    are 1, the others give α^q = Σ_rest ℓ^q / (m − |J|); J grows until it does not change. How often
+    depends on p and on the losses: no fixed number of rounds is enough.
     """
 
     def improve(log_alpha, above, moving):
@@ -124,7 +124,7 @@ def _log_alpha_by_fixed_point(log_losses: tf.Tensor, q: float, m: tf.Tensor) -> 
 
 
 def _log_alpha_by_sort(log_losses: tf.Tensor, q: float, m: tf.Tensor) -> tf.Tensor:
-    """log α `[B, 1]`: the first k for which no loss but the k highest is above its α_k."""
+    """Return log α `[B, 1]`: α_k of the first k with no loss but the k highest above it."""
     ranked = tf.sort(log_losses, axis=1, direction="DESCENDING")  # [B, N]
     # log Σ_{i ≥ k} ℓ_i^q, relative to the highest
     highest = ranked[:, :1]
@@ -173,6 +173,6 @@ class MaxPooling(Pooling):
         self.solver = check_choice("solver", solver, list(LOG_ALPHA))
 
     def __call__(self, losses: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        """Pools `[B, H, W]` to `[B]`."""
+        """Pool `[B, H, W]` to `[B]`."""
         weights = optimal_weights(losses, self.p, self.fraction, valid=valid, solver=self.solver)
         return replicas.image_share(tf.reduce_sum(weights * losses, axis=[1, 2]))
