@@ -19,7 +19,7 @@ LANES = 8  # floats in a vector of most processors
 # are more margin than rows, larger ones leave the cache.
 BLOCK_BYTES = 2**22
 MIN_ROWS = 8  # of a block, or its margins would be most of it
-GPU_MAPS = 16  # as large as its logits, that a block may hold on a GPU
+GPU_MAPS = 8  # as large as its logits, that a block may hold on a GPU
 
 
 def map_row_blocks(

@@ -1,5 +1,7 @@
 """What XLA gets to compile of the losses on windows: as much for many classes as for some."""
 
+import functools
+
 import pytest
 import tensorflow as tf
 
@@ -23,6 +25,15 @@ def operations(loss, num_classes, device):
         return step.experimental_get_compiler_ir(ids, logits)(stage="hlo").splitlines()
 
 
+def loops(loss, device):
+    return sum(" while(" in line for line in operations(loss, 3, device))
+
+
+@functools.cache
+def loops_of_the_check():
+    return loops(SoftmaxCrossEntropy(), "GPU")
+
+
 @losses
 def test_the_program_does_not_grow_with_the_classes(monkeypatch, loss):
     monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)  # or few classes are one block
@@ -35,8 +46,4 @@ def test_a_gpu_gets_no_loop(monkeypatch, loss):
     """But that of the check of the labels, which all losses have."""
     monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)
 
-    def loops(loss, device):
-        return sum(" while(" in line for line in operations(loss, 3, device))
-
-    of_labels = loops(SoftmaxCrossEntropy(), "GPU")
-    assert loops(loss, "GPU") == of_labels < loops(loss, "CPU")
+    assert loops(loss, "GPU") == loops_of_the_check() < loops(loss, "CPU")
