@@ -47,7 +47,7 @@ def small_example(dense, multi_label=False, shape=SHAPE):
 
 
 def assert_agree(kernel, formula, targets, logits, *, plan=None, dtype=tf.float64):
-    """Compares functions of targets and logits: their values, and a gradient by the logits."""
+    """Compare functions of targets and logits: their values, and a gradient by the logits."""
     expected, expected_gradient = _outputs(formula, targets, tf.constant(logits, tf.float64), None)
     actual, gradient = _outputs(kernel, targets, tf.constant(logits, dtype), plan)
     # e of SSL divides by 0.01 and more: float32 keeps four digits of it.
@@ -67,7 +67,7 @@ def _assert_close(actual, expected, relative):
 
 
 def _outputs(function, targets, x, plan):
-    """What the function returns, and the gradient of a sum in which each number has a weight."""
+    """Return what the function returns, and the gradient of a sum in which each number has a weight."""
 
     def step(x):
         with tf.GradientTape() as tape:

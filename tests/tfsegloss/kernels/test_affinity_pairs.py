@@ -12,7 +12,7 @@ from tfsegloss.losses.affinity_field import pair_sums as formula
 
 
 def with_targets(sums, distance=1, margin=3.0):
-    """A function of targets and logits from sums over the pairs of maps of full size."""
+    """Return a function of targets and logits from sums over the pairs of maps of full size."""
 
     def function(targets, x):
         truth = one_hot(targets, x.shape[-1], x.dtype)

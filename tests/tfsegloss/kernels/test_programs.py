@@ -17,7 +17,7 @@ losses = pytest.mark.parametrize(
 
 
 def operations(loss, num_classes, device):
-    """The lines of a step's program, forward and backward."""
+    """Return the lines of a step's program, forward and backward."""
     ids, logits = tf.zeros([2, 24, 9], tf.int32), tf.zeros([2, 24, 9, num_classes])
     of_loss = step_of(loss)
     step = tf.function(lambda ids, logits: of_loss(ids, logits), jit_compile=True)

@@ -13,13 +13,13 @@ BYTES_OF_A_ROW = 5 * 3 * 4
 
 
 def weighted_sum(near):
-    """A map that tells the rows apart, of rows that are neighbors."""
+    """Return a map that tells the rows apart, of rows that are neighbors."""
     total = tf.add_n([(i + 1) * rows for i, rows in enumerate(near)])
     return tf.reduce_sum(tf.square(total), axis=-1)
 
 
 def of_block(margin):
-    """A function of a block of rows that sees `margin` rows on both sides."""
+    """Return a function of a block of rows that sees `margin` rows on both sides."""
 
     def function(x, targets):
         x = zero_ignored(x, targets.valid)
@@ -30,7 +30,7 @@ def of_block(margin):
 
 
 def of_whole(x, margin, reflect):
-    """The same of all rows at once, from NumPy's padding."""
+    """Return the same of all rows at once, from NumPy's padding."""
     margins = [[0, 0], [margin, margin], [0, 0], [0, 0]]
     x = np.pad(x, margins, mode="reflect" if reflect else "constant")
     rows = x.shape[1] - 2 * margin

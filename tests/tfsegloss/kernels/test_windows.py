@@ -16,7 +16,7 @@ def maps(height=13, width=11, channels=2):
 
 
 def in_a_cluster(function):
-    """A function as it is traced for XLA on a CPU."""
+    """Return a function as it is traced for XLA on a CPU."""
 
     def call(x):
         with xla.planned_for("CPU"):
