@@ -69,7 +69,6 @@ def region_covariance(truth: tf.Tensor, probabilities: tf.Tensor, region_size: i
     >>> region_covariance(tf.eye(2)[None, ..., None], tf.zeros([1, 2, 2, 1]), 1).numpy().tolist()
     [[[[1.0, 0.0], [0.0, 0.0]]]]
     """
-    images, height, width, num_classes = sizes(probabilities)
     size = 2 * region_size**2
 
     def products(y, p):
@@ -85,15 +84,17 @@ def region_covariance(truth: tf.Tensor, probabilities: tf.Tensor, region_size: i
         by_y, by_p = tf.split(upstream[:, size // 2 :], 2, axis=-1)
         return tape.gradient(z, p, tf.matmul(by_y, y) + tf.matmul(by_p, z))
 
+    # Sizes are read inside: those of outside are no constants to XLA where the batch is unknown.
     def forward(truth, probabilities):
         maps = [maps_of_classes(m) for m in (truth, probabilities)]
         found = _by_maps(products, maps, size, tf.float64)
-        return tf.reshape(found, [images, num_classes, size, size])
+        return tf.reshape(found, [-1, probabilities.shape[-1], size, size])
 
     def backward(truth, probabilities, upstream):
         maps = [maps_of_classes(m) for m in (truth, probabilities)]
-        upstream = tf.reshape(upstream, [images * num_classes, size, size])
+        upstream = tf.reshape(upstream, [-1, size, size])
         found = _by_maps(gradients, [*maps, upstream], size, probabilities.dtype)
+        images, height, width, num_classes = sizes(probabilities)
         found = tf.reshape(found, [images, num_classes, height, width])
         return tf.transpose(found, [0, 2, 3, 1])
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfsegloss import class_counts
-from tfsegloss.core.targets import encode_targets
+from tfsegloss.core.targets import encode_targets, zero_ignored
 
 
 @pytest.mark.parametrize("wrong", [3, -1, 2**31, 2**32 + 1])
@@ -42,3 +42,20 @@ def test_without_ignored_ids_the_error_names_none():
 def test_counts_refuse_what_losses_refuse():
     with pytest.raises(ValueError, match="Received ids"):
         class_counts(np.array([[2**32 + 1, 0]]), 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5)])
+def test_ignored_values_are_those_of_where_and_so_is_the_gradient(dtype, shape):
+    random = np.random.default_rng(0)
+    valid = random.random((2, 3, 4)) < 0.5
+    mask = np.broadcast_to(valid if len(shape) == 3 else valid[..., None], shape)
+    junk = random.choice([np.nan, np.inf, -np.inf, -1e30, -0.0], shape)
+    values = tf.constant(np.where(mask, random.normal(size=shape), junk), dtype)
+    upstream = tf.constant(np.where(mask, random.normal(size=shape), junk), dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        kept = zero_ignored(values, tf.constant(valid))
+    np.testing.assert_array_equal(kept, np.where(mask, values, 0))
+    gradient = tape.gradient(kept, values, upstream)
+    np.testing.assert_array_equal(gradient, np.where(mask, upstream, 0))
