@@ -67,7 +67,7 @@ def _assert_close(actual, expected, relative):
 
 
 def _outputs(function, targets, x, plan):
-    """Return what the function returns, and the gradient of a sum in which each number has a weight."""
+    """Return what a function does, and the gradient of a sum in which each number has a weight."""
 
     def step(x):
         with tf.GradientTape() as tape:
