@@ -49,7 +49,7 @@ def pair_sums(
     >>> x, truth = tf.zeros([1, 1, 1, 2]), tf.constant([[[[1.0, 0.0]]]])
     >>> valid = tf.constant([[[True]]])
     >>> sums = pair_sums(x, truth, valid, distance=1, margin=3.0)
-    >>> [int(n) for n in sums[2:]]  # of eight neighbors beyond the border
+    >>> [int(n[0]) for n in sums[2:]]  # of eight neighbors beyond the border
     [8, 8]
     """
 
