@@ -10,12 +10,11 @@ from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_integer
 from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, one_hot
-from tfsegloss.kernels import downsampling, xla
+from tfsegloss.kernels import affinity_pairs, downsampling, xla
+from tfsegloss.kernels.affinity_pairs import LOW
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
 from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
 
-# The authors' code keeps probabilities in [LOW, 1], and adds it to 1 − p.
-LOW = 1e-4
 # What the decay has come to after `decay_steps`, of the authors' code: 1/20.
 DECAY_BASE = 20.0
 
@@ -28,7 +27,7 @@ def affinity_field(
     margin: float = 3.0,
     downsample_factor: int = 8,
 ) -> dict[str, tf.Tensor]:
-    """Divergence of the probabilities of neighbors, within classes and across their edges.
+    """Return how probabilities of neighbors diverge, within classes and across their edges.
 
     With KL_ijc = p_jc log(p_jc / p_ic) + q_jc log(q_jc / q_ic), q = 1 − p + 1e-4, p = softmax(x)
     clipped to [1e-4, 1], i a pixel of the downsampled image, j each of its 8 neighbors at the
@@ -42,6 +41,9 @@ def affinity_field(
 
     Logits, 0 at ignored pixels, are resized to max(1, H // downsample_factor) rows bilinearly with
     aligned corners; the truth's row i is ⌊i · H / H'⌋. Columns likewise.
+
+    This is the formula; `AffinityFieldLoss` runs `tfsegloss.kernels.affinity_pairs`, which gives
+    the same.
 
     Args:
         targets: From `encode_targets`.
@@ -71,71 +73,74 @@ def affinity_field(
     Deviations from their code: pairs with an ignored pixel are dropped, as Ke et al. do; the
     logits of ignored pixels are 0 before they are resized; a mean over no pair is 0, not NaN.
     """
-    small = _downsampled_truth(targets, logits.shape[-1], logits.dtype, downsample_factor)
-    resized = xla.compiled_with_gradient(
-        lambda x, valid: downsampling.bilinear(x, valid, downsample_factor), logits, targets.valid
-    )
-    return _pair_means(resized, small, distance, margin)
+    x = downsampling.bilinear(logits, targets.valid, downsample_factor)
+    small = _downsampled_truth(targets, x.shape[-1], x.dtype, downsample_factor)
+    return _means(*pair_sums(x, *small, distance=distance, margin=margin))
 
 
-def _pair_means(
-    resized: tf.Tensor, small: tuple[tf.Tensor, tf.Tensor], distance: int, margin: float
+def pair_sums(
+    x: tf.Tensor, truth: tf.Tensor, valid: tf.Tensor, *, distance: int, margin: float
+) -> list[tf.Tensor]:
+    """Return the sums of the two terms over the pairs of each image, and the numbers of pairs.
+
+    Args:
+        x: Downsampled logits, `[B, H', W', C]`.
+        truth: t, as x.
+        valid: bool `[B, H', W']`.
+        distance: As for `affinity_field`.
+        margin: As for `affinity_field`.
+
+    Returns:
+        Sums of the edges and of the other pairs, and the number of both, each `[B]`.
+    """
+    low = tf.constant(LOW, x.dtype)
+    height, width = sizes(x)[1:3]
+
+    def neighbors(maps, row, column, beyond):
+        margins = [[0, 0], [distance, distance], [distance, distance], [0, 0]]
+        maps = tf.pad(maps, margins, constant_values=beyond)
+        row, column = distance + row, distance + column
+        return maps[:, row : row + height, column : column + width]
+
+    p_i = tf.clip_by_value(tf.nn.softmax(x), low, 1)
+    q_i, t_i, valid_i = 1 - p_i + low, truth, valid[..., tf.newaxis]
+    sums = []
+    for row, column in itertools.product((-distance, 0, distance), repeat=2):
+        if row == column == 0:
+            continue
+        p_j, t_j = neighbors(p_i, row, column, low), neighbors(t_i, row, column, 0)
+        q_j = 1 - p_j + low
+        divergence = p_j * tf.math.log(p_j / p_i) + q_j * tf.math.log(q_j / q_i)
+        kept = valid_i & neighbors(valid_i, row, column, True)
+        edge, non_edge = (t_i != t_j) & kept, (t_i == t_j) & kept
+        terms = (
+            tf.where(edge, tf.maximum(margin - divergence, 0), 0),
+            tf.where(non_edge, divergence, 0),
+            tf.cast(edge, tf.int32),
+            tf.cast(non_edge, tf.int32),
+        )
+        sums.append([tf.reduce_sum(term, axis=[1, 2, 3]) for term in terms])
+    return [tf.add_n(terms) for terms in zip(*sums, strict=True)]
+
+
+def _means(
+    edge: tf.Tensor, non_edge: tf.Tensor, edge_count: tf.Tensor, non_edge_count: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """The two means, each `[B]`, of downsampled logits and of `_downsampled_truth`."""
-    # In a cluster of its own: beside the resizing, XLA may compute the pairs again for each pixel.
-    edge, edge_count, non_edge, non_edge_count = xla.compiled_with_gradient(
-        lambda x, small: _pair_sums(x, *small, distance, margin), resized, small
+    """Return the means over the pairs of all images on all replicas, from sums of each image."""
+    # In float64: there may be more than 2^24 pairs.
+    edges, non_edges = (
+        tf.reduce_sum(tf.cast(count, tf.float64)) for count in (edge_count, non_edge_count)
     )
     return {
-        "edge": replicas.normalize_globally(edge, tf.reduce_sum(edge_count)),
-        "non_edge": replicas.normalize_globally(non_edge, tf.reduce_sum(non_edge_count)),
+        "edge": replicas.normalize_globally(edge, edges),
+        "non_edge": replicas.normalize_globally(non_edge, non_edges),
     }
-
-
-def _pair_sums(
-    x: tf.Tensor, truth: tf.Tensor, valid: tf.Tensor, distance: int, margin: float
-) -> tuple[tf.Tensor, ...]:
-    """Sum and number of the edges' terms and of the others', each `[B]`, of downsampled maps."""
-    height, width = sizes(x)[1:3]
-    padding = [[0, 0], [distance, distance], [distance, distance]]
-    low = tf.constant(LOW, x.dtype)
-    p = tf.clip_by_value(tf.nn.softmax(x), low, 1)
-    p = tf.pad(p, [*padding, [0, 0]], constant_values=low)
-    q = 1 - p + low
-    fields = (p, tf.math.log(p), q, tf.math.log(q), tf.pad(truth, [*padding, [0, 0]]))
-    valid = tf.pad(valid, padding, constant_values=True)
-
-    def neighbor(maps, rows, columns):
-        rows, columns = distance + rows, distance + columns
-        return maps[:, rows : rows + height, columns : columns + width]
-
-    center = [neighbor(maps, 0, 0) for maps in fields]
-    sums = [0, 0, 0, 0]
-    for rows, columns in itertools.product((-distance, 0, distance), repeat=2):
-        if rows == columns == 0:
-            continue
-        p, log_p, q, log_q, truth = (neighbor(maps, rows, columns) for maps in fields)
-        divergence = p * (log_p - center[1]) + q * (log_q - center[3])  # [B, H', W', C]
-        kept = neighbor(valid, 0, 0) & neighbor(valid, rows, columns)
-        edge = truth != center[4]
-        is_edge = tf.cast(edge & kept[..., tf.newaxis], x.dtype)
-        non_edge = tf.cast(~edge & kept[..., tf.newaxis], x.dtype)
-        terms = (
-            is_edge * tf.nn.relu(margin - divergence),
-            is_edge,
-            non_edge * divergence,
-            non_edge,
-        )
-        sums = [
-            s + tf.reduce_sum(term, axis=[1, 2, 3]) for s, term in zip(sums, terms, strict=True)
-        ]
-    return tuple(sums)
 
 
 def _downsampled_truth(
     targets: Targets, num_classes: int, dtype: tf.DType, factor: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The nearest one-hot truth `[B, H', W', C]` and whether it counts `[B, H', W']`."""
+    """Return the nearest one-hot truth `[B, H', W', C]` and whether it counts `[B, H', W']`."""
 
     small = {
         name: None if maps is None else downsampling.nearest(maps, factor)
@@ -219,11 +224,11 @@ class AffinityFieldLoss(StatefulLoss):
         self.decay_steps = decay_steps
 
     def initial_state(self, num_classes: int) -> tf.Tensor:
-        """No backward pass so far."""
+        """Return that there was no backward pass so far."""
         return tf.zeros([], tf.int64)
 
     def build(self, num_classes: int) -> None:
-        """Makes the count of backward passes, where there is a decay.
+        """Make the count of backward passes, where there is a decay.
 
         Args:
             num_classes: Number of classes C.
@@ -234,7 +239,7 @@ class AffinityFieldLoss(StatefulLoss):
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The cross-entropy, and the decayed terms of the edges and of the other pairs."""
+        """Return the cross-entropy, and the decayed terms of the edges and of the other pairs."""
         decay = None
         if self.decay_steps is not None:
             passes = tf.identity(self._state)
@@ -248,14 +253,22 @@ class AffinityFieldLoss(StatefulLoss):
 
         # In one cluster, for one pass over the gradient of the logits.
         losses, resized = xla.compiled_with_gradient(losses_and_resized, logits, targets)
-        fields = _pair_means(resized, small, self.distance, self.margin)
+        # In a cluster of its own: beside the resizing, XLA may compute the pairs for each pixel.
+        sums = xla.compiled_with_gradient(
+            lambda x, small: affinity_pairs.pair_sums(
+                x, *small, distance=self.distance, margin=self.margin
+            ),
+            resized,
+            small,
+        )
+        fields = _means(*sums)
         if decay is not None:
             fields = {name: decay * term for name, term in fields.items()}
         mean = replicas.mean_over_pixels(losses, targets.valid, pixel_weights)
         return {"cross_entropy": mean, **fields}
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Cross-entropy + λ_e · edge + λ_n · non_edge."""
+        """Return cross-entropy + λ_e · edge + λ_n · non_edge."""
         return (
             terms["cross_entropy"]
             + self.edge_weight * terms["edge"]

@@ -1,37 +1,28 @@
 """Locally adaptive loss: cross-entropy of predictions pooled over neighbors of the same class."""
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_integer, check_odd
 from tfsegloss.core.shapes import sizes
-from tfsegloss.core.targets import Targets, sum_over_classes, zero_ignored
-from tfsegloss.kernels import windows
-from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
-from tfsegloss.kernels.row_blocks import (
-    inner_rows,
-    inner_targets,
-    map_row_blocks,
-    pad_classes_to_vector_width,
-)
+from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.kernels import local_pooling, windows
 from tfsegloss.losses.pixel import PixelLoss
 from tfsegloss.poolings.pooling import Minkowski, Pooling
 
-VARIANCE_OFFSET = 1e-6  # keeps 1/σ finite where all logits of a pixel are equal
-
 
 def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 5) -> tf.Tensor:
-    """Cross-entropy of each pixel's prediction, pooled over its neighbors of the same class.
+    """Return the cross-entropy of each pixel's prediction, pooled over neighbors of the same class.
 
     ℓ_i = −log softmax(f_i)_{y_i},  f_i = (1/ξ_i) Σ_{j ∈ window(i), y_j = y_i} ω(d(i, j)) z_j
 
     z_j = (x_j − mean_c x_j) / √(var_c x_j + 1e-6) is a pixel's standardized logits, d the
     chessboard distance (D8), ω = 2^(1 − d), ξ_i the number of pixels in the sum, the center
     included. Pixels outside the image and ignored ones are in no sum.
+
+    This is the formula; `LADLoss` runs `tfsegloss.kernels.local_pooling`, which gives the same.
 
     Args:
         targets: From `encode_targets`. Dense targets: y is the class of the largest share, and
@@ -53,99 +44,32 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
     Reference: LAD (Guo et al., 2018), Eq. 2 to 4. ω sums to more than 1 over the window, as in the
     paper, so f is sharper than z. The offset under the root is ours.
     """
-    margin = kernel_size // 2
-
-    def losses(x, block):
-        pooled = _pool(x, block, kernel_size, margin).pooled[..., : x.shape[-1]]
-        return softmax_losses(pooled, inner_targets(block, margin))
-
-    def gradient(x, block, upstream):
-        z, deviation, ids, count, pooled = _pool(x, block, kernel_size, 2 * margin)
-        rows, columns = (slice(margin, n - margin) for n in sizes(ids))
-        ids = ids[rows, columns]
-        upstream = _fill_columns(inner_rows(upstream, margin), margin, 0)
-        slope = zero_ignored(upstream, ids >= 0) / count
-        num_classes = x.shape[-1]
-        # Instead of the highest f, which lies in [0, 2 √(C − 1)], the middle of that is taken off:
-        # float32 holds the exponentials of up to 6000 classes.
-        exponentials = tf.exp(pooled - math.sqrt(num_classes - 1))
-        part = slope / sum_over_classes(exponentials, num_classes)
-        if block.dense is None:
-            lanes = tf.range(pooled.shape[-1])
-            goal = tf.where(ids[..., tf.newaxis] == lanes, slope[..., tf.newaxis], 0)
-        else:
-            dense = tf.cast(inner_targets(block, margin).dense, x.dtype)
-            dense = _fill_columns(dense, margin, 0)
-            goal = pad_classes_to_vector_width(dense) * slope[..., tf.newaxis]
-            part *= sum_over_classes(dense)
-        slopes = part[..., tf.newaxis] * exponentials - goal
-        # Which pixels see each other is symmetric: the gradient is the same sum again.
-        slopes = windows.same_class_sum(slopes, ids, kernel_size)
-        rows, columns = (slice(2 * margin, n - 2 * margin) for n in sizes(deviation))
-        # The gradient of `_standardized`, v − mean_c v − z · mean_c(v z) with v = u / deviation.
-        # As a quotient, the sum is computed once; a product XLA computes again for each use.
-        slopes /= deviation[rows, columns][..., tf.newaxis]
-        z = z[rows, columns]
-        mean = sum_over_classes(slopes, num_classes)[..., tf.newaxis] / num_classes
-        along = sum_over_classes(slopes * z, num_classes)[..., tf.newaxis] / num_classes
-        return (slopes - mean - z * along)[..., :num_classes]
-
-    @tf.custom_gradient
-    def pixel_losses(x):
-        value = map_row_blocks(losses, x, targets, margin=margin, reflect=False)
-
-        def backward(upstream):
-            return map_row_blocks(gradient, x, targets, upstream, margin=2 * margin, reflect=False)
-
-        return value, backward
-
-    return pixel_losses(logits)
+    ids = local_pooling.classes(targets)
+    x = tf.where(targets.valid[..., tf.newaxis], logits, 0)
+    mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+    z = (x - mean) / tf.sqrt(variance + local_pooling.VARIANCE_OFFSET)
+    weights = tf.constant(windows.chessboard(kernel_size), x.dtype)
+    total = _same_class_sum(z, ids, weights)
+    count = _same_class_sum(tf.ones_like(z[..., :1]), ids, tf.ones_like(weights))  # ξ
+    log_p = tf.nn.log_softmax(total / tf.maximum(count, 1))
+    return -tf.reduce_sum(one_hot(targets, x.shape[-1], x.dtype) * log_p, axis=-1)
 
 
-class _Pooled(NamedTuple):
-    """A block of H rows, padded to W columns, and its selective pooling."""
+def _same_class_sum(maps: tf.Tensor, ids: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Return Σ_{j ∈ window(i), y_j = y_i} ω(d(i, j)) z_j, as one depthwise convolution a class."""
+    weights = tf.tile(weights[..., tf.newaxis, tf.newaxis], [1, 1, maps.shape[-1], 1])
 
-    z: tf.Tensor  # [H, W, C and lanes], see `rows.pad_classes_to_vector_width`
-    deviation: tf.Tensor  # [H, W], √(var x + 1e-6)
-    ids: tf.Tensor  # int32 [H, W], -1 where ignored and in the padding
-    count: tf.Tensor  # [H - size + 1, W - size + 1], ξ, at least 1
-    pooled: tf.Tensor  # [H - size + 1, W - size + 1, C and lanes], f
+    def of_class(c):
+        mask = tf.cast(ids == c, maps.dtype)[..., tf.newaxis]
+        return mask * tf.nn.depthwise_conv2d(mask * maps, weights, [1, 1, 1, 1], "SAME")
 
-
-def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
-    # Padded before all else: what is padded later, XLA pads again at each read of a window.
-    ids = _fill_columns(_classes(block), margin, -1)
-    z, deviation = _standardized(zero_ignored(_fill_columns(x, margin, 0), ids >= 0))
-    count = tf.maximum(windows.same_class_count(ids, size), 1)
-    count = tf.cast(count, x.dtype)
-    pooled = windows.same_class_sum(z, ids, size) * tf.math.reciprocal(count)[..., tf.newaxis]
-    return _Pooled(z, deviation, ids, count, pooled)
-
-
-def _standardized(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """z = (x − mean_c x) / deviation, with its lanes, and deviation = √(var_c x + 1e-6)."""
-    x -= x[..., :1]  # a constant of the pixel, whose digits the mean would cost all the others
-    planes = tf.unstack(x, axis=-1)
-    mean = tf.add_n(planes) / x.shape[-1]
-    variance = tf.add_n([tf.square(plane - mean) for plane in planes]) / x.shape[-1]
-    deviation = tf.sqrt(variance + VARIANCE_OFFSET)
-    return (pad_classes_to_vector_width(x) - mean[..., tf.newaxis]) / deviation[
-        ..., tf.newaxis
-    ], deviation
-
-
-def _classes(targets: Targets) -> tf.Tensor:
-    """int32 ids, −1 where ignored."""
-    ids = targets.ids
-    if ids is None:
-        ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
-    return tf.where(targets.valid, ids, -1)
-
-
-def _fill_columns(maps: tf.Tensor, margin: int, value: float | bool) -> tf.Tensor:
-    margins = [[0, 0]] * maps.shape.rank
-    margins[1] = [margin, margin]
-    return tf.pad(maps, margins, constant_values=value)
+    # One class after the other, in one map: not all classes' sums at once.
+    total, last = tf.zeros_like(maps), tf.reduce_max(ids)
+    return tf.while_loop(
+        lambda c, total: c <= last,
+        lambda c, total: (c + 1, total + of_class(c)),
+        [0, total],
+    )[1]
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -210,19 +134,19 @@ class LADLoss(PixelLoss):
         self.stride = check_integer("stride", stride, 1)
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
-        """`locally_adaptive` with this loss' kernel."""
-        return locally_adaptive(targets, logits, kernel_size=self.kernel_size)
+        """Return what `locally_adaptive` does, with this loss' kernel, by blocks of rows."""
+        return local_pooling.pooled_losses(targets, logits, self.kernel_size)
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Those of `PixelLoss`, and ξ, the number of pixels that agree in the window."""
-        margin = self.kernel_size // 2
-        ids = tf.pad(
-            _classes(targets), [[0, 0], [margin, margin], [margin, margin]], constant_values=-1
+        """Return those of `PixelLoss`, and ξ, the number of pixels that agree in the window."""
+        ids = local_pooling.classes(targets)
+        count = _same_class_sum(
+            tf.ones([*sizes(ids), 1]), ids, tf.ones([self.kernel_size, self.kernel_size])
         )
-        count = tf.map_fn(lambda image: windows.same_class_count(image, self.kernel_size), ids)
+        count = tf.cast(tf.round(count[..., 0]), tf.int32)
         return {**super().term_maps(targets, logits), "agreement": count}
 
     def pooled_mask(self, targets: Targets) -> tf.Tensor:
-        """The valid pixels in every `stride`-th row and column."""
+        """Return the valid pixels in every `stride`-th row and column."""
         rows, columns = (tf.range(size) % self.stride == 0 for size in sizes(targets.valid)[1:])
         return targets.valid & rows[:, tf.newaxis] & columns

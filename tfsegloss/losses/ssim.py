@@ -1,39 +1,25 @@
 """Structural similarity index as a loss."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice, check_odd, check_positive, check_range
-from tfsegloss.core.shapes import sizes
-from tfsegloss.core.targets import Targets, sum_over_classes, zero_ignored
-from tfsegloss.kernels import sigmoid_maps, windows, xla
-from tfsegloss.kernels.row_blocks import edge_counts, inner_rows, map_row_blocks, mirror_columns
-from tfsegloss.kernels.sigmoid_maps import cross_entropies, truth_and_probabilities
+from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.kernels import dissimilarity as kernel
+from tfsegloss.kernels.dissimilarity import C1, C2
+from tfsegloss.kernels.windows import gaussian_mean, mirror
 from tfsegloss.losses.base import SegmentationLoss
 
 FORMS = ("full", "contrast_structure")
-# (0.01 · range)² and (0.03 · range)² for maps in [0, 1], as in SSIM's own paper.
-C1 = 1e-4
-C2 = 9e-4
-
-
-class _Statistics(NamedTuple):
-    """Gaussian-weighted local means `[H, W, C]`."""
-
-    y: tf.Tensor
-    p: tf.Tensor
-    squares: tf.Tensor  # of y² + p²
-    product: tf.Tensor  # of y p
 
 
 def dissimilarity(
     y: tf.Tensor, p: tf.Tensor, *, form: str, window_size: int, sigma: float
 ) -> tf.Tensor:
-    """1 − SSIM of two maps around every pixel, or 1 − its contrast-structure factor.
+    """Return 1 − SSIM of two maps around every pixel, or 1 − its contrast-structure factor.
 
     "full":               1 − S1·S2,  S1 = (2 μ_y μ_p + C1) / (μ_y² + μ_p² + C1)
     "contrast_structure": 1 − S2,     S2 = (2 σ_yp + C2) / (σ_y² + σ_p² + C2)
@@ -42,65 +28,48 @@ def dissimilarity(
     (population statistics), C1 = 1e-4, C2 = 9e-4.
 
     Args:
-        y: `[H, W, C]` in [0, 1], padded by `window_size // 2` on every side.
+        y: `[B, H, W, C]` in [0, 1], padded by `window_size // 2` on every side.
         p: As `y`.
         form: "full" or "contrast_structure".
         window_size: Odd side of the window.
         sigma: σ of the window > 0, in pixels.
 
     Returns:
-        `[H − window_size + 1, W − window_size + 1, C]`, in [0, 2].
+        `[B, H − window_size + 1, W − window_size + 1, C]`, in [0, 2].
 
     Example:
 
-    >>> y = tf.reshape(tf.range(9.0) / 9, [3, 3, 1])
-    >>> abs(float(dissimilarity(y, y, form="full", window_size=3, sigma=1.5)[0, 0, 0])) < 1e-4
-    True
+    >>> y = tf.reshape(tf.range(9.0) / 9, [1, 3, 3, 1])
+    >>> d = dissimilarity(y, y, form="full", window_size=3, sigma=1.5)
+    >>> d.shape.as_list(), abs(float(d[0, 0, 0, 0])) < 1e-4
+    ([1, 1, 1, 1], True)
 
     Reference: SSL (Zhao et al., 2019), Eq. 6, 7 and 9. Eq. 9 is applied to the local statistics,
     and with those of the population: its N − 1 belongs to an unweighted window. The constants are
     not in that paper.
     """
-    return 1 - _similarity(_statistics(y, p, window_size, sigma), form, 1.0)[0]
 
+    def mean(maps):
+        return gaussian_mean(maps, window_size, sigma)
 
-def _statistics(y: tf.Tensor, p: tf.Tensor, size: int, sigma: float) -> _Statistics:
-    maps = (y, p, y * y + p * p, y * p)
-    return _Statistics(*(windows.gaussian_mean(m, size, sigma) for m in maps))
-
-
-def _similarity(
-    of: _Statistics, form: str, weights: tf.Tensor | float
-) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """SSIM or its contrast-structure factor, and its slopes by μ_p, E[y² + p²] and E[y p].
-
-    The slopes are times the weights, and quotients as far as can be: XLA computes a quotient once,
-    a product again for each window that holds it.
-    """
-    spread = of.squares - of.y**2 - of.p**2 + C2
-    structure = (2 * (of.product - of.y * of.p) + C2) / spread
-    share = weights / spread
-    if form == "contrast_structure":
-        by_p = 2 * weights * (structure * of.p - of.y) / spread
-        return structure, [by_p, -structure * share, 2 * share]
-    level = of.y**2 + of.p**2 + C1
-    likeness = 2 * of.y * of.p + C1
-    luminance = likeness / level
-    by_p = weights * structure * (of.y - luminance * of.p)
-    by_p += share * likeness * (structure * of.p - of.y)
-    by_squares = -structure * share * likeness
-    by_product = 2 * share * likeness
-    return luminance * structure, [2 * by_p / level, by_squares / level, by_product / level]
+    mean_y, mean_p = mean(y), mean(p)
+    variances = mean(y**2) - mean_y**2 + mean(p**2) - mean_p**2
+    similarity = (2 * (mean(y * p) - mean_y * mean_p) + C2) / (variances + C2)
+    if form == "full":
+        similarity *= (2 * mean_y * mean_p + C1) / (mean_y**2 + mean_p**2 + C1)
+    return 1 - similarity
 
 
 def cross_entropy_and_dissimilarity(
     targets: Targets, logits: tf.Tensor, *, form: str, window_size: int, sigma: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross-entropy of the sigmoids at each pixel, and the dissimilarity summed over each image.
+    """Return the cross-entropy of the sigmoids and the dissimilarity around each pixel.
 
-    ℓ = Σ_c BCE_c,  d = Σ_V Σ_c dissimilarity(y_c, σ(x_c)) / C
+    ℓ = Σ_c BCE_c,  d = Σ_c dissimilarity(y_c, σ(x_c)) / C
 
     Truth and prediction are 0 at ignored pixels and mirrored at the border.
+
+    This is the formula; `SSIMLoss` runs `tfsegloss.kernels.dissimilarity`, which gives the same.
 
     Args:
         targets: From `encode_targets`.
@@ -110,58 +79,26 @@ def cross_entropy_and_dissimilarity(
         sigma: As for `dissimilarity`.
 
     Returns:
-        ℓ `[B, H, W]`, 0 where ignored, and d `[B]`.
+        ℓ and d, both `[B, H, W]`, 0 where ignored.
+
+    Example:
+
+    >>> from tfsegloss.core.targets import encode_targets
+    >>> targets = encode_targets(tf.constant([[[0, 1, 255]]]), num_classes=2)
+    >>> options = {"form": "full", "window_size": 3, "sigma": 1.5}
+    >>> losses, d = cross_entropy_and_dissimilarity(targets, tf.zeros([1, 1, 3, 2]), **options)
+    >>> float(losses[0, 0, 2]), float(d[0, 0, 2])
+    (0.0, 0.0)
     """
-
-    def backward(x, targets, maps, of_losses, of_different):
-        slopes = sigmoid_maps.slopes(x, targets, of_losses[..., tf.newaxis])
-        return slopes + of_different[:, tf.newaxis, tf.newaxis, tf.newaxis] * maps[..., 2:]
-
-    @tf.custom_gradient
-    def losses(x):
-        maps = _maps(targets, x, form=form, window_size=window_size, sigma=sigma)
-        values = maps[..., 0], tf.reduce_sum(maps[..., 1], axis=[1, 2])
-        return values, lambda *upstream: xla.compiled(backward, x, targets, maps, *upstream)
-
-    return losses(logits)
-
-
-def _maps(
-    targets: Targets, logits: tf.Tensor, *, form: str, window_size: int, sigma: float
-) -> tf.Tensor:
-    """ℓ, the dissimilarity, and the slopes of its sum over the image, as maps `[B, H, W, 2 + C]`.
-
-    The slopes are computed with the value, while the statistics are in the cache.
-    """
-    margin = window_size // 2
-    num_classes = logits.shape[-1]
-
-    def mean(maps):
-        return windows.gaussian_mean(maps, window_size, sigma)
-
-    def of_block(x, block, edges):
-        y, p = truth_and_probabilities(x, block)
-        padded = (mirror_columns(maps, 2 * margin) for maps in (y, p))
-        statistics = _statistics(*padded, window_size, sigma)
-        edges = zero_ignored(edges, block.valid)
-        weights = mirror_columns(inner_rows(edges, margin), margin)[..., tf.newaxis]
-        similarity, by = _similarity(statistics, form, weights)
-        # Of all windows that hold an inner pixel: the adjoint of their means, see `edge_counts`.
-        by_p, by_squares, by_product = map(mean, by)
-        similarity = inner_rows(similarity, margin)[:, margin : margin + sizes(x)[1]]
-        x, y, p, edges, valid = (inner_rows(m, 2 * margin) for m in (x, y, p, edges, block.valid))
-        # ∂p/∂x = p (1 − p), 0 where ignored.
-        slope = (by_p + 2 * p * by_squares + y * by_product) * p * (p - 1)
-        slope = (slope / (tf.maximum(edges, 1) * num_classes)[..., tf.newaxis])[..., :num_classes]
-        losses = sum_over_classes(cross_entropies(x, y, p, valid), num_classes)
-        different = 1 - sum_over_classes(similarity, num_classes) / num_classes
-        maps = [zero_ignored(m, valid) for m in (losses, different)]
-        return tf.concat([tf.stack(maps, axis=-1), slope], axis=-1)
-
-    edges = edge_counts(targets.valid, logits.dtype)
-    return map_row_blocks(
-        of_block, logits, targets, edges, margin=2 * margin, reflect=True, write_later=True
-    )
+    valid = targets.valid[..., tf.newaxis]
+    x = tf.where(valid, logits, 0)
+    y = one_hot(targets, x.shape[-1], x.dtype)
+    p = tf.where(valid, tf.sigmoid(x), 0)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=x)
+    y, p = (mirror(maps, window_size // 2) for maps in (y, p))
+    different = dissimilarity(y, p, form=form, window_size=window_size, sigma=sigma)
+    different /= x.shape[-1]
+    return tuple(tf.reduce_sum(tf.where(valid, m, 0), axis=-1) for m in (losses, different))
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -229,8 +166,10 @@ class SSIMLoss(SegmentationLoss):
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The cross-entropy and the dissimilarity."""
-        losses, different = cross_entropy_and_dissimilarity(targets, logits, **self._options())
+        """Return the cross-entropy and the dissimilarity."""
+        losses, different = kernel.cross_entropy_and_dissimilarity(
+            targets, logits, **self._options()
+        )
         valid = tf.math.count_nonzero(targets.valid)
         return {
             "cross_entropy": replicas.mean_over_pixels(losses, targets.valid, pixel_weights),
@@ -238,13 +177,13 @@ class SSIMLoss(SegmentationLoss):
         }
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Σ_c BCE_c, and the dissimilarity, averaged over the classes."""
-        maps = _maps(targets, logits, **self._options())
-        return {"cross_entropy": maps[..., 0], "dissimilarity": maps[..., 1]}
+        """Return Σ_c BCE_c, and the dissimilarity, averaged over the classes."""
+        losses, different = cross_entropy_and_dissimilarity(targets, logits, **self._options())
+        return {"cross_entropy": losses, "dissimilarity": different}
 
     def _options(self) -> dict:
         return {"form": self.form, "window_size": self.window_size, "sigma": self.sigma}
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
-        """λ · cross-entropy + (1 − λ) · dissimilarity."""
+        """Return λ · cross-entropy + (1 − λ) · dissimilarity."""
         return self.weight * terms["cross_entropy"] + (1 - self.weight) * terms["dissimilarity"]

@@ -1,5 +1,6 @@
 """Structural similarity loss: cross-entropy weighed by how much the local structures differ."""
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -7,12 +8,69 @@ import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_below_one, check_odd, check_positive, check_range
-from tfsegloss.core.targets import Targets, sum_over_classes, zero_ignored
-from tfsegloss.kernels import sigmoid_maps, xla
-from tfsegloss.kernels.local_structure import differences_of_rows, largest_difference
-from tfsegloss.kernels.row_blocks import inner_rows, map_row_blocks
-from tfsegloss.kernels.sigmoid_maps import cross_entropies, truth_and_probabilities
+from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.kernels.structural_similarity import weighted_cross_entropies
+from tfsegloss.kernels.windows import gaussian, gaussian_mean, mirror
 from tfsegloss.losses.base import SegmentationLoss
+
+
+def structural_difference(
+    y: tf.Tensor, p: tf.Tensor, *, window_size: int, sigma: float, stability: float
+) -> tf.Tensor:
+    """Return the difference of two maps, each standardized within a window around every pixel.
+
+    e = |(y − μ_y + C4) / (σ_y + C4) − (p − μ_p + C4) / (σ_p + C4)|
+
+    μ and σ are the mean and the standard deviation under a Gaussian window of sum 1.
+
+    Args:
+        y: `[B, H, W, C]`, padded by `window_size // 2` on every side.
+        p: As `y`.
+        window_size: Odd side; 1: e = |y − p|, where the formula would give 0.
+        sigma: σ of the window > 0, in pixels.
+        stability: C4 > 0.
+
+    Returns:
+        e ≥ 0, `[B, H − window_size + 1, W − window_size + 1, C]`.
+
+    Example:
+
+    >>> y = tf.constant([[0.0, 0, 0], [1, 0, 1], [1, 1, 1]])[tf.newaxis, ..., tf.newaxis]
+    >>> e = structural_difference(y, 1 - y, window_size=3, sigma=1.5, stability=0.01)
+    >>> round(float(e[0, 0, 0, 0]), 2)  # the center, of opposite structure
+    2.14
+
+    Reference: SSL (Zhao et al., 2019), Eq. 10, 14 and 15. The denominator is that of Eq. 10, not of
+    Eq. 16, √(μ − μ² + C4). A window of 1 is ours.
+    """
+    if window_size == 1:
+        return tf.abs(y - p)
+    center = slice(window_size // 2, -(window_size // 2))
+
+    def standardized(maps):
+        mean = gaussian_mean(maps, window_size, sigma)
+        variance = gaussian_mean(maps**2, window_size, sigma) - mean**2
+        deviation = tf.sqrt(tf.maximum(variance, 0))
+        return (maps[:, center, center] - mean + stability) / (deviation + stability)
+
+    return tf.abs(standardized(y) - standardized(p))
+
+
+def largest_difference(window_size: int, sigma: float, stability: float) -> float:
+    """Return e_max: of a standardized 1 among zeros and a standardized 0 among ones.
+
+    Example:
+
+    >>> round(largest_difference(3, sigma=1.5, stability=0.01), 3)
+    4.672
+
+    Reference: SSL (Zhao et al., 2019), below Eq. 16, with the denominator of Eq. 10.
+    """
+    if window_size == 1:
+        return 1.0
+    center = gaussian(window_size, sigma)[window_size // 2] ** 2
+    deviation = math.sqrt(center - center**2)
+    return 2 * (1 - center) / (deviation + stability)
 
 
 def structural_similarity(
@@ -26,12 +84,15 @@ def structural_similarity(
     reweight: bool = True,
     mine: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Pixel cross-entropies, the same over hard classes weighed by difference, and their number.
+    """Return pixel cross-entropies, those of hard classes weighed by difference, and their number.
 
     ℓ = Σ_c BCE_c,  h = Σ_c e_c f_c BCE_c,  m = Σ_c f_c,  f = 1[e > β e_max]
 
     e is the `structural_difference` of the truth and of σ(x), both 0 at ignored pixels, mirrored at
     the border. e and f are constants in the gradient. The loss is Σh / Σm, or Σℓ / |V|.
+
+    This is the formula; `SSLLoss` runs `tfsegloss.kernels.structural_similarity`, which gives the
+    same.
 
     Args:
         targets: From `encode_targets`.
@@ -57,39 +118,26 @@ def structural_similarity(
 
     Reference: SSL (Zhao et al., 2019), Eq. 10 to 13. The paper is silent on the border.
     """
-    num_classes = logits.shape[-1]
-    margin = window_size // 2
+    valid = targets.valid[..., tf.newaxis]
+    x = tf.where(valid, logits, 0)
+    y = one_hot(targets, x.shape[-1], x.dtype)
+    p = tf.where(valid, tf.sigmoid(x), 0)
+    e = _differences(y, p, window_size, sigma, stability)
     threshold = beta * largest_difference(window_size, sigma, stability)
+    hard = e > threshold if mine else tf.ones_like(e, tf.bool)
+    f = tf.cast(hard & valid, x.dtype)
+    weights = tf.stop_gradient(e * f if reweight else f)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=x)
+    losses = tf.where(valid, losses, 0)
+    return tuple(tf.reduce_sum(maps, axis=-1) for maps in (losses, weights * losses, f))
 
-    def forward(x, block):
-        """ℓ, h, m and the weights e f of a block, as 3 + C maps."""
-        y, p = truth_and_probabilities(x, block)
-        e = differences_of_rows(y, p, window_size=window_size, sigma=sigma, stability=stability)
-        valid = inner_rows(block.valid, margin)
-        f = zero_ignored(tf.cast(e > threshold, x.dtype) if mine else tf.ones_like(e), valid)
-        weights = e * f if reweight else f
-        x, y, p = (inner_rows(maps, margin) for maps in (x, y, p))
-        losses = cross_entropies(x, y, p, valid)
-        maps = [sum_over_classes(m, num_classes) for m in (losses, weights * losses, f)]
-        maps[0] = zero_ignored(maps[0], valid)
-        return tf.concat([tf.stack(maps, axis=-1), weights[..., :num_classes]], axis=-1)
 
-    def backward(x, targets, maps, upstream):
-        """(∂ℓ + e f ∂h) (σ(x) − y)."""
-        scale = upstream[0][..., tf.newaxis] + upstream[1][..., tf.newaxis] * maps[..., 3:]
-        return sigmoid_maps.slopes(x, targets, scale)
-
-    # The weights are kept for the gradient: to compute them again takes longer than to write them.
-    @tf.custom_gradient
-    def losses(x):
-        maps = map_row_blocks(forward, x, targets, margin=margin, reflect=True)
-
-        def gradient(*upstream):
-            return xla.compiled(backward, x, targets, maps, upstream)
-
-        return tuple(tf.unstack(maps[..., :3], axis=-1)), gradient
-
-    return losses(logits)
+def _differences(
+    y: tf.Tensor, p: tf.Tensor, window_size: int, sigma: float, stability: float
+) -> tf.Tensor:
+    """Return e `[B, H, W, C]` of maps mirrored at the border."""
+    y, p = (mirror(maps, window_size // 2) for maps in (y, p))
+    return structural_difference(y, p, window_size=window_size, sigma=sigma, stability=stability)
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -168,7 +216,7 @@ class SSLLoss(SegmentationLoss):
     def terms(
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """The cross-entropy and the structure term."""
+        """Return the cross-entropy and the structure term."""
         total, hard, count = self._cross_entropies(targets, logits)
         if pixel_weights is not None:
             hard *= pixel_weights
@@ -180,35 +228,30 @@ class SSLLoss(SegmentationLoss):
         }
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Σ_c BCE_c, the number of hard classes Σ_c f_c, and the largest difference max_c e_c."""
-        options = {"sigma": self.sigma, "stability": self.stability}
-        margin = self.window_size // 2
-
-        def largest(x, block):
-            y, p = truth_and_probabilities(x, block)
-            e = differences_of_rows(y, p, window_size=self.window_size, **options)
-            e = e[..., : x.shape[-1]]
-            return zero_ignored(tf.reduce_max(e, -1), inner_rows(block.valid, margin))
-
-        difference = map_row_blocks(largest, logits, targets, margin=margin, reflect=True)
+        """Return Σ_c BCE_c, the number of hard classes Σ_c f_c, and the largest difference e."""
+        valid = targets.valid[..., tf.newaxis]
+        y = one_hot(targets, logits.shape[-1], logits.dtype)
+        p = tf.where(valid, tf.sigmoid(tf.where(valid, logits, 0)), 0)
+        e = _differences(y, p, self.window_size, self.sigma, self.stability)
+        difference = tf.reduce_max(tf.where(valid, e, 0), axis=-1)
         total, _, count = self._cross_entropies(targets, logits)
         return {"cross_entropy": total, "hard": tf.cast(count, tf.int32), "difference": difference}
 
     def _cross_entropies(
         self, targets: Targets, logits: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """`structural_similarity` with this loss' options."""
-        return structural_similarity(
+        """Return what `structural_similarity` does, with this loss' options, by blocks of rows."""
+        hardest = largest_difference(self.window_size, self.sigma, self.stability)
+        return weighted_cross_entropies(
             targets,
             logits,
             window_size=self.window_size,
             sigma=self.sigma,
-            beta=self.beta,
             stability=self.stability,
+            threshold=self.beta * hardest if self.mine else None,
             reweight=self.reweight,
-            mine=self.mine,
         )
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
-        """λ · cross-entropy + (1 − λ) · structure."""
+        """Return λ · cross-entropy + (1 − λ) · structure."""
         return self.weight * terms["cross_entropy"] + (1 - self.weight) * terms["structure"]

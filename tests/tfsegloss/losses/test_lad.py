@@ -97,7 +97,7 @@ def test_the_gradient_is_the_tapes(size):
 
 
 def pooled(pooling, images):
-    """What a pooling makes of the counted losses of each image."""
+    """Return what a pooling makes of the counted losses of each image."""
     if isinstance(pooling, Mean):
         return np.concatenate(images).mean()
     if isinstance(pooling, Minkowski):

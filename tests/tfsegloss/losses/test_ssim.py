@@ -29,7 +29,7 @@ def test_ssim_equals_the_loop(form, size):
 def test_ssim_equals_tensorflows_index_where_the_settings_agree():
     """Its windows lie inside the image, its constants are those of a range of 1."""
     random = np.random.default_rng(0)
-    y, p = (tf.constant(random.random([24, 20, 1]), tf.float32) for _ in range(2))
+    y, p = (tf.constant(random.random([1, 24, 20, 1]), tf.float32) for _ in range(2))
     ours = dissimilarity(y, p, form="full", window_size=11, sigma=1.5)
     theirs = tf.image.ssim(y, p, max_val=1.0, filter_size=11, filter_sigma=1.5)
     np.testing.assert_allclose(1 - tf.reduce_mean(ours), theirs, rtol=1e-5)

@@ -10,8 +10,11 @@ from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import value_and_gradient
 from tfsegloss import SigmoidCrossEntropy, SSIMLoss, SSLLoss
 from tfsegloss.core.targets import encode_targets
-from tfsegloss.kernels.local_structure import largest_difference, structural_difference
-from tfsegloss.losses.ssl_loss import structural_similarity
+from tfsegloss.losses.ssl_loss import (
+    largest_difference,
+    structural_difference,
+    structural_similarity,
+)
 
 
 def test_the_papers_worked_example():
@@ -24,11 +27,11 @@ def test_the_papers_worked_example():
 
     def tiled(plane):
         # A patch that repeats without end: every 3×3 window holds it once, whatever its center.
-        return tf.constant(np.tile(plane, [3, 3])[2:7, 2:7, np.newaxis])
+        return tf.constant(np.tile(plane, [3, 3])[np.newaxis, 2:7, 2:7, np.newaxis])
 
     e = structural_difference(
         tiled(y), tiled(p), window_size=3, sigma=1e4, stability=1e-12
-    ).numpy()[..., 0]
+    ).numpy()[0, ..., 0]
     weighted = e * bce
     assert round(weighted.sum(), 4) == 3.0596
     assert round(weighted[1, 1] / weighted.sum(), 3) == 0.907
@@ -40,7 +43,7 @@ def test_the_largest_difference():
         np.testing.assert_allclose(largest_difference(size, 1.5, 0.01), expected, rtol=1e-12)
     assert round(largest_difference(3, 1.5, 0.01), 3) == 4.672
     assert largest_difference(1, 1.5, 0.01) == 1
-    one_among_zeros = tf.constant(np.eye(1, 9, 4).reshape(3, 3, 1))
+    one_among_zeros = tf.constant(np.eye(1, 9, 4).reshape(1, 3, 3, 1))
     e = structural_difference(
         one_among_zeros, 1 - one_among_zeros, window_size=3, sigma=1.5, stability=0.01
     )
