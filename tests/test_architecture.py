@@ -42,6 +42,7 @@ ORDER = {
         "builder",
         "weights",
         "summary",
+        "commands",
         "__main__",
     ),
     "train": (

@@ -9,7 +9,7 @@ from tfsegloss.kernels import xla
 
 @pytest.fixture(params=VARIANTS)
 def make_variant(request):
-    """Makes a loss, from the options that all have: every variant of every loss."""
+    """Make a loss, from the options that all have: every variant of every loss."""
     return VARIANTS[request.param]
 
 

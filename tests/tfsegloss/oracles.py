@@ -144,7 +144,7 @@ def center_distance(x, y, centers):
 
 
 def moved_centers(labels, logits, centers, alpha=0.5, ignored=255):
-    """The centers after one backward pass, pixel by pixel."""
+    """Return the centers after one backward pass, pixel by pixel."""
     moved = np.array(centers, np.float64)
     for j in range(len(centers)):
         total, count = np.zeros(len(centers)), 0
@@ -219,7 +219,7 @@ def gaussian_window(size, sigma):
 
 
 def local_patches(plane, size):
-    """The size × size patch around each pixel, mirrored at the border: [H, W, size, size]."""
+    """Return the size × size patch around each pixel, mirrored at the border: [H, W, size, size]."""
     padded = np.pad(plane, size // 2, mode="reflect")
     return np.lib.stride_tricks.sliding_window_view(padded, (size, size))
 

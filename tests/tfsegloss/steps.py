@@ -9,7 +9,7 @@ DYNAMIC = [tf.TensorSpec([None] * 3, tf.int32), tf.TensorSpec([None] * 3 + [CLAS
 
 
 def step_of(loss):
-    """The reduced loss and its gradient by the logits, from ids and logits; for `tf.function`."""
+    """Return reduced loss and gradient by the logits, from ids and logits; for `tf.function`."""
 
     def step(ids, logits, sample_weight=None):
         with tf.GradientTape() as tape:

@@ -24,7 +24,7 @@ def unequal_batch(first, labelled, seed=0):
 
 
 def on_replicas(strategy, function, first, *arrays):
-    """What the function returns on each replica, of the first images and of the others."""
+    """Return what the function returns on each replica, of the first images and of the others."""
 
     def shards(array):
         return strategy.experimental_distribute_values_from_function(

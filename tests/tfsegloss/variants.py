@@ -96,7 +96,7 @@ def find_variants():
 
 
 def _weighted(*, name=None, **options):
-    """A sum; its options are those of its losses."""
+    """Return a sum; its options are those of its losses."""
     return tfsegloss.WeightedLosses(
         {
             "sigmoid": (0.5, tfsegloss.SigmoidCrossEntropy(**options)),

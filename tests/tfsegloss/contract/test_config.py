@@ -59,7 +59,7 @@ def assert_same(again, loss):
 
 
 def another(kind, option, default):
-    """A value of an option that a loss takes, other than its default."""
+    """Return a value of an option that a loss takes, other than its default."""
     found = [
         options[option] for options in OPTIONS.get(kind.__name__, {}).values() if option in options
     ]

@@ -14,7 +14,7 @@ def at_ignored_pixels(ids, values, junk):
 
 
 def assert_same_step(make, options, before, after):
-    """The same value and gradient, by bits, of losses that have not been moved."""
+    """See the same value and gradient, by bits, of losses that have not been moved."""
     value, gradient = before or make.expected
     changed = value_and_gradient(make(**options), *after)
     assert value == changed[0]

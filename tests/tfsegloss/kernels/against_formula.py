@@ -31,7 +31,7 @@ def example(kind, num_classes, hostile=False):
 
 
 def assert_equal(kernel, formula, targets, x, ignored, compiled=False):
-    """The kernel sees NaN at ignored pixels, and has a gradient of exactly 0 there."""
+    """Compare; the kernel sees NaN at ignored pixels, and has a gradient of exactly 0 there."""
     junk = np.where(ignored[..., None], np.nan, x)
     call = tf.function(_value_and_gradient, jit_compile=compiled) if compiled else None
     actual, actual_gradient = (call or _value_and_gradient)(kernel, targets, tf.constant(junk))

@@ -21,7 +21,7 @@ every = pytest.mark.parametrize("pooling", POOLINGS.values(), ids=POOLINGS)
 
 
 def rows(losses, valid):
-    """The valid losses of each image in float64."""
+    """Return the valid losses of each image in float64."""
     return [
         loss[where].astype(np.float64)
         for loss, where in zip(losses.numpy(), valid.numpy(), strict=True)

@@ -1,0 +1,42 @@
+"""Faults of the networks."""
+
+from tests.mutants.faults.fault import Fault
+
+NETWORKS = (
+    Fault(
+        "models/dilation/converter.py",
+        "a dilation forgotten",
+        "return max(1, geometry.stride // self.output_stride)",
+        "return 1",
+    ),
+    Fault(
+        "models/dilation/converter.py",
+        "explicit padding not scaled",
+        "scaled = tuple(rate * cells for cells in rows)",
+        "scaled = tuple(rows)",
+    ),
+    Fault(
+        "models/dilation/converter.py",
+        "squeezes see the dense map",
+        "outputs, geometry = layer(self._sparse(layer, tensors[0], geometry)), NO_MAP",
+        "outputs, geometry = layer(tensors[0]), NO_MAP",
+    ),
+    Fault(
+        "models/dilation/geometry.py",
+        "features centered half a kernel off",
+        "offset=self.offset + self.stride * (half - window.before)",
+        "offset=self.offset + self.stride * half",
+    ),
+    Fault(
+        "models/layers/batch_norm.py",
+        "statistics not frozen",
+        "kind = FixedStatistics",
+        "kind = keras.layers.BatchNormalization",
+    ),
+    Fault(
+        "models/layers/batch_norm.py",
+        "batch normalization not synchronized",
+        '"synchronized": True',
+        '"synchronized": False',
+    ),
+)
