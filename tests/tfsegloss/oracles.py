@@ -219,7 +219,7 @@ def gaussian_window(size, sigma):
 
 
 def local_patches(plane, size):
-    """Return the size × size patch around each pixel, mirrored at the border: [H, W, size, size]."""
+    """Return the patch around each pixel, mirrored at the border: [H, W, size, size]."""
     padded = np.pad(plane, size // 2, mode="reflect")
     return np.lib.stride_tricks.sliding_window_view(padded, (size, size))
 
