@@ -54,13 +54,14 @@ def _unpadded():
 
 
 def _pools():
-    """Pool behind a padding, stride by pointwise kernels, as ResNet-50 does."""
+    """Pool behind a padding, stride by pointwise kernels, pad the others, as ResNets do."""
     x = inputs = keras.Input((None, None, 3))
     x = _conv(layers.ZeroPadding2D(3)(x), 4, 7, strides=2, padding="valid")
     x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(x))
     for filters in (8, 8, 8):
         shortcut = layers.Conv2D(filters, 1, strides=2)(x)
-        x = _conv(_conv(x, filters, 1, strides=2), filters)
+        x = layers.ZeroPadding2D(1)(_conv(x, filters, 1, strides=2))
+        x = _conv(x, filters, padding="valid")
         x = layers.ReLU()(layers.Add()([x, shortcut]))
     return keras.Model(inputs, x)
 
