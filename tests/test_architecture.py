@@ -178,3 +178,21 @@ def test_an_arrow_backwards_is_seen(folder, module, imported):
 @pytest.mark.parametrize("folder", MAY_IMPORT)
 def test_the_folder_has_files(folder):
     assert list((ROOT / folder).rglob("*.py"))
+
+
+def test_the_listing_of_contributing_is_complete():
+    """Each line is a folder, what it is, and after a colon its modules."""
+    listed, top = set(), ""
+    for line in filter(None, (ROOT / "CONTRIBUTING.md").read_text().split("```")[1].splitlines()):
+        folder, text = line.split(maxsplit=1)
+        top = top if line.startswith(" ") else folder
+        folder = ROOT / top / folder if line.startswith(" ") else ROOT / top
+        _, colon, names = text.rpartition(": ")
+        listed |= {folder / f"{name}.py" for name in names.split(", ") if colon}
+    modules = {
+        path
+        for folder in MAY_IMPORT
+        for path in (ROOT / folder).rglob("*.py")
+        if not path.name.startswith("__")
+    }
+    assert listed == modules
