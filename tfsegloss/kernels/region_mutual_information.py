@@ -59,8 +59,9 @@ def region_values(
     """Return Σ_c ½ log det(M_bc + εI) / d of downsampled maps, image by image.
 
     The gradient by the probabilities is computed in the same pass, and kept: it is no larger than
-    they are. A tape through the decompositions takes 1.1 times as long and 1.5 times as long to
-    compile.
+    they are. RMI takes 1.42 × Keras' cross-entropy with it, and 1.71 × where a backward pass
+    makes the points again; a tape through the decompositions takes 1.58 ×, and 1.5 times as long
+    to compile ([2, 513, 513, 21], two cores).
 
     Args:
         truth: `[B, H, W, C]`.
