@@ -10,7 +10,7 @@ from tfsegloss.core.targets import Targets, class_ids, is_class, zero_ignored
 from tfsegloss.kernels.class_sums import log_sum_exp, sum_over_classes
 
 # So many classes at most are taken apart, see `_sigmoid_values_by_class`.
-FEW_CLASSES = 32
+FEW_CLASSES = 24
 
 
 def softmax_losses(

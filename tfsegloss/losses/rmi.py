@@ -1,7 +1,7 @@
 """Region mutual information: how much a region of the prediction tells of a region of the truth.
 
-`region_mutual_information` is the formula, for readers and for tests; the class takes the sums over
-the regions from `tfsegloss.kernels.region_covariance`, which is faster.
+`region_mutual_information` is the formula, for readers and for tests; the class takes the same
+numbers from `tfsegloss.kernels.region_mutual_information`, which is faster.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,11 @@ from tfsegloss.core.checks import check_choice, check_integer, check_positive, c
 from tfsegloss.core.targets import Targets, one_hot, zero_ignored
 from tfsegloss.kernels import downsampling, xla
 from tfsegloss.kernels.pixel_cross_entropy import sigmoid_losses
-from tfsegloss.kernels.region_covariance import maps_of_classes, region_covariance, region_points
+from tfsegloss.kernels.region_mutual_information import (
+    maps_of_classes,
+    region_points,
+    region_values,
+)
 from tfsegloss.losses.base import SegmentationLoss
 
 DOWNSAMPLE_METHODS = ("avg", "max", "bilinear", None)
@@ -74,11 +78,10 @@ def region_mutual_information(
     Ours: a triangular solve instead of an inverse.
     """
     maps = _downsampled(logits, targets, downsample, downsample_factor)
-    points = [region_points(one, region_size) for one in map(maps_of_classes, maps)]
-    z = tf.concat(points, axis=1)  # [B · C, 2·d, N]
-    covariance = tf.matmul(z, z, transpose_b=True)
-    covariance = tf.reshape(covariance, [-1, logits.shape[-1], *covariance.shape[1:]])
-    return tf.cast(_image_values(covariance, epsilon), logits.dtype)
+    y, p = (region_points(maps_of_classes(m), region_size) for m in maps)  # [B · C, d, N]
+    values = _log_det(y, p, epsilon) / (2 * region_size**2)
+    values = tf.reshape(values, [-1, logits.shape[-1]])
+    return tf.cast(tf.reduce_sum(values, axis=1), logits.dtype)
 
 
 def _downsampled(
@@ -97,17 +100,17 @@ def _downsampled(
     return tuple(downsampling.pooled(maps, factor, method) for maps in (truth, probabilities))
 
 
-def _image_values(covariance: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Return Σ_c ½ log det(M + εI) / d `[B]` of Σ `[B, C, 2·d, 2·d]`, truth above probabilities."""
-    d = covariance.shape[-1] // 2
-    yy, pp, py = covariance[..., :d, :d], covariance[..., d:, d:], covariance[..., d:, :d]
-    ridge = epsilon * tf.eye(d, dtype=covariance.dtype)
+def _log_det(y: tf.Tensor, p: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Return log det(M + εI) `[n]` of centered points `[n, d, N]`."""
+    ridge = epsilon * tf.eye(y.shape[1], dtype=y.dtype)
+    yy = tf.matmul(y, y, transpose_b=True)  # [n, d, d]
+    pp = tf.matmul(p, p, transpose_b=True)
+    py = tf.matmul(p, y, transpose_b=True)
     # With L Lᵀ = Σ_PP + εI, Σ_YP (Σ_PP + εI)⁻¹ Σ_PY = AᵀA for A = L⁻¹ Σ_PY: symmetric by form.
     a = tf.linalg.triangular_solve(tf.linalg.cholesky(pp + ridge), py)
     posterior = yy - tf.matmul(a, a, transpose_a=True)  # M
     diagonal = tf.linalg.diag_part(tf.linalg.cholesky(posterior + ridge))
-    log_det = 2 * tf.reduce_sum(tf.math.log(diagonal + DIAGONAL_OFFSET), axis=-1)
-    return tf.reduce_sum(log_det, axis=1) / (2 * d)
+    return 2 * tf.reduce_sum(tf.math.log(diagonal + DIAGONAL_OFFSET), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -186,8 +189,9 @@ class RMILoss(SegmentationLoss):
 
         # In one cluster, for one pass over the logits and one over their gradient.
         losses, truth, probabilities = xla.compiled_with_gradient(maps, logits, targets)
-        covariance = region_covariance(truth, probabilities, self.region_size)
-        region = tf.cast(_image_values(covariance, self.epsilon), logits.dtype)
+        region = region_values(
+            truth, probabilities, self.region_size, self.epsilon, DIAGONAL_OFFSET
+        )
         return {
             # The authors divide by |V| + 1.
             "cross_entropy": replicas.mean_over_pixels(
