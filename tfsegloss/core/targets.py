@@ -142,17 +142,6 @@ def zero_ignored(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     return tf.custom_gradient(lambda values: (masked(values), masked))(values)
 
 
-def sum_over_classes(maps: tf.Tensor, num_classes: int | None = None) -> tf.Tensor:
-    """Return Σ_c of maps `[…, C]`, plane by plane, of all classes or the first ones.
-
-    Example:
-
-    >>> sum_over_classes(tf.constant([[1.0, 2.0]])).numpy().tolist()
-    [3.0]
-    """
-    return tf.add_n(tf.unstack(maps, axis=-1)[:num_classes])
-
-
 def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:
     ignore_class = normalize_ignore_class(ignore_class)
     if ignore_class is None:

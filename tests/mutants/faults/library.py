@@ -94,10 +94,10 @@ LIBRARY = (
         "return scale * total + floor * (x.shape[-1] - 1)",
     ),
     Fault(
-        "tfsegloss/kernels/region_covariance.py",
-        "half of the gradient",
-        "upstream = upstream + tf.linalg.matrix_transpose(upstream)",
-        "upstream = 1.0 * upstream",
+        "tfsegloss/kernels/region_mutual_information.py",
+        "a term of the gradient forgotten",
+        "by_p = tf.matmul(_products(kg, k), p) - tf.matmul(kg, y)",
+        "by_p = -tf.matmul(kg, y)",
     ),
     Fault(
         "tfsegloss/kernels/row_blocks.py",

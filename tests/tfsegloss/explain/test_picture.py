@@ -19,7 +19,7 @@ def positions(axes):
 def test_a_picture_has_a_row_for_each_loss():
     losses = losses_by_name(["SoftmaxCrossEntropy", "LMPLoss", "SSLLoss"])
     image = np.full([*IDS.shape, 3], 90, np.uint8)
-    figure = draw(losses, IDS, LOGITS, image=image, num_classes=["sky", "road", "car"])
+    figure = draw(losses, IDS, LOGITS, image=image, class_names=["sky", "road", "car"])
     assert positions(figure.axes) == 1 + len(losses)
     assert [text.get_text() for text in figure.texts] == list(losses)
     titles = [ax.get_title(loc="left") for ax in figure.axes]

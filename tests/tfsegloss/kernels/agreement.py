@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfsegloss.losses_under_test import CLASSES, IGNORED, example
+from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.kernels import row_blocks, xla
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.tfsegloss.examples import CLASSES
 from tests.tfsegloss.kernels.agreement import assert_agree, cases, small_blocks, small_example
-from tests.tfsegloss.losses_under_test import CLASSES
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.kernels.local_pooling import pooled_losses
 from tfsegloss.losses.lad import locally_adaptive

@@ -5,7 +5,7 @@ import functools
 import pytest
 import tensorflow as tf
 
-from tests.tfsegloss.losses_under_test import step_of
+from tests.tfsegloss.steps import step_of
 from tfsegloss import AffinityFieldLoss, LADLoss, SoftmaxCrossEntropy, SSIMLoss, SSLLoss
 from tfsegloss.kernels import row_blocks, xla
 

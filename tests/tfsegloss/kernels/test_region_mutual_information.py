@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfsegloss.losses_under_test import CLASSES, example
+from tests.tfsegloss.examples import CLASSES, example
 from tfsegloss import RMILoss
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.kernels import region_mutual_information as kernel
