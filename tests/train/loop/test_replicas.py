@@ -39,16 +39,23 @@ def assert_two_replicas_equal_one(two_replicas, make_model, data, tmp_path, tole
     for ours, theirs in zip(two.model.weights, one.model.weights, strict=True):
         assert ours.numpy().dtype == data[0][0].dtype  # float64 where the test says so
         np.testing.assert_allclose(ours, theirs, atol=tolerance)
-    return steps
 
 
 def test_two_replicas_equal_one_in_float32(two_replicas, tmp_path):
-    """Their weights, and the loss and its parts, which are of the global batch."""
-    data = list(batches(3))
-    steps = assert_two_replicas_equal_one(two_replicas, two_convolutions, data, tmp_path, 1e-5)
-    assert set(steps[0]) == {"loss", "loss_cross_entropy", "loss_center"}
-    for step in steps:
-        assert step["loss"] == pytest.approx(step["loss_cross_entropy"] + 0.1 * step["loss_center"])
+    options = {"make_model": two_convolutions, "data": list(batches(3)), "tolerance": 1e-5}
+    loss = tfsegloss.SoftmaxCrossEntropy()
+    assert_two_replicas_equal_one(two_replicas, tmp_path=tmp_path, loss=loss, **options)
+
+
+def test_parts_are_those_of_the_global_batch(two_replicas, tmp_path):
+    """Two replicas' are those that one device computes without a trainer."""
+    ((images, ids),) = batches(1)
+    _, (step,) = take_steps(two_replicas, two_convolutions, [(images, ids)], tmp_path)
+    fresh = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+    loss, parts = fresh.loss.value_and_parts(ids, fresh.model(images))
+    expected = {"loss": loss} | {f"loss_{name}": part for name, part in parts.items()}
+    assert set(step) == {"loss", "loss_cross_entropy", "loss_center"}
+    assert step == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-5)
 
 
 @pytest.mark.slow

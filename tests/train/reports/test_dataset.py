@@ -98,13 +98,6 @@ def test_the_kind_of_cityscapes_label_maps_is_told(train, tmp_path):
     ]
 
 
-def test_records_are_checked_like_files(train, check, root, tmp_path):
-    records = tmp_path / "records"
-    prepared = train("prepare", "--data.name=folder", f"--data.root={root}", f"--output={records}")
-    assert prepared.status == 0
-    assert check(records).out == check(root).out
-
-
 @pytest.mark.parametrize(
     ("output", "parts"),
     [

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.train import own_data
-from tests.train.check_report import wrong
+from tests.train.check_report import facts, rows, wrong
 from tests.train.own_data import image
 
 TURNED = 6  # by 90 degrees
@@ -30,12 +30,18 @@ def turn(path):
 
 
 def test_a_turned_image_is_named_in_files_and_in_records(train, check, root, tmp_path):
+    """Of these everything is said that is said of the files."""
     path = image(root, "d").with_suffix(".jpg")
     turn(path)
-    assert wrong(check(root)) == [f"{WHAT}{path}"]
+    one_split = "--data.train_split=val"
+    of_files = check(root, one_split)
+    assert wrong(of_files) == [f"{WHAT}{path}"]
     records = tmp_path / "records"
-    train("prepare", "--data.name=folder", f"--data.root={root}", f"--output={records}")
-    assert wrong(check(records)) == [f"{WHAT}{records}/val-00000-of-00001.tfrecord: d"]
+    train("prepare", "--data.name=folder", f"--data.root={root}", f"--output={records}", one_split)
+    of_records = check(records, one_split)
+    assert wrong(of_records) == [f"{WHAT}{records}/val-00000-of-00001.tfrecord: d"]
+    assert rows(of_records) == rows(of_files)
+    assert facts(of_records, "val") == facts(of_files, "val")
 
 
 def damage_exif(path):
