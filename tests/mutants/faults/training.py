@@ -229,12 +229,6 @@ TRAINING = (
     ),
     Fault(
         "train/loop/trainer.py",
-        "checkpoint without optimizer",
-        "            optimizer=optimizer,\n            randomness",
-        "            randomness",
-    ),
-    Fault(
-        "train/loop/trainer.py",
         "checkpoint without the loss' state",
         "            loss=loss.variables,\n",
         "",
