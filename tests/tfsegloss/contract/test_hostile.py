@@ -35,7 +35,7 @@ def test_value_and_gradient_are_finite(make, dtype):
     assert_finite(step_of(make()), dtype)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize(
     ("name", "dtype"),

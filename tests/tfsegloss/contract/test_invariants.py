@@ -43,11 +43,11 @@ def assert_close(gradient, expected):
 @examples
 @hypothesis.given(batches(), st.randoms(use_true_random=False))
 @hypothesis.example(LARGE, random.Random(1))
-def test_the_order_of_the_images_does_not_matter(make_variant, batch, shuffler):
+def test_the_order_of_the_images_does_not_matter(make, batch, shuffler):
     ids, logits = batch
     order = shuffler.sample(range(len(ids)), len(ids))
-    values, gradient = make_variant.dynamic_step(ids, logits)
-    permuted, permuted_gradient = make_variant.dynamic_step(ids[order], logits[order])
+    values, gradient = make.dynamic_step(ids, logits)
+    permuted, permuted_gradient = make.dynamic_step(ids[order], logits[order])
     np.testing.assert_allclose(permuted, values[order], rtol=1e-5, atol=1e-6)
     assert_close(permuted_gradient, gradient[order])
 
@@ -55,16 +55,16 @@ def test_the_order_of_the_images_does_not_matter(make_variant, batch, shuffler):
 @examples
 @hypothesis.given(batches(), st.permutations(range(CLASSES)))
 @hypothesis.example(LARGE, [2, 0, 1])
-def test_the_order_of_the_classes_does_not_matter(make_variant, batch, order):
+def test_the_order_of_the_classes_does_not_matter(make, batch, order):
     ids, logits = batch
-    values, gradient = make_variant.dynamic_step(ids, logits)
+    values, gradient = make.dynamic_step(ids, logits)
     renamed = np.where(ids == IGNORED, IGNORED, np.argsort(order)[ids % CLASSES]).astype(np.int32)
-    loss = make_variant(reduction="none")
+    loss = make(reduction="none")
     if getattr(loss, "class_weights", None):
         loss.class_weights = [loss.class_weights[c] for c in order]
         other_values, other_gradient = value_and_gradient(loss, renamed, logits[..., order])
     else:
-        other_values, other_gradient = make_variant.dynamic_step(renamed, logits[..., order])
+        other_values, other_gradient = make.dynamic_step(renamed, logits[..., order])
     np.testing.assert_allclose(other_values, values, rtol=1e-5, atol=1e-6)
     assert_close(other_gradient, gradient[..., order])
 

@@ -10,7 +10,7 @@ from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
-from tests.tfsegloss.variants import FIRST
+from tests.tfsegloss.variants import FEW, FIRST
 from tfsegloss.kernels import xla
 
 
@@ -20,9 +20,10 @@ def convolution(*size):
 
 
 @pytest.mark.usefixtures("without_clusters")
-def test_compile_fit_save_load(make_first, tmp_path):
+@grid(lambda make: make in (*FEW, "CenterLoss", "LADLoss"), make=FIRST)
+def test_compile_fit_save_load(make, tmp_path):
     model = convolution(None, None)
-    model.compile(optimizer=keras.optimizers.SGD(0.01), loss=make_first())
+    model.compile(optimizer=keras.optimizers.SGD(0.01), loss=make())
     ids, images = example((4, 12, 12))
     history = model.fit(images, ids, batch_size=2, epochs=3, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0]

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tfsegloss.examples import CLASSES, IGNORED, example
+from tests.tfsegloss.grid import grid
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.kernels import row_blocks, xla
 
@@ -12,18 +13,19 @@ from tfsegloss.kernels import row_blocks, xla
 SHAPE = (2, 19, 6)
 JUNK = [np.nan, np.inf, -np.inf, 1e30, 7.0]
 # Eager, and as clusters for either device.
-cases = pytest.mark.parametrize(
-    ("plan", "dtype", "dense"),
-    [
-        (None, tf.float64, False),
-        (None, tf.float64, True),
-        ("CPU", tf.float64, False),
-        ("CPU", tf.float64, True),
-        ("CPU", tf.float32, False),
-        ("GPU", tf.float64, False),
-        ("GPU", tf.float32, False),
-    ],
-    ids=lambda value: getattr(value, "name", str(value)),
+cases = grid(
+    lambda plan, dtype, dense: (
+        (plan, dtype, dense)
+        in [
+            ("eager", "float64", True),
+            ("CPU", "float64", False),
+            ("CPU", "float32", False),
+            ("GPU", "float64", False),
+        ]
+    ),
+    plan={"eager": None, "CPU": "CPU", "GPU": "GPU"},
+    dtype={"float64": tf.float64, "float32": tf.float32},
+    dense=[False, True],
 )
 
 
