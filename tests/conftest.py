@@ -19,6 +19,10 @@ REPLICAS = ("CPU:0", "CPU:1")
 MOST_CPU_SECONDS = 5
 
 
+def pytest_addoption(parser):
+    parser.addoption("--unhurried", action="store_true", help="fast tests may take any time")
+
+
 def pytest_configure(config):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
@@ -32,7 +36,9 @@ def pytest_runtest_call(item):
     before = _cpu_seconds()
     yield
     spent = _cpu_seconds() - before
-    unhurried = any(item.get_closest_marker(name) for name in ("full", "slow"))
+    unhurried = item.config.getoption("--unhurried") or any(
+        item.get_closest_marker(name) for name in ("full", "slow")
+    )
     if spent > MOST_CPU_SECONDS and not unhurried:
         pytest.fail(
             f"{spent:.1f} CPU-seconds, {MOST_CPU_SECONDS} at most; a smaller case, or mark it full"

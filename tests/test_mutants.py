@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.__main__ import mirrored, plant
+from tests.mutants.__main__ import copy_project, mirrored, plant
 from tests.mutants.faults import FAULTS, Fault
 
 ROOT = Path(__file__).parents[1]
@@ -19,10 +19,9 @@ def test_a_fault_changes_one_place_and_has_tests(fault):
 
 def test_a_fault_is_planted_in_a_copy(tmp_path):
     path = "tfsegloss/core/replicas.py"
+    copy_project(tmp_path)
     plant(Fault(path, "an example", "Division by counts", "Multiplication"), tmp_path)
     assert "Multiplication" in (tmp_path / path).read_text()
     assert "Multiplication" not in (ROOT / path).read_text()
-    again = tmp_path / "again"
-    again.mkdir()
     with pytest.raises(ValueError, match="0 times, not once: 'no such text'"):
-        plant(Fault(path, "no place", "no such text", ""), again)
+        plant(Fault(path, "no place", "no such text", ""), tmp_path)

@@ -42,7 +42,7 @@ def pair_sums(
 
     Returns:
         Σ max(0, margin − KL) over edges, Σ KL over the other pairs, in the logits' type, and the
-        number of both, int32; each `[B]`.
+        number of both, int64; each `[B]`.
 
     Example:
 
@@ -67,12 +67,12 @@ def pair_sums(
                 tf.cast(~is_edge & kept, tf.int32),
             )
             return [
-                total + tf.reduce_sum(maps, axis=[1, 2, 3])
+                total + tf.cast(tf.reduce_sum(maps, axis=[1, 2, 3]), total.dtype)
                 for total, maps in zip(totals, found, strict=True)
             ]
 
         zero = tf.zeros([sizes(p)[0]], p.dtype)
-        count = tf.zeros([sizes(p)[0]], tf.int32)
+        count = tf.zeros([sizes(p)[0]], tf.int64)  # of eight neighbors int32 may not hold it
         values = _over_neighbors(add, (zero, zero, count, count), distance)
 
         def gradient(by_edge, by_non_edge, *_):

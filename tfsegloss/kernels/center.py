@@ -7,6 +7,7 @@ whatever the logits hold.
 import tensorflow as tf
 
 from tfsegloss.core.targets import Targets, zero_ignored
+from tfsegloss.kernels.class_sums import times_matrix
 
 
 def distances(x: tf.Tensor, targets: Targets, centers: tf.Tensor) -> tf.Tensor:
@@ -26,8 +27,8 @@ def distances(x: tf.Tensor, targets: Targets, centers: tf.Tensor) -> tf.Tensor:
         # Σ_j t_j ‖x − c_j‖² = m ‖x − c̄‖² + Σ_j t_j ‖c_j‖² − m ‖c̄‖², m = Σ t, c̄ the mean center.
         shares = tf.cast(targets.dense, x.dtype)
         mass = tf.reduce_sum(shares, axis=-1)
-        mean = tf.math.divide_no_nan(tf.matmul(shares, centers), mass[..., tf.newaxis])
-        squares = tf.linalg.matvec(shares, tf.reduce_sum(centers**2, axis=-1))
+        mean = tf.math.divide_no_nan(times_matrix(shares, centers), mass[..., tf.newaxis])
+        squares = times_matrix(shares, tf.reduce_sum(centers**2, axis=-1, keepdims=True))[..., 0]
         spread = squares - mass * tf.reduce_sum(mean**2, axis=-1)
 
     @tf.custom_gradient

@@ -6,6 +6,7 @@ into it. A product with ones is a matrix product, in vectors and on all cores.
 
 import tensorflow as tf
 
+from tfsegloss.core.shapes import sizes
 from tfsegloss.kernels import xla
 
 
@@ -32,8 +33,31 @@ def sum_over_classes(maps: tf.Tensor, num_classes: int | None = None) -> tf.Tens
         return tf.reduce_sum(maps[..., :num_classes], axis=-1)
     lanes = maps.shape[-1]
     num_classes = lanes if num_classes is None else num_classes
-    ones = tf.constant([1.0] * num_classes + [0.0] * (lanes - num_classes), maps.dtype)
-    return tf.linalg.matvec(maps, ones)
+    ones = [[1.0]] * num_classes + [[0.0]] * (lanes - num_classes)
+    return times_matrix(maps, tf.constant(ones, maps.dtype))[..., 0]
+
+
+def times_matrix(maps: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+    """Return maps times a matrix, as one product of two matrices.
+
+    Never as `tf.matmul` or `tf.linalg.matvec` of the maps themselves, a product of many matrices
+    with one: with oneDNN, TensorFlow 2.21 crashes in it where the shapes of a graph are not known.
+
+    Args:
+        maps: `[…, C]`.
+        matrix: `[C, D]`.
+
+    Returns:
+        `[…, D]`.
+
+    Example:
+
+    >>> times_matrix(tf.ones([1, 2, 3]), tf.ones([3, 1])).numpy().tolist()
+    [[[3.0], [3.0]]]
+    """
+    *outer, num_classes = sizes(maps)
+    product = tf.matmul(tf.reshape(maps, [-1, num_classes]), matrix)
+    return tf.reshape(product, [*outer, matrix.shape[1]])
 
 
 def log_sum_exp(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

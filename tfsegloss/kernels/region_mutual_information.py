@@ -85,7 +85,8 @@ def region_values(
         at_once = xla.at_once(
             count,
             on_cpu=at_least(PIXELS_AT_ONCE // pixels, 1),
-            bytes_each=pixels * 2 * region_size**2 * tf.float64.size,
+            # Of both maps and of the gradient: points, and points less their means.
+            bytes_each=[6 * region_size**2 * tf.float64.size, pixels],
         )
         steps = -(-count // at_least(at_once, 1))
 

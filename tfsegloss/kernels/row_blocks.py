@@ -155,8 +155,9 @@ def _block_size(logits: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
     batch, height, width, num_classes = sizes(logits)
     row_bytes = width * num_classes * logits.dtype.size
     if xla.planned_device() == "GPU":
-        rows = xla.at_once(height, on_cpu=height, bytes_each=GPU_MAPS * row_bytes)
-        images = xla.at_once(batch, on_cpu=1, bytes_each=GPU_MAPS * row_bytes * height)
+        row = [GPU_MAPS * num_classes * logits.dtype.size, width]
+        rows = xla.at_once(height, on_cpu=height, bytes_each=row)
+        images = xla.at_once(batch, on_cpu=1, bytes_each=[*row, height])
         return at_least(images, 1), at_least(rows, 1)
     if not xla.is_compiling():
         return 1, at_least(height, 1)  # operation by operation, nothing stays in the cache

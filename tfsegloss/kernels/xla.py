@@ -8,9 +8,10 @@ one after the other, and the whole batch at once is faster. `at_once` decides be
 """
 
 import contextlib
-import contextvars
+import functools
+import operator
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -114,8 +115,9 @@ def planned_device() -> str:
     ...     planned_device()
     'GPU'
     """
-    if _planned.get() is not None:
-        return _planned.get()
+    planned = getattr(_trace, "device", None) or _override
+    if planned is not None:
+        return planned
     # An operation knows where it is placed; nothing else in the public API does.
     kind = tf.DeviceSpec.from_string(tf.zeros([]).device).device_type
     if kind is None:
@@ -125,7 +127,7 @@ def planned_device() -> str:
 
 @contextlib.contextmanager
 def planned_for(device: str) -> Iterator[None]:
-    """Plan what is traced inside for a kind of device, wherever it is placed.
+    """Plan what is traced inside for a kind of device, wherever it is placed, in all threads.
 
     Any plan runs on any device, and gives the same numbers; only the time differs.
 
@@ -138,27 +140,28 @@ def planned_for(device: str) -> Iterator[None]:
     Example:
 
     >>> with planned_for("GPU"):
-    ...     at_once(1000, on_cpu=64, bytes_each=4096)
+    ...     at_once(1000, on_cpu=64, bytes_each=[1024, 4])
     1000
     """
     if device not in ("CPU", "GPU"):
         raise ValueError(f'`device` must be "CPU" or "GPU". Received: device={device!r}')
-    token = _planned.set(device)
+    global _override  # not of a thread: `MirroredStrategy` traces each replica in one of its own
+    outer, _override = _override, device
     try:
         yield
     finally:
-        _planned.reset(token)
+        _override = outer
 
 
 def at_once(
-    count: int | tf.Tensor, *, on_cpu: int | tf.Tensor, bytes_each: int | tf.Tensor
+    count: int | tf.Tensor, *, on_cpu: int | tf.Tensor, bytes_each: Sequence[int | tf.Tensor]
 ) -> int | tf.Tensor:
     """Return how many of `count` pieces (rows, maps, pixels) one step of a loop should take.
 
     Args:
         count: ≥ 0.
         on_cpu: As many as stay in the cache of a CPU, found by measuring; ≥ 1.
-        bytes_each: What a step holds for each piece.
+        bytes_each: What a step holds for each piece, as factors: an int32 may not hold the product.
 
     Returns:
         At most `count`: on a CPU `on_cpu`; on a GPU as many as `GPU_BYTES` hold, at least 1.
@@ -166,15 +169,19 @@ def at_once(
     Example:
 
     >>> with planned_for("CPU"):
-    ...     at_once(1000, on_cpu=64, bytes_each=4096)
+    ...     at_once(1000, on_cpu=64, bytes_each=[1024, 4])
     64
     """
     if planned_device() == "CPU":
         return at_most(count, on_cpu)
-    return at_most(count, at_least(GPU_BYTES // at_least(bytes_each, 1), 1))
+    total = functools.reduce(
+        operator.mul, (f if isinstance(f, int) else tf.cast(f, tf.int64) for f in bytes_each)
+    )
+    fitting = at_least(GPU_BYTES // at_least(total, 1), 1)
+    return at_most(count, fitting if isinstance(fitting, int) else tf.cast(fitting, tf.int32))
 
 
-_planned: contextvars.ContextVar[str | None] = contextvars.ContextVar("planned", default=None)
+_override: str | None = None
 _trace = threading.local()
 
 
@@ -182,11 +189,11 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     device = planned_device()  # inside, where the cluster is placed is not known
 
     def traced(*arguments):
-        outer, _trace.compiling = is_compiling(), True
+        outer = is_compiling(), getattr(_trace, "device", None)
+        _trace.compiling, _trace.device = True, device
         try:
-            with planned_for(device):
-                return function(*arguments)
+            return function(*arguments)
         finally:
-            _trace.compiling = outer
+            _trace.compiling, _trace.device = outer
 
     return tf.function(traced, jit_compile=True, autograph=False)

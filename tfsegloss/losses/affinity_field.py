@@ -116,8 +116,8 @@ def pair_sums(
         terms = (
             tf.where(edge, tf.maximum(margin - divergence, 0), 0),
             tf.where(non_edge, divergence, 0),
-            tf.cast(edge, tf.int32),
-            tf.cast(non_edge, tf.int32),
+            tf.cast(edge, tf.int64),
+            tf.cast(non_edge, tf.int64),
         )
         sums.append([tf.reduce_sum(term, axis=[1, 2, 3]) for term in terms])
     return [tf.add_n(terms) for terms in zip(*sums, strict=True)]

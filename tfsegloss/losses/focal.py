@@ -14,10 +14,9 @@ from tfsegloss.core.checks import check_at_least, check_choice, check_range
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import xla
 from tfsegloss.kernels.focal import sigmoid_focal_losses, softmax_focal_losses
+from tfsegloss.losses.base import ACTIVATIONS
 from tfsegloss.losses.pixel import PixelLoss
 from tfsegloss.poolings.pooling import Pooling
-
-ACTIVATIONS = ("softmax", "sigmoid")
 
 
 def softmax_focal(

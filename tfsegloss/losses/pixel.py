@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfsegloss.core.checks import check_class_weights
 from tfsegloss.core.targets import Targets, zero_ignored
+from tfsegloss.kernels.class_sums import times_matrix
 from tfsegloss.losses.base import SegmentationLoss
 from tfsegloss.poolings.pooling import Mean, Pooling
 
@@ -114,5 +115,5 @@ def _weights_by_class(weights: list[float], targets: Targets, logits: tf.Tensor)
         return tf.gather(tf.constant(weights, logits.dtype), targets.ids)
     shares = tf.cast(targets.dense, logits.dtype)
     total = tf.reduce_sum(shares, axis=-1)
-    weighted = tf.linalg.matvec(shares, tf.constant(weights, logits.dtype))
+    weighted = times_matrix(shares, tf.constant(weights, logits.dtype)[:, tf.newaxis])[..., 0]
     return (weighted + tf.nn.relu(1 - total)) / tf.maximum(total, 1)

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 from collections.abc import Collection, Mapping
 from numbers import Real
 from typing import Any
@@ -88,9 +87,7 @@ class WeightedLosses(SegmentationLoss):
     def of(cls, loss: keras.losses.Loss) -> "WeightedLosses":
         """Return the loss itself if it is a sum, else the sum of it alone under its name."""
         # Keras numbers the names of the instances of a class: in another program it is another.
-        return (
-            loss if isinstance(loss, cls) else cls({re.sub(r"_\d+$", "", loss.name): (1.0, loss)})
-        )
+        return loss if isinstance(loss, cls) else cls({_lasting_name(loss): (1.0, loss)})
 
     @property
     def activation(self) -> str:
@@ -117,7 +114,8 @@ class WeightedLosses(SegmentationLoss):
         losses = dict(self.losses)
         for name, pair in other.losses.items():
             losses[_free_name(name, losses)] = pair
-        return WeightedLosses(losses, activation=self._activation or other._activation)
+        given = {self._activation, other._activation} - {None}
+        return WeightedLosses(losses, activation=given.pop() if len(given) == 1 else None)
 
     def __radd__(self, other: keras.losses.Loss | int) -> "WeightedLosses":
         """Return the sum; 0 is none, so that `sum` takes losses."""
@@ -260,6 +258,16 @@ def _ignored_by_all(losses: Collection[SegmentationLoss]) -> int | list[int] | N
     ]
     ids = sorted(set.intersection(*sets)) if sets else []
     return ids if len(ids) > 1 else next(iter(ids), None)
+
+
+def _lasting_name(loss: keras.losses.Loss) -> str:
+    """Return the name, without the number by which Keras tells instances of a class apart.
+
+    In the next program an instance without a name of its own has another number.
+    """
+    stem, _, number = loss.name.rpartition("_")
+    automatic = number.isdecimal() and stem.replace("_", "") == type(loss).__name__.lower()
+    return stem if automatic else loss.name
 
 
 def _free_name(name: str, taken: Collection[str]) -> str:

@@ -66,8 +66,8 @@ LIBRARY = (
     Fault(
         "tfsegloss/kernels/class_sums.py",
         "padded lanes counted",
-        "[0.0] * (lanes - num_classes)",
-        "[1.0] * (lanes - num_classes)",
+        "[[0.0]] * (lanes - num_classes)",
+        "[[1.0]] * (lanes - num_classes)",
     ),
     Fault(
         "tfsegloss/kernels/dissimilarity.py",
@@ -185,7 +185,7 @@ LIBRARY = (
     ),
     Fault(
         "tfsegloss/losses/ssl_loss.py",
-        "hard pairs of this replica alone",
+        "weights of pixels not in the cross-entropy",
         "replicas.mean_over_pixels(total, targets.valid, pixel_weights)",
         "replicas.mean_over_pixels(total, targets.valid)",
     ),

@@ -77,6 +77,22 @@ def test_blocks_for_a_gpu_equal_the_whole(monkeypatch, height, reflect, rows):
         assert_blocks_equal_the_whole(height, 2, reflect, tf.function)
 
 
+@pytest.mark.parametrize("rows", [4, 40])  # part of an image, and two
+def test_blocks_for_a_gpu_of_any_size(monkeypatch, rows):
+    monkeypatch.setattr(xla, "GPU_BYTES", rows * row_blocks.GPU_MAPS * BYTES_OF_A_ROW)
+    x = tf.random.stateless_normal([IMAGES, 19, 5, 3], [1, 2])
+    signature = [tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None] * 3, tf.int32)]
+
+    @tf.function(input_signature=signature)
+    def blocks(x, ids):
+        targets = encode_targets(ids, num_classes=3)
+        return map_row_blocks(of_block(1), x, targets, margin=1, reflect=True)
+
+    with xla.planned_for("GPU"):
+        actual = blocks(x, tf.zeros([IMAGES, 19, 5], tf.int32))
+    np.testing.assert_allclose(actual, of_whole(x.numpy(), 1, True), rtol=1e-5)
+
+
 @pytest.mark.parametrize("device", ["CPU", "GPU"])
 def test_a_batch_of_any_size(device):
     """As Keras traces it: sizes of images are known, their number is not."""

@@ -271,7 +271,7 @@ def test_sums_and_multiples_of_losses_are_weighted_losses():
     ce, rmi, lmp = SoftmaxCrossEntropy(), RMILoss(name="region"), LMPLoss(name="hard_2")
     total = 2 * (ce + np.float32(0.5) * rmi) + lmp * -0.25
     weights = {name: weight for name, (weight, _) in total.losses.items()}
-    assert weights == {"softmax_cross_entropy": 2.0, "region": 1.0, "hard": -0.25}
+    assert weights == {"softmax_cross_entropy": 2.0, "region": 1.0, "hard_2": -0.25}
     expected = 2 * ce(ids, logits) + rmi(ids, logits) - 0.25 * lmp(ids, logits)
     np.testing.assert_allclose(total(ids, logits), expected, rtol=1e-6)
 
