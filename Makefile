@@ -32,7 +32,8 @@ test-slow: $(VENV)/installed test-oldest
 # make test-slow OLDEST_PYTHON=python3.12
 test-oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow and not full" \
-	  tests/tfsegloss/contract tests/models/test_training.py tests/train/loop
+	  tests/tfsegloss/contract tests/models/test_training.py tests/train/loop \
+	  tests/train/runs/test_configuration.py
 
 # Plants each fault of a list alone; the tests of its folder must fail.
 mutants: $(VENV)/installed

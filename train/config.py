@@ -132,7 +132,7 @@ class ScheduleConfig:
 
     Args:
         warmup_steps: Steps in which it rises from 0 to the optimizer's `learning_rate`.
-        power: Exponent of the polynomial.
+        power: Exponent of the polynomial decay to 0.
     """
 
     warmup_steps: NonNegativeInt = 20
@@ -174,7 +174,7 @@ class FitConfig:
         optimizer: How the weights follow the gradient: an optimizer of Keras, such as AdamW, whose
             `learning_rate` is the peak of the schedule; `--optimizer.help CLASS` lists its options.
             Its weight decay leaves biases and batch normalization alone.
-        schedule: How the learning rate changes.
+        schedule: How the learning rate changes: a warm-up, then a polynomial decay to 0.
         trainer: The loop.
     """
 

@@ -1,1 +1,1 @@
-"""What every loss stands on: targets, predictions, checks of options, sums over replicas."""
+"""What all stands on: targets, predictions, checks of options, sums over replicas, files."""

@@ -1,1 +1,1 @@
-"""What all commands share: errors, files, progress, pictures."""
+"""What all commands share: the command line, errors, files, memory, progress."""

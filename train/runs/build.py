@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import keras
@@ -63,18 +64,32 @@ def build_optimizer(config: FitConfig) -> keras.optimizers.Optimizer:
         raise UserError(f"schedule: {error}") from None
     try:
         optimizer = config.optimizer(learning_rate=schedule)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:
         raise UserError(f"optimizer: {error}") from None
+    if isinstance(optimizer, keras.optimizers.ScheduleFreeAdamW):
+        raise UserError("optimizer: ScheduleFreeAdamW has a schedule of its own; choose another")
     optimizer.exclude_from_weight_decay(var_names=[*NOT_DECAYED])
     return optimizer
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
     """Refuse what Keras would take without a word."""
-    rate, decay = options["learning_rate"], options.get("weight_decay") or 0
-    if not 0 < rate < math.inf:
-        raise UserError(f"optimizer.learning_rate must be above 0; got {rate}")
-    if not 0 <= decay < math.inf:
-        raise UserError(f"optimizer.weight_decay must be at least 0; got {decay}")
+    rate, decay = options["learning_rate"], options.get("weight_decay")
+    if not (_is_number(rate) and rate > 0):
+        raise UserError(f"optimizer.learning_rate must be a number above 0; got {rate}")
+    if decay is not None and not (_is_number(decay) and decay >= 0):
+        raise UserError(f"optimizer.weight_decay must be null or at least 0; got {decay}")
+    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+        limit = options.get(name)
+        if limit is not None and not (_is_number(limit) and limit > 0):
+            raise UserError(f"optimizer.{name} must be null or a number above 0; got {limit}")
     if options.get("use_ema"):
         raise UserError("optimizer.use_ema must be false: averaged weights would not be exported")
+    if options.get("gradient_accumulation_steps") is not None:
+        raise UserError(
+            "optimizer.gradient_accumulation_steps must be null: it fails on several replicas"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

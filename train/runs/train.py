@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfsegloss import SegmentationLoss
+from tfsegloss.core.checks import check_choice
+from tfsegloss.losses.base import ACTIVATIONS
 from train.common.errors import UserError
 from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
@@ -117,6 +119,7 @@ def _check_loss(loss: SegmentationLoss, num_classes: int) -> None:
     try:
         # A copy: the trainer makes the variables of a loss, in the strategy's scope.
         trial = loss.from_config(loss.get_config())
+        check_choice("activation", trial.activation, ACTIVATIONS)  # what the export will need
         value = trial(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, num_classes]))
     except (ValueError, NotImplementedError, AttributeError) as error:
         raise UserError(f"loss: {error}") from None
