@@ -87,6 +87,8 @@ def whole(tmp_path_factory):
 def assert_equal_states(ours, theirs):
     """All that the next step depends on."""
     for part in ("model", "optimizer", "loss", "sampling_weights"):
+        if getattr(ours, part) is getattr(theirs, part) is None:  # no sampling by class
+            continue
         pairs = zip(getattr(ours, part).variables, getattr(theirs, part).variables, strict=True)
         for one, other in pairs:
             np.testing.assert_array_equal(one, other, err_msg=part)
