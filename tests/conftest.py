@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.train import small_network
+from tfsegloss.kernels import xla
 from train.data.datasets import scenes
 
 REPLICAS = ("CPU:0", "CPU:1")
@@ -96,3 +97,9 @@ def small_networks():
     """Build the small network in the place of every other, as `trained_run` does."""
     with small_network.small_networks():
         yield
+
+
+@pytest.fixture
+def without_clusters(monkeypatch):
+    """Losses in graphs without clusters of their own, which take seconds to compile."""
+    monkeypatch.setattr(xla, "is_worth_compiling", lambda arguments: False)

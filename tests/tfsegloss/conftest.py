@@ -4,7 +4,6 @@ import pytest
 
 from tests.tfsegloss.grid import fixture_params
 from tests.tfsegloss.variants import FEW, FIRST, VARIANTS
-from tfsegloss.kernels import xla
 
 
 @pytest.fixture(params=VARIANTS)
@@ -29,9 +28,3 @@ def make_first(request):
 def make_few(request):
     """`make_first` where the formula hardly matters either: the fast tests take three losses."""
     return FIRST[request.param]
-
-
-@pytest.fixture
-def without_clusters(monkeypatch):
-    """Losses in graphs without clusters of their own, which take seconds to compile."""
-    monkeypatch.setattr(xla, "is_worth_compiling", lambda arguments: False)

@@ -47,6 +47,7 @@ def test_two_replicas_equal_one_in_float32(two_replicas, tmp_path):
     assert_two_replicas_equal_one(two_replicas, tmp_path=tmp_path, loss=loss, **options)
 
 
+@pytest.mark.usefixtures("without_clusters")
 def test_parts_are_those_of_the_global_batch(two_replicas, tmp_path):
     """Two replicas' are those that one device computes without a trainer."""
     ((images, ids),) = batches(1)
@@ -67,6 +68,7 @@ def test_two_replicas_equal_one_on_the_real_model_in_float64(two_replicas, tmp_p
     assert_two_replicas_equal_one(two_replicas, tmp_path=tmp_path, tolerance=1e-6, **options)
 
 
+@pytest.mark.usefixtures("without_clusters")
 def test_what_complementary_sampling_learns_is_that_of_the_global_batch(two_replicas, tmp_path):
     learnt = []
     for strategy in (ONE_DEVICE, two_replicas):
