@@ -41,6 +41,7 @@ def assert_two_replicas_equal_one(two_replicas, make_model, data, tmp_path, tole
         np.testing.assert_allclose(ours, theirs, atol=tolerance)
 
 
+@pytest.mark.usefixtures("without_clusters")
 def test_two_replicas_equal_one_in_float32(two_replicas, tmp_path):
     options = {"make_model": two_convolutions, "data": list(batches(3)), "tolerance": 1e-5}
     loss = tfsegloss.SoftmaxCrossEntropy()
