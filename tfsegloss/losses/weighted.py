@@ -86,7 +86,6 @@ class WeightedLosses(SegmentationLoss):
     @classmethod
     def of(cls, loss: keras.losses.Loss) -> "WeightedLosses":
         """Return the loss itself if it is a sum, else the sum of it alone under its name."""
-        # Keras numbers the names of the instances of a class: in another program it is another.
         return loss if isinstance(loss, cls) else cls({_lasting_name(loss): (1.0, loss)})
 
     @property
@@ -226,10 +225,13 @@ class WeightedLosses(SegmentationLoss):
         return cls(**{**config, "losses": losses})
 
     def _ours(self) -> dict[str, SegmentationLoss]:
-        """Return the losses of this library by name, those of a sum in the sum as "name/name"."""
+        """Return the losses of this library by name, those of a sum in the sum as "name/name".
+
+        A sum in the sum that was given an activation stands for its losses.
+        """
         ours = {}
         for name, (_, loss) in self.losses.items():
-            if isinstance(loss, WeightedLosses):
+            if isinstance(loss, WeightedLosses) and loss._activation is None:
                 ours |= {f"{name}/{inner}": part for inner, part in loss._ours().items()}
             elif isinstance(loss, SegmentationLoss):
                 ours[name] = loss

@@ -303,6 +303,7 @@ def test_the_activation_is_the_one_its_losses_share():
         assert not WeightedLosses({"squared": (1.0, squared)}).activation
     chosen = WeightedLosses(mixed.losses, activation="softmax")
     assert (0.5 * chosen).activation == "softmax"
+    assert WeightedLosses({"in": (1.0, chosen), "lmp": (1.0, LMPLoss())}).activation == "softmax"
     assert WeightedLosses.from_config(chosen.get_config()).activation == "softmax"
     with pytest.raises(ValueError, match="`activation` must be one of"):
         WeightedLosses(mixed.losses, activation="relu")
