@@ -99,11 +99,12 @@ def backbone(kind="same"):
 
 def build(architecture="deeplab_v3_plus", *, kind="same", **options):
     """Build a network on a small backbone."""
+    options.setdefault("num_classes", CLASSES)
     if architecture != "deeplab_v2":
-        options = {"channels": 8, **options}
-    return models.build(
-        architecture, **{"backbone": backbone(kind), "num_classes": CLASSES, **options}
-    )
+        options.setdefault("channels", 8)
+    if "backbone" not in options:  # made only where it is used: making it draws random numbers
+        options["backbone"] = backbone(kind)
+    return models.build(architecture, **options)
 
 
 @functools.cache
