@@ -106,12 +106,13 @@ def pair_sums(
 
 def _padded_fields(p: tf.Tensor, truth: tf.Tensor, valid: tf.Tensor, distance: int) -> _Fields:
     margins = [[0, 0], [distance, distance], [distance, distance], [0, 0]]
-    p = tf.pad(p, margins, constant_values=tf.constant(LOW, p.dtype))
+    # Zeros first: `tf.vectorized_map` pads with them whatever `constant_values` says.
+    p = tf.maximum(tf.pad(p, margins), tf.constant(LOW, p.dtype))
     q = 1 - p + LOW
     truth = tf.pad(truth, margins)
     valid = valid[..., tf.newaxis]
     inside = tf.pad(tf.ones_like(valid), margins)
-    valid = tf.pad(valid, margins, constant_values=True)
+    valid = tf.pad(valid, margins) | ~inside
     return _Fields(p, tf.math.log(p), q, tf.math.log(q), truth, valid, inside)
 
 

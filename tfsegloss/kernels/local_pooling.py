@@ -84,8 +84,8 @@ class _Pooled(NamedTuple):
 
 def _pool(x: tf.Tensor, block: Targets, size: int, margin: int) -> _Pooled:
     # Padded before all else: what is padded later, XLA pads again at each read of a window.
-    ids = _fill_columns(classes(block), margin, -1)
-    z, deviation = _standardized(zero_ignored(_fill_columns(x, margin, 0), ids >= 0))
+    ids = _fill_columns(classes(block) + 1, margin) - 1
+    z, deviation = _standardized(zero_ignored(_fill_columns(x, margin), ids >= 0))
     weights = windows.same_class_weights(ids, size, x.dtype)
     count = tf.maximum(windows.same_class_count(weights), 1)
     pooled = windows.weighted_sum(z, weights) / count[..., tf.newaxis]
@@ -135,7 +135,7 @@ def _gradient(x: tf.Tensor, block: Targets, upstream: tf.Tensor, size: int) -> t
     num_classes, margin = x.shape[-1], size // 2
     of = _pool(x, block, size, 2 * margin)
     ids = _inner(of.ids, margin)
-    share = zero_ignored(_fill_columns(upstream, margin, 0), ids >= 0) / of.count
+    share = zero_ignored(_fill_columns(upstream, margin), ids >= 0) / of.count
     # Instead of the highest f, which lies in [0, 2 √(C − 1)], the middle of that is taken off:
     # float32 holds the exponentials of up to 6000 classes.
     exponentials = tf.exp(of.pooled - math.sqrt(num_classes - 1))
@@ -145,7 +145,7 @@ def _gradient(x: tf.Tensor, block: Targets, upstream: tf.Tensor, size: int) -> t
         target = tf.where(is_target, share[..., tf.newaxis], 0)
     else:
         dense = tf.cast(inner_targets(block, margin).dense, x.dtype)
-        dense = pad_classes_to_vector_width(_fill_columns(dense, margin, 0))
+        dense = pad_classes_to_vector_width(_fill_columns(dense, margin))
         target = dense * share[..., tf.newaxis]
         scale *= sum_over_classes(dense, num_classes)
     by_pooled = scale[..., tf.newaxis] * exponentials - target
@@ -166,7 +166,8 @@ def _inner(maps: tf.Tensor, margin: int, first_axis: int = 1) -> tf.Tensor:
     return maps[tuple(index)]
 
 
-def _fill_columns(maps: tf.Tensor, margin: int, value: float) -> tf.Tensor:
+def _fill_columns(maps: tf.Tensor, margin: int) -> tf.Tensor:
+    # With zeros: `tf.vectorized_map` pads with them whatever `constant_values` says.
     margins = [[0, 0]] * maps.shape.rank
     margins[2] = [margin, margin]
-    return tf.pad(maps, margins, constant_values=value)
+    return tf.pad(maps, margins)

@@ -96,9 +96,9 @@ def pair_sums(
     low = tf.constant(LOW, x.dtype)
     height, width = sizes(x)[1:3]
 
-    def neighbors(maps, row, column, beyond):
+    def neighbors(maps, row, column):  # 0 beyond the border
         margins = [[0, 0], [distance, distance], [distance, distance], [0, 0]]
-        maps = tf.pad(maps, margins, constant_values=beyond)
+        maps = tf.pad(maps, margins)
         row, column = distance + row, distance + column
         return maps[:, row : row + height, column : column + width]
 
@@ -108,10 +108,10 @@ def pair_sums(
     for row, column in itertools.product((-distance, 0, distance), repeat=2):
         if row == column == 0:
             continue
-        p_j, t_j = neighbors(p_i, row, column, low), neighbors(t_i, row, column, 0)
+        p_j, t_j = tf.maximum(neighbors(p_i, row, column), low), neighbors(t_i, row, column)
         q_j = 1 - p_j + low
         divergence = p_j * tf.math.log(p_j / p_i) + q_j * tf.math.log(q_j / q_i)
-        kept = valid_i & neighbors(valid_i, row, column, True)
+        kept = valid_i & ~neighbors(~valid_i, row, column)
         edge, non_edge = (t_i != t_j) & kept, (t_i == t_j) & kept
         terms = (
             tf.where(edge, tf.maximum(margin - divergence, 0), 0),

@@ -66,3 +66,12 @@ def test_float64_is_computed_in_float64(make, float64):
     assert value.dtype == tf.float64
     assert value != moved
     np.testing.assert_allclose(value, moved, rtol=1e-6)
+
+
+@grid(lambda make: make in FIRST, make=VARIANTS)
+def test_a_vectorized_map_equals_one_image_after_the_other(make):
+    ids, logits = example()
+    loss = make(reduction="none")
+    each = tf.vectorized_map(lambda image: loss(image[0][None], image[1][None]), (ids, logits))
+    expected = [loss(ids[i : i + 1], logits[i : i + 1]) for i in range(len(ids))]
+    np.testing.assert_allclose(each, expected, rtol=1e-5)

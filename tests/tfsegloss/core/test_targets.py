@@ -21,6 +21,15 @@ def test_floats_that_are_no_ids_are_named(wrong):
         encode_targets(tf.constant([[[0.0, wrong, 255.0]]]), num_classes=3)
 
 
+@pytest.mark.parametrize(("wrong", "named"), [([7, -1], ["-1", "7"]), ([np.nan, 0], ["nan"])])
+def test_a_graph_names_the_lowest_and_the_highest(wrong, named):
+    ids = tf.constant([[[0.0, *wrong, 255.0]]])
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        tf.function(lambda y: encode_targets(y, num_classes=3).in_range)(ids)
+    for name in ["must hold ids in [0, 3) or an ignored id ([255])", *named]:
+        assert name in str(raised.value)
+
+
 def test_an_ignored_id_is_ignored_only_as_itself():
     """int32 would make 255 of 2³² + 255."""
     with pytest.raises(ValueError, match=f"Received ids: {2**32 + 255}"):
