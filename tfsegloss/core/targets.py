@@ -4,8 +4,8 @@ The rules for ignored pixels and for ids out of range live here alone.
 """
 
 import operator
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -140,7 +140,20 @@ def zero_ignored(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         kept = tf.bitwise.bitwise_and(tf.bitcast(values, bits), mask)
         return tf.bitcast(kept, values.dtype)
 
-    return tf.custom_gradient(lambda values: (masked(values), masked))(values)
+    @tf.custom_gradient
+    def zeroed(values):
+        # Itself once more: bits have no derivative, and the second one would be lost.
+        return masked(values), lambda upstream: zero_ignored(upstream, valid)
+
+    return zeroed(values)
+
+
+def zeroing_ignored(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of logits, targets and others, of logits that are 0 where ignored.
+
+    What is 0 only afterwards has a second derivative of NaN where the logits hold NaN.
+    """
+    return lambda x, targets, *others: function(zero_ignored(x, targets.valid), targets, *others)
 
 
 def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:

@@ -85,11 +85,13 @@ def bilinear(maps: tf.Tensor, valid: tf.Tensor, factor: int) -> tf.Tensor:
         share = share[:, tf.newaxis]
         value = tf.gather(rows, low, axis=2) * (1 - share) + tf.gather(rows, high, axis=2) * share
 
-        def gradient(upstream):
+        @tf.custom_gradient
+        def adjoint(upstream):
             rows = _spread(upstream, width, axis=2)  # [B, H', W, C]
-            return zero_ignored(_spread(rows, height, axis=1), valid)
+            spread = zero_ignored(_spread(rows, height, axis=1), valid)
+            return spread, lambda by_spread: bilinear(by_spread, valid, factor)
 
-        return value, gradient
+        return value, adjoint
 
     return resized(maps)
 

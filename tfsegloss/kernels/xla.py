@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfsegloss.core.shapes import at_least, at_most
+from tfsegloss.kernels.second_derivatives import with_derivatives_of, with_formula
 
 # What one step of a loop may hold on a GPU beside the batch: little for the cards of today.
 GPU_BYTES = 2**31 - 1  # 2 GiB, and still an int32
@@ -46,7 +47,10 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def compiled_with_gradient(
-    function: Callable[..., Any], variable: tf.Tensor, *constants: Any
+    function: Callable[..., Any],
+    variable: tf.Tensor,
+    *constants: Any,
+    formula: Callable[..., Any] | None = None,
 ) -> Any:
     """Return `function(variable, *constants)` as `compiled` does, with a gradient by the variable.
 
@@ -57,6 +61,8 @@ def compiled_with_gradient(
         function: Of tensors alone; a tensor or a tuple of them.
         variable: `[B, H, W, C]`, what the gradient is taken by.
         constants: Further arguments, tensors or structures of them.
+        formula: The same function for the second and further derivatives, where the gradient of
+            `function` is written by hand from what it takes for constant; None: itself.
 
     Returns:
         What the function returns.
@@ -72,7 +78,13 @@ def compiled_with_gradient(
     """
     constants = _constant(constants)
     if not is_worth_compiling([variable, *constants]):
-        return function(variable, *constants)
+        if formula is None:
+            return function(variable, *constants)
+        return with_formula(lambda x: function(x, *constants), lambda x: formula(x, *constants))(
+            variable
+        )
+
+    formula = formula or function
 
     def backward(upstream, variable, *constants):
         with tf.GradientTape() as tape:
@@ -80,10 +92,17 @@ def compiled_with_gradient(
             values = function(variable, *constants)
         return tape.gradient(values, variable, tf.nest.pack_sequence_as(values, upstream))
 
+    # Of constants: under a tape TensorFlow would keep all that is computed, and differentiated
+    # twice, XLA compiled some clusters to a wrong second derivative.
+    gradient = with_derivatives_of(
+        lambda x: formula(x, *constants),
+        lambda x, *upstream: _jit(backward)(_constant(upstream), _constant(x), *constants),
+    )
+
     @tf.custom_gradient
-    def call(variable):
-        values = _jit(function)(variable, *constants)
-        return values, lambda *upstream: _jit(backward)(upstream, variable, *constants)
+    def call(x):
+        values = _jit(function)(_constant(x), *constants)
+        return values, lambda *upstream: gradient(x, *upstream)
 
     return call(variable)
 

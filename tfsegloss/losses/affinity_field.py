@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_integer
 from tfsegloss.core.shapes import sizes
-from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import affinity_pairs, downsampling, xla
 from tfsegloss.kernels.affinity_pairs import LOW
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
@@ -252,14 +252,16 @@ class AffinityFieldLoss(StatefulLoss):
             return softmax_losses(x, targets), resized
 
         # In one cluster, for one pass over the gradient of the logits.
-        losses, resized = xla.compiled_with_gradient(losses_and_resized, logits, targets)
+        losses, resized = xla.compiled_with_gradient(
+            losses_and_resized, logits, targets, formula=zeroing_ignored(losses_and_resized)
+        )
         # In a cluster of its own: beside the resizing, XLA may compute the pairs for each pixel.
+        options = {"distance": self.distance, "margin": self.margin}
         sums = xla.compiled_with_gradient(
-            lambda x, small: affinity_pairs.pair_sums(
-                x, *small, distance=self.distance, margin=self.margin
-            ),
+            lambda x, small: affinity_pairs.pair_sums(x, *small, **options),
             resized,
             small,
+            formula=lambda x, small: pair_sums(x, *small, **options),
         )
         fields = _means(*sums)
         if decay is not None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_range
-from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import center, xla
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
 from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
@@ -175,16 +175,12 @@ class CenterLoss(StatefulLoss):
             moved = tf.where(sound, moved, centers)
             self._state.assign(tf.cast(moved, self._state.dtype))
 
+        def both(x, targets, centers):
+            return softmax_losses(x, targets), center.distances(x, targets, centers)
+
         # In one cluster, for one pass over the logits and one over their gradient.
-        maps = xla.compiled_with_gradient(
-            lambda x, targets, centers: (
-                softmax_losses(x, targets),
-                center.distances(x, targets, centers),
-            ),
-            in_backward_pass(logits, move),
-            targets,
-            centers,
-        )
+        x = in_backward_pass(logits, move)
+        maps = xla.compiled_with_gradient(both, x, targets, centers, formula=zeroing_ignored(both))
         return {
             name: replicas.mean_over_pixels(losses, targets.valid, pixel_weights)
             for name, losses in zip(("cross_entropy", "center"), maps, strict=True)

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_range
-from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import xla
 from tfsegloss.kernels.pixel_cross_entropy import sigmoid_losses, softmax_losses
 from tfsegloss.losses.pixel import PixelLoss
@@ -144,9 +144,11 @@ class SoftmaxCrossEntropy(_CrossEntropy):
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
         """Return `softmax_cross_entropy` with this loss' options, by its kernel."""
         smoothing = (1 - self.label_smoothing, self.label_smoothing / logits.shape[-1])
-        return xla.compiled_with_gradient(
-            lambda x, targets: softmax_losses(x, targets, *smoothing), logits, targets
-        )
+
+        def losses(x, targets):
+            return softmax_losses(x, targets, *smoothing)
+
+        return xla.compiled_with_gradient(losses, logits, targets, formula=zeroing_ignored(losses))
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_at_least, check_choice, check_range
-from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import xla
 from tfsegloss.kernels.focal import sigmoid_focal_losses, softmax_focal_losses
 from tfsegloss.losses.base import ACTIVATIONS
@@ -163,7 +163,9 @@ class FocalLoss(PixelLoss):
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
         """Return `softmax_focal` or `sigmoid_focal` with this loss' options, by their kernels."""
-        losses = softmax_focal_losses if self.activation == "softmax" else sigmoid_focal_losses
-        return xla.compiled_with_gradient(
-            lambda x, targets: losses(x, targets, self.alpha, self.gamma), logits, targets
-        )
+        kernel = softmax_focal_losses if self.activation == "softmax" else sigmoid_focal_losses
+
+        def losses(x, targets):
+            return kernel(x, targets, self.alpha, self.gamma)
+
+        return xla.compiled_with_gradient(losses, logits, targets, formula=zeroing_ignored(losses))

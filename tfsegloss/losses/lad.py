@@ -9,6 +9,7 @@ from tfsegloss.core.checks import check_integer, check_odd
 from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import local_pooling, windows
+from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.losses.pixel import PixelLoss
 from tfsegloss.poolings.pooling import Minkowski, Pooling
 
@@ -46,16 +47,20 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
     """
     ids = local_pooling.classes(targets)
     x = tf.where(targets.valid[..., tf.newaxis], logits, 0)
-    mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
-    z = (x - mean) / tf.sqrt(variance + local_pooling.VARIANCE_OFFSET)
+    # Not `tf.nn.moments`, which takes the mean for a constant: its second derivative is wrong.
+    offset = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(offset**2, axis=-1, keepdims=True)
+    z = offset / tf.sqrt(variance + local_pooling.VARIANCE_OFFSET)
     weights = tf.constant(windows.chessboard(kernel_size), x.dtype)
-    total = _same_class_sum(z, ids, weights)
-    count = _same_class_sum(tf.ones_like(z[..., :1]), ids, tf.ones_like(weights))  # ξ
+    total = _same_class_sum(z, ids, x.shape[-1], weights)
+    count = _same_class_sum(tf.ones_like(z[..., :1]), ids, x.shape[-1], tf.ones_like(weights))  # ξ
     log_p = tf.nn.log_softmax(total / tf.maximum(count, 1))
     return -tf.reduce_sum(one_hot(targets, x.shape[-1], x.dtype) * log_p, axis=-1)
 
 
-def _same_class_sum(maps: tf.Tensor, ids: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+def _same_class_sum(
+    maps: tf.Tensor, ids: tf.Tensor, num_classes: int, weights: tf.Tensor
+) -> tf.Tensor:
     """Return Σ_{j ∈ window(i), y_j = y_i} ω(d(i, j)) z_j, as one depthwise convolution a class."""
     weights = tf.tile(weights[..., tf.newaxis, tf.newaxis], [1, 1, maps.shape[-1], 1])
 
@@ -64,12 +69,10 @@ def _same_class_sum(maps: tf.Tensor, ids: tf.Tensor, weights: tf.Tensor) -> tf.T
         return mask * tf.nn.depthwise_conv2d(mask * maps, weights, [1, 1, 1, 1], "SAME")
 
     # One class after the other, in one map: not all classes' sums at once.
-    total, last = tf.zeros_like(maps), tf.reduce_max(ids)
-    return tf.while_loop(
-        lambda c, total: c <= last,
-        lambda c, total: (c + 1, total + of_class(c)),
-        [0, total],
-    )[1]
+    total = tf.zeros_like(maps)
+    for c in range(num_classes):
+        total += of_class(c)
+    return total
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -135,13 +138,19 @@ class LADLoss(PixelLoss):
 
     def pixel_losses(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
         """Return what `locally_adaptive` does, with this loss' kernel, by blocks of rows."""
-        return local_pooling.pooled_losses(targets, logits, self.kernel_size)
+        return with_formula(
+            lambda x: local_pooling.pooled_losses(targets, x, self.kernel_size),
+            lambda x: locally_adaptive(targets, x, kernel_size=self.kernel_size),
+        )(logits)
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return those of `PixelLoss`, and ξ, the number of pixels that agree in the window."""
         ids = local_pooling.classes(targets)
         count = _same_class_sum(
-            tf.ones([*sizes(ids), 1]), ids, tf.ones([self.kernel_size, self.kernel_size])
+            tf.ones([*sizes(ids), 1]),
+            ids,
+            logits.shape[-1],
+            tf.ones([self.kernel_size, self.kernel_size]),
         )
         count = tf.cast(tf.round(count[..., 0]), tf.int32)
         return {**super().term_maps(targets, logits), "agreement": count}

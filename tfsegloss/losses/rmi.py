@@ -19,6 +19,7 @@ from tfsegloss.kernels.region_mutual_information import (
     region_points,
     region_values,
 )
+from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.losses.base import SegmentationLoss
 
 DOWNSAMPLE_METHODS = ("avg", "max", "bilinear", None)
@@ -78,10 +79,7 @@ def region_mutual_information(
     Ours: a triangular solve instead of an inverse.
     """
     maps = _downsampled(logits, targets, downsample, downsample_factor)
-    y, p = (region_points(maps_of_classes(m), region_size) for m in maps)  # [B · C, d, N]
-    values = _log_det(y, p, epsilon) / (2 * region_size**2)
-    values = tf.reshape(values, [-1, logits.shape[-1]])
-    return tf.cast(tf.reduce_sum(values, axis=1), logits.dtype)
+    return _region_values(*maps, region_size, epsilon)
 
 
 def _downsampled(
@@ -98,6 +96,17 @@ def _downsampled(
     if method is None:
         return truth, probabilities
     return tuple(downsampling.pooled(maps, factor, method) for maps in (truth, probabilities))
+
+
+def _region_values(
+    truth: tf.Tensor, probabilities: tf.Tensor, region_size: int, epsilon: float
+) -> tf.Tensor:
+    """Return Σ_c ½ log det(M_bc + εI) / d `[B]` of downsampled maps."""
+    maps = truth, probabilities
+    y, p = (region_points(maps_of_classes(m), region_size) for m in maps)  # [B · C, d, N]
+    values = _log_det(y, p, epsilon) / (2 * region_size**2)
+    values = tf.reshape(values, [-1, truth.shape[-1]])
+    return tf.cast(tf.reduce_sum(values, axis=1), probabilities.dtype)
 
 
 def _log_det(y: tf.Tensor, p: tf.Tensor, epsilon: float) -> tf.Tensor:
@@ -189,9 +198,11 @@ class RMILoss(SegmentationLoss):
 
         # In one cluster, for one pass over the logits and one over their gradient.
         losses, truth, probabilities = xla.compiled_with_gradient(maps, logits, targets)
-        region = region_values(
-            truth, probabilities, self.region_size, self.epsilon, DIAGONAL_OFFSET
-        )
+        options = self.region_size, self.epsilon
+        region = with_formula(
+            lambda p: region_values(truth, p, *options, DIAGONAL_OFFSET),
+            lambda p: _region_values(truth, p, *options),
+        )(probabilities)
         return {
             # The authors divide by |V| + 1.
             "cross_entropy": replicas.mean_over_pixels(

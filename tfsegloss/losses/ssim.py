@@ -10,6 +10,7 @@ from tfsegloss.core.checks import check_choice, check_odd, check_positive, check
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import dissimilarity as kernel
 from tfsegloss.kernels.dissimilarity import C1, C2
+from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.kernels.windows import gaussian_mean, mirror
 from tfsegloss.losses.base import SegmentationLoss
 
@@ -167,9 +168,10 @@ class SSIMLoss(SegmentationLoss):
         self, targets: Targets, logits: tf.Tensor, pixel_weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """Return the cross-entropy and the dissimilarity."""
-        losses, different = kernel.cross_entropy_and_dissimilarity(
-            targets, logits, **self._options()
-        )
+        losses, different = with_formula(
+            lambda x: kernel.cross_entropy_and_dissimilarity(targets, x, **self._options()),
+            lambda x: self._formula(targets, x),
+        )(logits)
         valid = tf.math.count_nonzero(targets.valid)
         return {
             "cross_entropy": replicas.mean_over_pixels(losses, targets.valid, pixel_weights),
@@ -180,6 +182,11 @@ class SSIMLoss(SegmentationLoss):
         """Return Σ_c BCE_c, and the dissimilarity, averaged over the classes."""
         losses, different = cross_entropy_and_dissimilarity(targets, logits, **self._options())
         return {"cross_entropy": losses, "dissimilarity": different}
+
+    def _formula(self, targets: Targets, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the cross-entropy of each pixel and the dissimilarity of each image."""
+        losses, different = cross_entropy_and_dissimilarity(targets, logits, **self._options())
+        return losses, tf.reduce_sum(different, axis=[1, 2])
 
     def _options(self) -> dict:
         return {"form": self.form, "window_size": self.window_size, "sigma": self.sigma}

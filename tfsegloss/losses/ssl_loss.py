@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_below_one, check_odd, check_positive, check_range
 from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.kernels.structural_similarity import weighted_cross_entropies
 from tfsegloss.kernels.windows import gaussian, gaussian_mean, mirror
 from tfsegloss.losses.base import SegmentationLoss
@@ -242,15 +243,17 @@ class SSLLoss(SegmentationLoss):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return what `structural_similarity` does, with this loss' options, by blocks of rows."""
         hardest = largest_difference(self.window_size, self.sigma, self.stability)
-        return weighted_cross_entropies(
-            targets,
-            logits,
-            window_size=self.window_size,
-            sigma=self.sigma,
-            stability=self.stability,
-            threshold=self.beta * hardest if self.mine else None,
-            reweight=self.reweight,
-        )
+        threshold = self.beta * hardest if self.mine else None
+        options = {
+            "window_size": self.window_size,
+            "sigma": self.sigma,
+            "stability": self.stability,
+            "reweight": self.reweight,
+        }
+        return with_formula(
+            lambda x: weighted_cross_entropies(targets, x, threshold=threshold, **options),
+            lambda x: structural_similarity(targets, x, beta=self.beta, mine=self.mine, **options),
+        )(logits)
 
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return λ · cross-entropy + (1 − λ) · structure."""

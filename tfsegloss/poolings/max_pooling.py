@@ -6,6 +6,7 @@ import tensorflow as tf
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice, check_fraction, check_range
 from tfsegloss.kernels import xla
+from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.poolings.pooling import Pooling, weights_of_highest
 
 NOTHING = tf.float64.min  # stands for log 0 where infinity would make NaN
@@ -71,9 +72,7 @@ def _weights(
     losses: tf.Tensor, valid: tf.Tensor, p: float, fraction: float, solver: str
 ) -> tf.Tensor:
     """Return the weights `[B, N]` of losses `[B, N]`."""
-    count = tf.math.count_nonzero(valid, axis=1, keepdims=True)  # [B, 1]
-    n = tf.cast(tf.maximum(count, 1), tf.float64)
-    m = tf.maximum(fraction * n, 1)
+    n, m = _counts(valid, fraction)
     losses = tf.where(valid, losses, 0)
     uniform = tf.ones_like(losses, tf.float64) / n
     if p == float("inf") or fraction == 1:
@@ -84,6 +83,12 @@ def _weights(
         weights = _weights_within_norms(losses, p, n, m, solver)
     weights = tf.where(m >= n, uniform, weights)
     return tf.cast(tf.where(valid, weights, 0), losses.dtype)
+
+
+def _counts(valid: tf.Tensor, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return n and m, float64 `[B, 1]`."""
+    n = tf.maximum(_count(valid), 1)
+    return n, tf.maximum(fraction * n, 1)
 
 
 def _weights_within_norms(
@@ -174,5 +179,36 @@ class MaxPooling(Pooling):
 
     def __call__(self, losses: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         """Pool `[B, H, W]` to `[B]`."""
-        weights = optimal_weights(losses, self.p, self.fraction, valid=valid, solver=self.solver)
-        return replicas.image_share(tf.reduce_sum(weights * losses, axis=[1, 2]))
+
+        def weighted(losses):
+            options = {"valid": valid, "solver": self.solver}
+            weights = optimal_weights(losses, self.p, self.fraction, **options)
+            return tf.reduce_sum(weights * losses, axis=[1, 2])
+
+        is_linear = self.p in (1, float("inf")) or self.fraction == 1  # but for its kinks
+        pooled = weighted if is_linear else with_formula(weighted, lambda x: self._sums(x, valid))
+        return replicas.image_share(pooled(losses))
+
+    def _sums(self, losses: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        """Return the largest sum in closed form, τ (Σ_J ℓ + (m − |J|)^(1/p) ‖ℓ_rest‖_q).
+
+        J are the losses above α, ‖ ‖_q is of the others: `optimal_weights` put into Σ w*ℓ.
+        """
+        flat = [tf.shape(losses)[0], -1]
+        x = tf.cast(tf.reshape(losses, flat), tf.float64)
+        q = self.p / (self.p - 1)
+        n, m = _counts(tf.reshape(valid, flat), self.fraction)
+        log_x = tf.maximum(tf.math.log(tf.stop_gradient(x)), NOTHING)
+        above = log_x > LOG_ALPHA[self.solver](log_x, q, m)
+        rest = ~above & (x > 0)
+        # Relative to the highest, as a constant, so that no power underflows.
+        scale = tf.stop_gradient(tf.reduce_max(tf.where(rest, x, 0), axis=1, keepdims=True))
+        powers = tf.where(rest, tf.pow(tf.where(rest, x, 1) / tf.where(rest, scale, 1), q), 0)
+        total = tf.reduce_sum(powers, axis=1, keepdims=True)
+        norm = scale * tf.pow(tf.where(total > 0, total, 1), 1 / q)
+        free = tf.maximum(m - _count(above), 0)
+        tau = tf.pow(n, -1 / q) * tf.pow(m, -1 / self.p)
+        sums = tf.reduce_sum(tf.where(above, x, 0), axis=1, keepdims=True)
+        sums = tau * (sums + tf.pow(free, 1 / self.p) * norm)
+        mean = tf.reduce_sum(x, axis=1, keepdims=True) / n
+        return tf.cast(tf.where(m >= n, mean, sums)[:, 0], losses.dtype)
