@@ -49,7 +49,15 @@ def weights_of_pixels(weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType) -> 
             "`sample_weight` of pixels must be (batch, height, width) or (batch, height, width, 1) "
             f"as the labels {valid.shape}. Received: sample_weight.shape={weights.shape}"
         )
-    return zero_ignored(tf.cast(weights, dtype), valid)
+    weights = zero_ignored(tf.cast(weights, dtype), valid)
+    lowest = tf.reduce_min(weights)
+    message = "`sample_weight` must be ≥ 0. Received a weight of"
+    if tf.executing_eagerly():
+        if lowest < 0:
+            raise ValueError(f"{message} {lowest:g}")
+        return weights
+    with tf.control_dependencies([tf.debugging.Assert(lowest >= 0, [message, lowest])]):
+        return tf.identity(weights)
 
 
 def warn_of_probabilities(y_pred: tf.Tensor, loss: str) -> None:

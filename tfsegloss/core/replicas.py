@@ -75,6 +75,28 @@ def mean_over_pixels(
     return normalize_globally(tf.reduce_sum(losses, axis=[1, 2]), count)
 
 
+def with_mean_one(weights: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """Return weights of pixels divided by their mean over all replicas' valid pixels.
+
+    Args:
+        weights: `[B, H, W]`, 0 where not valid.
+        valid: bool `[B, H, W]`.
+
+    Returns:
+        `[B, H, W]`, 0 where all are 0.
+
+    Example:
+
+    >>> weights, valid = tf.constant([[[1.0, 3.0, 0.0]]]), tf.constant([[[True, True, False]]])
+    >>> with_mean_one(weights, valid).numpy().tolist()
+    [[[0.5, 1.5, 0.0]]]
+    """
+    count, total = global_sum(
+        tf.stack([tf.math.count_nonzero(valid, dtype=weights.dtype), tf.reduce_sum(weights)])
+    )
+    return weights * tf.math.divide_no_nan(count, total)
+
+
 def image_share(values: tf.Tensor) -> tf.Tensor:
     """Return values `[B]` weighted so that Keras' mean is that over all replicas' images."""
     return normalize_globally(values, tf.shape(values)[0])

@@ -26,7 +26,9 @@ def softmax_focal_losses(x: tf.Tensor, targets: Targets, alpha: float, gamma: fl
     if targets.dense is None:
         return alpha * _focus(softmax_losses(x, targets), gamma)
     log_p = tf.nn.log_softmax(zero_ignored(x, targets.valid))
-    return alpha * sum_over_classes(tf.cast(targets.dense, x.dtype) * _focus(-log_p, gamma))
+    t = tf.cast(targets.dense, x.dtype)
+    # A class that −∞ masks out adds nothing.
+    return alpha * sum_over_classes(tf.math.multiply_no_nan(_focus(-log_p, gamma), t))
 
 
 def sigmoid_focal_losses(x: tf.Tensor, targets: Targets, alpha: float, gamma: float) -> tf.Tensor:
@@ -69,7 +71,8 @@ def _focus(losses: tf.Tensor, gamma: float) -> tf.Tensor:
             # d/dℓ = (1 − p)^γ (1 + γ p ℓ / (1 − p)), where ℓ / (1 − p) → 1 as both vanish: this
             # way round nothing is raised to γ − 1, which is infinite at 0 for γ < 1.
             ratio = tf.where(miss > 0, losses, 1) / tf.where(miss > 0, miss, 1)
-            return upstream * focused * (1 + gamma * tf.exp(-losses) * ratio)
+            near = tf.math.multiply_no_nan(ratio, tf.exp(-losses))  # 0 where ℓ is infinite
+            return upstream * focused * (1 + gamma * near)
 
         return focused * losses, gradient
 
@@ -88,9 +91,10 @@ def _binary_losses(
     up, up_by_x = _positive_loss(x, gamma)
     down, down_by_x = _positive_loss(-x, gamma)
     up_weight, down_weight = alpha * t, (1 - alpha) * (1 - t)
+    weighted = tf.math.multiply_no_nan
     return (
-        up_weight * up + down_weight * down,
-        up_weight * up_by_x - down_weight * down_by_x,
+        weighted(up, up_weight) + weighted(down, down_weight),
+        weighted(up_by_x, up_weight) - weighted(down_by_x, down_weight),
     )
 
 

@@ -40,7 +40,7 @@ def softmax_losses(
         else:
             t = _smoothed_targets(targets, x, scale, floor)
             distance = (highest[..., tf.newaxis] - x) + log_sum[..., tf.newaxis]
-            value = sum_over_classes(t * distance)
+            value = sum_over_classes(tf.math.multiply_no_nan(distance, t))
 
         def gradient(upstream):
             p = tf.exp((x - highest[..., tf.newaxis]) - log_sum[..., tf.newaxis])
@@ -82,9 +82,14 @@ def sigmoid_losses(
 
 
 def _sigmoid_values(x: tf.Tensor, targets: Targets, scale: float, floor: float) -> tf.Tensor:
-    """Return Σ_c max(x, 0) − t x + log(1 + e^−|x|), which is exact for t in {0, 1} at any x."""
+    """Return Σ_c max(x, 0) − t x + log(1 + e^−|x|), which is exact for t in {0, 1} at any x.
+
+    −∞, of a class that is masked out, adds nothing where t = 0.
+    """
     t = _smoothed_targets(targets, x, scale, floor)
-    return sum_over_classes((tf.nn.relu(x) - t * x) + tf.math.log1p(tf.exp(-tf.abs(x))))
+    return sum_over_classes(
+        (tf.nn.relu(x) - tf.math.multiply_no_nan(x, t)) + tf.math.log1p(tf.exp(-tf.abs(x)))
+    )
 
 
 def _sigmoid_values_by_class(
@@ -100,7 +105,7 @@ def _sigmoid_values_by_class(
     rest, excess = tf.zeros_like(x[..., 0]), tf.zeros_like(x[..., 0])
     for logits, target in zip(tf.unstack(x, axis=-1), _split(targets, x), strict=True):
         t = scale * target + floor
-        rest += tf.nn.relu(logits) - t * logits
+        rest += tf.nn.relu(logits) - tf.math.multiply_no_nan(logits, t)
         a = tf.exp(-tf.abs(logits))
         excess += a + excess * a
     return rest + tf.math.log1p(excess)

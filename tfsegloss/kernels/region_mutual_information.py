@@ -4,6 +4,8 @@ The formula is in `tfsegloss.losses.rmi`. The points of all maps at once are 2·
 the pixels of a region; on a CPU those of a few maps stay in the cache.
 """
 
+import itertools
+
 import tensorflow as tf
 
 from tfsegloss.core.shapes import at_least, sizes
@@ -123,9 +125,7 @@ def _values_and_gradients(
     """Return ½ log det(M + εI) / d `[n]` of maps `[n, H, W]`, and the gradient by the second."""
     d = region_size**2
     y = region_points(truth, region_size)
-    with tf.GradientTape() as tape:
-        tape.watch(probabilities)
-        p = region_points(probabilities, region_size)
+    p = region_points(probabilities, region_size)
     eye = tf.eye(d, batch_shape=[sizes(y)[0]], dtype=y.dtype)
     # With L Lᵀ = Σ_PP + εI: A = L⁻¹ Σ_PY, K = L⁻ᵀ A = (Σ_PP + εI)⁻¹ Σ_PY, M = Σ_YY − AᵀA.
     factor = tf.linalg.cholesky(_products(p, p) + epsilon * eye)
@@ -143,7 +143,30 @@ def _values_and_gradients(
     # Through M = Σ_YY − Σ_YP K that by P is −2 K G (Y − Kᵀ P); the values are 1 / 2d of it.
     kg = tf.matmul(k, g) / d
     by_p = tf.matmul(_products(kg, k), p) - tf.matmul(kg, y)
-    return values, tape.gradient(p, probabilities, by_p)
+    by_p = _sum_of_points(by_p, sizes(probabilities), region_size)
+    return values, tf.cast(by_p, probabilities.dtype)
+
+
+def _sum_of_points(points: tf.Tensor, shape: list, region_size: int) -> tf.Tensor:
+    """Return the adjoint of `region_points`, maps of a shape `[n, H, W]`.
+
+    Not by a tape, which `tf.recompute_grad` stops in the forward pass.
+    """
+    images, height, width = shape
+    rows, columns = (at_least(size - region_size + 1, 0) for size in (height, width))
+    count = tf.cast(at_least(rows * columns, 1), points.dtype)
+    points -= tf.reduce_sum(points, axis=-1, keepdims=True) / count
+    points = tf.reshape(points, [images, region_size**2, rows, columns])
+
+    def margins(first, size, of_region):
+        return [first, at_least(size - of_region - first, 0)]
+
+    total = tf.zeros([], points.dtype)
+    for k, (i, j) in enumerate(itertools.product(range(region_size), repeat=2)):
+        paddings = [[0, 0], margins(i, height, rows), margins(j, width, columns)]
+        # Where an image holds no region, the padding is all there is, and may be too much.
+        total += tf.pad(points[:, k], paddings)[:, :height, :width]
+    return total
 
 
 def _products(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

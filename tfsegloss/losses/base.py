@@ -3,13 +3,15 @@
 Letters used throughout: B images, H×W pixels, C classes, V the valid (not ignored) pixels.
 """
 
-import inspect
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfsegloss.core import replicas
+from tfsegloss.core.options import option_names
 from tfsegloss.core.predictions import (
     check_prediction,
     checked_size,
@@ -44,6 +46,15 @@ class SegmentationLoss(keras.losses.Loss):
     activation: str  # one of ACTIVATIONS
     # Makes the scalars of NumPy leave `*` to the loss.
     __array_ufunc__ = None
+
+    def __new__(cls, *arguments: Any, **options: Any) -> "SegmentationLoss":
+        """Say where class weights go, where a loss has none."""
+        if "class_weights" in options and "class_weights" not in option_names(cls):
+            raise TypeError(
+                f"{cls.__name__} has no `class_weights`: they weigh pixel losses. Add one that "
+                f"has them: SigmoidCrossEntropy(class_weights=…) + 0.5 * {cls.__name__}(…)"
+            )
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -170,7 +181,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     def get_config(self) -> dict:
         """Return all options, by the names of the constructor's arguments."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: getattr(self, name) for name in option_names(type(self))}
 
     def __add__(self, other: keras.losses.Loss) -> "SegmentationLoss":
         """Return the sum of two losses."""
@@ -192,9 +203,20 @@ class SegmentationLoss(keras.losses.Loss):
         """Return the terms, NaN where labels are out of range and XLA drops the assertion."""
         targets, logits, pixel_weights = self._prepare(y_true, y_pred)
         self.build(logits.shape[-1])
-        nan = tf.constant(float("nan"), logits.dtype)
+        if logits.shape[0] == 0:
+            return self._terms_of_no_image(logits)
         terms = self.terms(targets, logits, pixel_weights)
-        return {name: tf.where(targets.in_range, value, nan) for name, value in terms.items()}
+        # 0, or √−1: a constant NaN in the graph would stop `tf.debugging.enable_check_numerics`.
+        nan_if_wrong = tf.sqrt(tf.cast(targets.in_range, logits.dtype) - 1)
+        return {name: value + nan_if_wrong for name, value in terms.items()}
+
+    def _terms_of_no_image(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return empty terms, by the names that those of an image without labels have."""
+        one = tf.zeros([1, *logits.shape[1:]], logits.dtype)
+        ids = tf.zeros(one.shape[:3], tf.int32)
+        targets = Targets(ids, None, tf.zeros(ids.shape, tf.bool), tf.constant(True))
+        empty = tf.reduce_sum(logits, axis=[1, 2, 3])  # with a gradient
+        return {name: value[:0] + empty for name, value in self.terms(targets, one, None).items()}
 
     def _prepare(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
@@ -221,6 +243,8 @@ class SegmentationLoss(keras.losses.Loss):
         logits = self._logits(tf.cast(y_pred, dtype), targets.valid)
         if pixel_weights is not None:
             pixel_weights = weights_of_pixels(pixel_weights, targets.valid, dtype)
+            if self.reduction == "mean_with_sample_weight":
+                pixel_weights = replicas.with_mean_one(pixel_weights, targets.valid)
         return targets, logits, pixel_weights
 
     def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

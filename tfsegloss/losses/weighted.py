@@ -138,9 +138,8 @@ class WeightedLosses(SegmentationLoss):
     ) -> tf.Tensor:
         """Return the weighted sum of what each loss gives for these arguments."""
         pairs = self.losses.values()
-        return tf.add_n(
-            [weight * _by_image(loss(y_true, y_pred, sample_weight)) for weight, loss in pairs]
-        )
+        given = y_true, y_pred, sample_weight
+        return tf.add_n([weight * _value(loss, *given) for weight, loss in pairs])
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Return one value per image `[B]`, where each of the losses has one."""
@@ -166,8 +165,7 @@ class WeightedLosses(SegmentationLoss):
             if isinstance(loss, SegmentationLoss):
                 value, inner = loss.value_and_parts(y_true, y_pred, sample_weight)
             else:
-                value = loss(y_true, y_pred, sample_weight)
-                value = _by_image(value)
+                value = _value(loss, y_true, y_pred, sample_weight)
             values.append(weight * value)
             parts[name] = _part(value, loss.reduction)
             if len(inner) > 1:
@@ -276,6 +274,20 @@ def _free_name(name: str, taken: Collection[str]) -> str:
     """Return the name, with the first number from 2 on that makes it a new one."""
     numbered = (f"{name}_{i}" for i in itertools.count(2))
     return name if name not in taken else next(n for n in numbered if n not in taken)
+
+
+def _value(
+    loss: keras.losses.Loss, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None
+) -> tf.Tensor:
+    """Return the reduced loss, or where it has no reduction, its means `[B]`."""
+    if sample_weight is not None and not isinstance(loss, SegmentationLoss):
+        sample_weight = tf.convert_to_tensor(sample_weight)
+        if sample_weight.shape.rank == 1:
+            # Keras lines weights `[B]` up with the last axis of values `[B, H, W]`.
+            first = (keras.ops.convert_to_tensor(y[:1], dtype=loss.dtype) for y in (y_true, y_pred))
+            axes = [1] * (loss.call(*first).shape.rank - 1)
+            sample_weight = tf.reshape(sample_weight, [-1, *axes])
+    return _by_image(loss(y_true, y_pred, sample_weight))
 
 
 def _by_image(values: tf.Tensor) -> tf.Tensor:

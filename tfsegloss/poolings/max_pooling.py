@@ -9,7 +9,7 @@ from tfsegloss.kernels import xla
 from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.poolings.pooling import Pooling, weights_of_highest
 
-NOTHING = tf.float64.min  # stands for log 0 where infinity would make NaN
+NOTHING = -1e200  # stands for log 0, where −∞, and q times the lowest float64, would make NaN
 
 
 def optimal_weights(
@@ -96,8 +96,8 @@ def _weights_within_norms(
 ) -> tf.Tensor:
     """Return w* `[B, N]` for 1 < p < ∞."""
     q = p / (p - 1)
-    log_losses = tf.math.log(tf.cast(losses, tf.float64))
-    log_alpha = LOG_ALPHA[solver](tf.maximum(log_losses, NOTHING), q, m)  # [B, 1]
+    log_losses = _log(losses)
+    log_alpha = LOG_ALPHA[solver](log_losses, q, m)  # [B, 1]
     log_tau = -tf.math.log(n) / q - tf.math.log(m) / p
     share = (q - 1) * tf.minimum(log_losses - log_alpha, 0)
     return tf.where(losses == 0, tf.zeros_like(share), tf.exp(log_tau + share))
@@ -144,6 +144,13 @@ def _log_alpha_by_sort(log_losses: tf.Tensor, q: float, m: tf.Tensor) -> tf.Tens
 
 
 LOG_ALPHA = {"fixed_point": _log_alpha_by_fixed_point, "sort": _log_alpha_by_sort}
+
+
+def _log(losses: tf.Tensor) -> tf.Tensor:
+    """Return log ℓ in float64, `NOTHING` where ℓ = 0; NaN where it is."""
+    losses, zero = tf.cast(losses, tf.float64), losses == 0
+    logs = tf.math.log(tf.where(zero, tf.ones_like(losses), losses))
+    return tf.where(zero, tf.constant(NOTHING, tf.float64), logs)
 
 
 def _count(where: tf.Tensor) -> tf.Tensor:
@@ -198,7 +205,7 @@ class MaxPooling(Pooling):
         x = tf.cast(tf.reshape(losses, flat), tf.float64)
         q = self.p / (self.p - 1)
         n, m = _counts(tf.reshape(valid, flat), self.fraction)
-        log_x = tf.maximum(tf.math.log(tf.stop_gradient(x)), NOTHING)
+        log_x = _log(tf.stop_gradient(x))
         above = log_x > LOG_ALPHA[self.solver](log_x, q, m)
         rest = ~above & (x > 0)
         # Relative to the highest, as a constant, so that no power underflows.

@@ -1,6 +1,5 @@
 """Poolings: a map of pixel losses becomes one number per image."""
 
-import inspect
 import math
 
 import keras
@@ -8,6 +7,7 @@ import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_between, check_fraction, check_integer
+from tfsegloss.core.options import option_names
 from tfsegloss.kernels import xla
 
 ROUNDING = 1e-12  # relative, far above that of a product in float64 and far below 1 / pixels
@@ -34,7 +34,7 @@ class Pooling:
 
     def get_config(self) -> dict:
         """Return the options, by the names of the constructor's arguments."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: getattr(self, name) for name in option_names(type(self))}
 
     @classmethod
     def from_config(cls, config: dict) -> "Pooling":

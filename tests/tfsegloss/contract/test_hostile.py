@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests.tfsegloss.examples import CLASSES, hostile_examples
+from tests.tfsegloss.examples import CLASSES, IGNORED, example, hostile_examples
 from tests.tfsegloss.grid import grid
-from tests.tfsegloss.steps import step_of
+from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.variants import FEW, FIRST, VARIANTS
 
 DTYPES = {"float32": tf.float32, "float16": tf.float16, "bfloat16": tf.bfloat16}
@@ -45,3 +45,26 @@ def test_value_and_gradient_are_finite_in_graphs(name, dtype, compiled):
     loss = MAKERS[name]()
     loss.build(CLASSES)
     assert_finite(tf.function(step_of(loss), jit_compile=compiled), DTYPES[dtype])
+
+
+# Their formulas have means, distances or interpolations of logits.
+NEED_FINITE_LOGITS = ("LADLoss", "CenterLoss", "AffinityFieldLoss")
+MASKING = {n: make for n, make in VARIANTS.items() if not n.startswith(NEED_FINITE_LOGITS)}
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["ids", "dense"])
+@grid(lambda make: make in FIRST, make={n: m for n, m in MASKING.items() if "smoothed" not in n})
+def test_a_class_masked_by_minus_infinity_is_a_very_unlikely_one(make, dense):
+    """Smoothing, which gives every class a share, makes it infinite, as in Keras."""
+    ids, logits = example()
+    valid = ids != IGNORED
+    other = np.eye(CLASSES, dtype=bool)[(np.where(valid, ids, 0) + 1) % CLASSES]
+    masked = other & (np.arange(ids.shape[1]) % 3 == 0)[:, None, None]
+    y_true = np.where(valid[..., None], np.eye(CLASSES)[np.where(valid, ids, 0)], IGNORED)
+    y_true = y_true.astype("float32") if dense else ids
+    steps = [
+        value_and_gradient(make(), y_true, np.where(masked, logit, logits).astype("float32"))
+        for logit in (-np.inf, -1e4)
+    ]
+    for ours, expected in zip(*steps, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)

@@ -1,0 +1,119 @@
+"""What users do with losses beside training on full batches."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfsegloss
+from tests.tfsegloss.examples import CLASSES, IGNORED, example
+from tests.tfsegloss.grid import grid
+from tests.tfsegloss.steps import value_and_gradient
+from tests.tfsegloss.variants import VARIANTS
+
+
+@pytest.fixture
+def weights():
+    """Of the example's pixels."""
+    return np.random.default_rng(0).uniform(0, 2, example()[0].shape).astype(np.float32)
+
+
+@pytest.fixture
+def check_numerics():
+    tf.debugging.enable_check_numerics()
+    yield
+    tf.debugging.disable_check_numerics()
+
+
+def keras_cross_entropy(**options):
+    return keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=IGNORED, **options
+    )
+
+
+def test_the_mean_with_sample_weight_is_that_of_keras(weights):
+    """Σ w ℓ / Σ w over the valid pixels."""
+    ids, logits = example()
+    options = {"reduction": "mean_with_sample_weight"}
+    ours = tfsegloss.SoftmaxCrossEntropy(**options)(ids, logits, weights)
+    # Keras counts the weights of ignored pixels in.
+    expected = keras_cross_entropy(**options)(ids, logits, np.where(ids == IGNORED, 0, weights))
+    assert float(ours) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_weights_of_images_reach_a_keras_loss_in_a_sum():
+    """Keras takes weights `[B]` for those of the columns, of which there are as many."""
+    ids, logits = example((4, 9, 4))
+    weights = np.array([0.0, 1.0, 2.0, 5.0], np.float32)
+    loss = tfsegloss.WeightedLosses({"ce": (1.0, keras_cross_entropy(reduction="sum"))})
+    expected = keras_cross_entropy(reduction="sum")(ids, logits, weights[:, None, None])
+    assert float(loss(ids, logits, weights)) == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [tfsegloss.LADLoss(), tfsegloss.LMPLoss(), tfsegloss.RMILoss()])
+def test_negative_weights_of_pixels_are_refused(loss, weights):
+    ids, logits = example()
+    weights[0, 0, 0] = -0.5
+    ids[0, 0, 0] = 1
+    with pytest.raises(ValueError, match="`sample_weight` must be ≥ 0. Received a weight of -0.5"):
+        loss(ids, logits, weights)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be ≥ 0"):
+        tf.function(loss.__call__)(ids, logits, weights)
+
+
+def test_negative_weights_of_ignored_pixels_mean_nothing(weights):
+    ids, logits = example()
+    loss = tfsegloss.SoftmaxCrossEntropy()
+    signed = np.where(ids == IGNORED, -1, weights)
+    assert float(loss(ids, logits, signed)) == float(loss(ids, logits, weights))
+
+
+def test_an_empty_batch_has_no_values(make):
+    ids, logits = (part[:0] for part in example())
+    values, gradient = value_and_gradient(make(reduction="none"), ids, logits)
+    assert values.shape == (0,)
+    assert gradient.shape == logits.shape
+
+
+def test_parts_of_an_empty_batch_have_their_names():
+    ids, logits = example()
+    loss = tfsegloss.RMILoss()
+    assert set(loss.parts(ids[:0], logits[:0])) == set(loss.parts(ids, logits))
+
+
+def test_recomputed_gradients_are_the_same(make):
+    ids, logits = example()
+    loss = make()
+    loss.build(CLASSES)
+    recomputed = tf.recompute_grad(lambda x: loss(ids, x))
+    _, gradient = value_and_gradient(lambda _ids, x, _weights: recomputed(x), ids, logits)
+    np.testing.assert_allclose(gradient, make.expected[1], atol=1e-7)
+
+
+@grid(lambda make: make in ("LMPLoss", "SoftmaxCrossEntropy"), make=VARIANTS)
+def test_checks_of_numerics_find_nothing(make, check_numerics):
+    """Nor in a graph, but for XLA, which cannot run them."""
+    ids, logits = example()
+    loss = make()
+    loss.build(CLASSES)
+    value_and_gradient(loss, ids, logits)
+    specs = [tf.TensorSpec([None] * 3, tf.int32), tf.TensorSpec([None] * 3 + [CLASSES])]
+    tf.function(loss.__call__, input_signature=specs)(ids, logits)
+
+
+def test_a_loss_of_ones_own_may_hand_its_options_on():
+    class Steep(tfsegloss.PixelLoss):
+        activation = "softmax"
+
+        def __init__(self, steepness=2.0, **options):
+            super().__init__(**options)
+            self.steepness = steepness
+
+    config = Steep(steepness=3.0, ignore_class=7).get_config()
+    assert (config["steepness"], config["ignore_class"]) == (3.0, 7)
+    assert Steep.from_config(config).get_config() == config
+
+
+def test_a_loss_without_class_weights_says_where_they_go():
+    with pytest.raises(TypeError, match=r"RMILoss has no `class_weights`.*SigmoidCrossEntropy\("):
+        tfsegloss.RMILoss(class_weights=[1.0, 2.0])
