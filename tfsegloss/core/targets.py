@@ -4,11 +4,14 @@ The rules for ignored pixels and for ids out of range live here alone.
 """
 
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+DEFAULT_IGNORED = 255  # what 8-bit label maps call a pixel without label
 
 
 class Targets(NamedTuple):
@@ -81,6 +84,12 @@ def encode_targets(
     ([[[0, 2, 0]]], [[[True, True, False]]])
     """
     ignored = _as_list(ignore_class)
+    if DEFAULT_IGNORED in ignored and num_classes > DEFAULT_IGNORED:
+        warnings.warn(
+            f"Of the {num_classes} classes, {DEFAULT_IGNORED} is ignored: if it is a class, pass "
+            "ignore_class=None, or an id that is none.",
+            stacklevel=2,
+        )
     if y_true.shape.rank == 4 and y_true.shape[-1] == num_classes > 1:
         return _encode_dense(
             y_true, num_classes, ignored, empty_is_ignored and bool(ignored), dtype

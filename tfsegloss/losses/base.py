@@ -5,7 +5,6 @@ Letters used throughout: B images, H×W pixels, C classes, V the valid (not igno
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -46,15 +45,6 @@ class SegmentationLoss(keras.losses.Loss):
     activation: str  # one of ACTIVATIONS
     # Makes the scalars of NumPy leave `*` to the loss.
     __array_ufunc__ = None
-
-    def __new__(cls, *arguments: Any, **options: Any) -> "SegmentationLoss":
-        """Say where class weights go, where a loss has none."""
-        if "class_weights" in options and "class_weights" not in option_names(cls):
-            raise TypeError(
-                f"{cls.__name__} has no `class_weights`: they weigh pixel losses. Add one that "
-                f"has them: SigmoidCrossEntropy(class_weights=…) + 0.5 * {cls.__name__}(…)"
-            )
-        return super().__new__(cls)
 
     def __init__(
         self,

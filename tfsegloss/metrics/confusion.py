@@ -1,11 +1,13 @@
 """Scores from one confusion matrix: IoU per class, their mean, accuracy."""
 
+import warnings
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_integer
+from tfsegloss.core.predictions import checked_size, warn_of_probabilities
 from tfsegloss.core.targets import encode_targets, normalize_ignore_class
 
 
@@ -44,6 +46,7 @@ def confusion_matrix(
             "`predicted` must have the true labels' batch, height and width. "
             f"Received: y_true {targets.valid.shape}, predicted {predicted.shape}"
         )
+    predicted = checked_size(predicted, targets.valid)
     predicted = tf.where(targets.valid, predicted, tf.zeros_like(predicted))
     found = encode_targets(predicted, num_classes, ignore_class=None, name="predicted")
     ids = targets.ids
@@ -116,14 +119,20 @@ def pixel_accuracy(matrix: tf.Tensor) -> tf.Tensor:
     return tf.linalg.trace(matrix) / tf.reduce_sum(matrix)
 
 
+# Stands for the class of a pixel whose prediction is NaN: an id out of range.
+NO_CLASS = -1
+# Stands for counts that an id out of range has spoilt, where XLA drops the error.
+LOST = -(2.0**50)
+
+
 @keras.saving.register_keras_serializable(package="tfsegloss")
 class MeanIoU(keras.metrics.Metric):
     """Mean intersection over union of predicted logits (or probabilities), for `compile`.
 
-    The confusion matrix of the most likely classes is summed over all updates (exactly, up to
-    2⁵³ pixels) and over replicas. Classes absent from both truth and prediction are left out of
-    the mean. With one class a pixel is class 1 where its logit is above 0 (its probability above
-    0.5).
+    The confusion matrix of the most likely classes is summed over all updates (exactly, under
+    every dtype policy) and over replicas. Classes absent from both truth and prediction are left
+    out of the mean. With one class a pixel is class 1 where its logit is above 0 (its probability
+    above 0.5).
 
     Args:
         num_classes: Number of channels C of `y_pred`.
@@ -160,9 +169,9 @@ class MeanIoU(keras.metrics.Metric):
         self.ignore_class = normalize_ignore_class(ignore_class)
         self.from_logits = from_logits
         side = max(self.num_classes, 2)
-        # float64 is exact where float32, Keras' default, stops counting at 2²⁴ pixels.
+        # An integer: within a layer Keras reads floats in the layer's type, where counts overflow.
         self.matrix = self.add_variable(
-            shape=(side, side), initializer="zeros", dtype="float64", name="confusion_matrix"
+            shape=(side, side), initializer="zeros", dtype="int64", name="confusion_matrix"
         )
 
     def update_state(
@@ -176,7 +185,8 @@ class MeanIoU(keras.metrics.Metric):
             sample_weight: Refused: pixels are counted.
 
         Raises:
-            ValueError: A shape is not as above, or a true id is out of range.
+            ValueError: A shape is not as above, a true id is out of range, or a prediction is NaN
+                (a predicted id of −1).
         """
         if sample_weight is not None:
             raise ValueError("`sample_weight` must be None: MeanIoU counts pixels.")
@@ -186,23 +196,38 @@ class MeanIoU(keras.metrics.Metric):
                 f"`y_pred` must be (batch, height, width, {self.num_classes}). "
                 f"Received: y_pred.shape={y_pred.shape}"
             )
+        missing = tf.reduce_any(tf.math.is_nan(tf.cast(y_pred, tf.float32)), axis=-1)
         if self.num_classes == 1:
+            if self.from_logits:
+                warn_of_probabilities(y_pred, type(self).__name__)
+                _warn_of_numbers_in_0_1(y_pred)
             threshold = 0.0 if self.from_logits else 0.5
             predicted = tf.cast(y_pred[..., 0] > threshold, tf.int32)
         else:
             predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
         counts = confusion_matrix(
-            y_true, predicted, self.num_classes, ignore_class=self.ignore_class
+            y_true,
+            tf.where(missing, NO_CLASS, predicted),
+            self.num_classes,
+            ignore_class=self.ignore_class,
         )
-        self.matrix.assign_add(counts)
+        lost = tf.math.is_nan(counts)
+        self.matrix.assign_add(
+            tf.cast(tf.where(lost, tf.constant(LOST, counts.dtype), counts), tf.int64)
+        )
 
     def result(self) -> tf.Tensor:
         """Return the mean over the classes that occur; NaN if none does."""
-        return mean_iou(self.matrix.value)
+        return mean_iou(self._counts())
 
     def iou_per_class(self) -> tf.Tensor:
         """Return the intersection over union of each class, NaN for an absent one: `[C]`."""
-        return iou_per_class(self.matrix.value)
+        return iou_per_class(self._counts())
+
+    def _counts(self) -> tf.Tensor:
+        """Return the matrix in float64, NaN where labels were out of range under XLA."""
+        matrix = tf.cast(self.matrix.value, tf.float64)
+        return tf.where(matrix < 0, tf.constant(float("nan"), tf.float64), matrix)
 
     def get_config(self) -> dict:
         """Return all options."""
@@ -212,3 +237,15 @@ class MeanIoU(keras.metrics.Metric):
             "ignore_class": self.ignore_class,
             "from_logits": self.from_logits,
         }
+
+
+def _warn_of_numbers_in_0_1(y_pred: tf.Tensor) -> None:
+    """Warn where the numbers of one class, seen in eager mode, can hardly be logits."""
+    if not tf.executing_eagerly() or not y_pred.shape.num_elements():
+        return
+    if 0 <= tf.reduce_min(y_pred) < tf.reduce_max(y_pred) <= 1:
+        warnings.warn(
+            "MeanIoU got numbers in [0, 1] while from_logits=True, which makes all of them "
+            "class 1: pass from_logits=False for probabilities.",
+            stacklevel=3,
+        )

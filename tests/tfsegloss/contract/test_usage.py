@@ -112,8 +112,3 @@ def test_a_loss_of_ones_own_may_hand_its_options_on():
     config = Steep(steepness=3.0, ignore_class=7).get_config()
     assert (config["steepness"], config["ignore_class"]) == (3.0, 7)
     assert Steep.from_config(config).get_config() == config
-
-
-def test_a_loss_without_class_weights_says_where_they_go():
-    with pytest.raises(TypeError, match=r"RMILoss has no `class_weights`.*SigmoidCrossEntropy\("):
-        tfsegloss.RMILoss(class_weights=[1.0, 2.0])

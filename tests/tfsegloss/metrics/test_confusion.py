@@ -139,3 +139,55 @@ def test_predictions_that_are_no_ids_of_these_pixels_are_named(predicted, messag
 def test_what_is_predicted_at_ignored_pixels_does_not_matter():
     matrix = confusion_matrix([[[0, 1, 255]]], [[[0, 1, 255]]], num_classes=2)
     assert matrix.numpy().tolist() == [[1, 0], [0, 1]]
+
+
+def test_counts_are_exact_within_a_layer_of_half_precision():
+    """Keras would read floats of a metric as float16 there, which ends at 65504."""
+
+    class Counting(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(dtype="mixed_float16")
+            self.metric = MeanIoU(num_classes=2)
+
+        def call(self, ids, logits):
+            self.metric.update_state(ids, logits)
+            return self.metric.result()
+
+    ids = tf.zeros([1, 300, 300], tf.int32)
+    logits = tf.one_hot(ids, 2)
+    layer = Counting()
+    assert float(layer(ids, logits)) == 1.0
+    assert layer.metric.matrix.numpy().tolist() == [[90_000, 0], [0, 0]]
+
+
+def test_predictions_that_are_nan_are_no_class():
+    logits = np.zeros([1, 1, 2, 3])
+    logits[0, 0, 1] = np.nan
+    metric = MeanIoU(num_classes=3)
+    metric.update_state([[[0, 255]]], logits)  # ignored
+    with pytest.raises(ValueError, match="`predicted` must hold ids.*Received ids: -1"):
+        metric.update_state([[[0, 0]]], logits)
+    step = tf.function(metric.update_state, jit_compile=True)
+    step(tf.constant([[[0, 0]]]), tf.constant(logits))
+    assert np.isnan(metric.result())
+
+
+def test_sizes_are_compared_in_a_graph_too():
+    specs = [tf.TensorSpec([None] * 3, tf.int32), tf.TensorSpec([None, None, None, 3])]
+    step = tf.function(MeanIoU(num_classes=3).update_state, input_signature=specs)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="same batch, height and width"):
+        step(tf.zeros([2, 4, 4], tf.int32), tf.zeros([2, 1, 1, 3]))
+
+
+def test_probabilities_of_one_class_are_not_taken_for_logits_in_silence():
+    metric = MeanIoU(num_classes=1)
+    with pytest.warns(UserWarning, match="from_logits=False"):
+        metric.update_state([[[0, 1]]], [[[[0.1], [0.9]]]])
+    right = MeanIoU(num_classes=1, from_logits=False)
+    right.update_state([[[0, 1]]], [[[[0.1], [0.9]]]])
+    assert float(right.result()) == 1.0
+
+
+def test_a_class_of_the_ignored_id_is_warned_of():
+    with pytest.warns(UserWarning, match="Of the 300 classes, 255 is ignored"):
+        confusion_matrix([[[255, 299]]], [[[0, 299]]], num_classes=300)
