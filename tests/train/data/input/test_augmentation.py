@@ -64,6 +64,13 @@ def test_labels_follow_the_image_to_the_pixel_where_nothing_is_interpolated():
         np.testing.assert_array_equal(out_image[..., 0], out_ids.numpy() * 40.0)
 
 
+def test_a_crop_at_half_resolution_shows_twice_as_much():
+    size = tf.constant([100, 200])
+    drawn = draw_crop(size, replace(PLAIN, resolution=0.5), uniforms(0))
+    assert drawn.box[2:].numpy().tolist() == [48, 64]
+    assert drawn.size.numpy().tolist() == [24, 32]
+
+
 def test_augmentation_is_a_function_of_the_seed():
     random = np.random.default_rng(0)
     image = tf.constant(random.integers(0, 256, [40, 50, 3]), tf.uint8)
