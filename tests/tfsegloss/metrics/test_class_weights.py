@@ -48,6 +48,12 @@ def test_median_frequency_equals_the_loop(maps):
     assert weights[3] == 0
 
 
+def test_the_median_is_that_of_the_classes_that_occur():
+    """1/8 of 1/2, 1/8 and 1/16; with an absent class' 0 it would be 3/32."""
+    weights = median_frequency([8, 2, 1, 0], [16, 16, 16, 0])
+    np.testing.assert_allclose(weights, [1 / 4, 1, 2, 0], rtol=1e-14)
+
+
 def test_inverse_frequency_equals_the_loop(maps):
     found = frequencies(maps)
     inverse = {c: 1 / f for c, f in found.items()}

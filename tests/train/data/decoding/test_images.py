@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.train.data.painted import jpeg, png
+from train.data.decoding.errors import DataError
 from train.data.decoding.images import crop, decode_box, decode_image
 
 
@@ -15,3 +16,11 @@ def test_a_box_is_decoded_as_it_is_in_the_whole_image(encode, box):
     contents = tf.constant(encode(tf.constant(pixels)))
     part = decode_box(contents, tf.constant(box), tf.constant([40, 50]))
     np.testing.assert_array_equal(part, crop(decode_image(contents), tf.constant(box)))
+
+
+@pytest.mark.parametrize("encode", [jpeg, png])
+@pytest.mark.parametrize("size", [(41, 50), (50, 40), (39, 50)])
+def test_an_image_of_another_size_than_its_labels_is_refused(encode, size):
+    contents = tf.constant(encode(tf.zeros([40, 50, 3], tf.uint8)))
+    with pytest.raises(DataError, match=r"the image is 40, 50 \(height, width\)"):
+        decode_box(contents, tf.constant([0, 0, 4, 4]), tf.constant(size))

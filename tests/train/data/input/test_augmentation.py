@@ -71,6 +71,13 @@ def test_a_crop_at_half_resolution_shows_twice_as_much():
     assert drawn.size.numpy().tolist() == [24, 32]
 
 
+def test_colors_are_rounded_to_the_nearest_byte():
+    drawn = draw_crop(tf.constant([24, 32]), PLAIN, uniforms(0))
+    image, ids = tf.fill([24, 32, 3], 99.75), tf.zeros([24, 32], tf.uint8)
+    rounded, _ = color_and_pad(image, ids, drawn, PLAIN)
+    assert np.unique(rounded).tolist() == [100]
+
+
 def test_augmentation_is_a_function_of_the_seed():
     random = np.random.default_rng(0)
     image = tf.constant(random.integers(0, 256, [40, 50, 3]), tf.uint8)
