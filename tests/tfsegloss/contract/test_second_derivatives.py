@@ -48,8 +48,9 @@ def difference_quotient(make, line):
     return float(up - down) / (2 * STEP)
 
 
-@pytest.mark.parametrize(
-    "make", [VARIANTS[name] for name in VARIANTS if not name.startswith(WITH_CONSTANT_WEIGHTS)]
+@grid(
+    lambda make: make in FIRST,
+    make={n: make for n, make in VARIANTS.items() if not n.startswith(WITH_CONSTANT_WEIGHTS)},
 )
 def test_equals_differences(make, line, float64):
     expected = difference_quotient(make, line)
