@@ -17,7 +17,9 @@ from train.data.datasets import scenes
 
 REPLICAS = ("CPU:0", "CPU:1")
 # A test that is neither `full` nor `slow` is one of those a stranger waits for.
-MOST_CPU_SECONDS = 5
+WANTED_CPU_SECONDS = 5
+# Machines differ by a factor, and the same one from day to day: only twice as much fails.
+MOST_CPU_SECONDS = 2 * WANTED_CPU_SECONDS
 
 
 def pytest_addoption(parser):
@@ -33,17 +35,22 @@ def pytest_configure(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """Fail a fast test that takes long; what its fixtures take is not counted."""
+    """Name a fast test that takes long, fail one far beyond; its fixtures are not counted."""
     before = _cpu_seconds()
     yield
     spent = _cpu_seconds() - before
     unhurried = item.config.getoption("--unhurried") or any(
         item.get_closest_marker(name) for name in ("full", "slow")
     )
-    if spent > MOST_CPU_SECONDS and not unhurried:
-        pytest.fail(
-            f"{spent:.1f} CPU-seconds, {MOST_CPU_SECONDS} at most; a smaller case, or mark it full"
-        )
+    if spent <= WANTED_CPU_SECONDS or unhurried:
+        return
+    message = (
+        f"{item.nodeid}: {spent:.1f} CPU-seconds, {WANTED_CPU_SECONDS} are wanted; "
+        "a smaller case, or mark it full"
+    )
+    if spent > MOST_CPU_SECONDS:
+        pytest.fail(message)
+    item.warn(pytest.PytestWarning(message))
 
 
 def _cpu_seconds():
