@@ -9,6 +9,9 @@ CUDA := $(if $(shell command -v nvidia-smi),$(comma)cuda)
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= $(PYTHON)
 DEMO := runs/scenes
+FULL_PARTS := $(wildcard tests/test_*.py tests/tfsegloss/contract/test_*.py) \
+  $(filter-out %/contract/,$(sort $(dir $(wildcard tests/tfsegloss/*/__init__.py)))) \
+  tests/models tests/savedmodels tests/train
 
 .PHONY: demo test test-full test-slow test-oldest mutants lint format wheel clean
 
@@ -22,8 +25,12 @@ test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow and not full"
 
 # All but the slow ones: the grids of which `test` takes the corners.
+# A process for each part: TensorFlow keeps what XLA compiled, tens of megabytes a loss, until it ends.
 test-full: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	@failed=; for part in $(FULL_PARTS); do \
+	  echo "== $$part"; $(BIN)/python -m pytest -n 2 -m "not slow" $$part || failed="$$failed $$part"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 test-slow: $(VENV)/installed test-oldest
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
