@@ -7,6 +7,7 @@ from tfsegloss.losses.registry import *
 from tfsegloss.losses.weighted import WeightedLosses
 from tfsegloss.metrics.class_weights import class_counts, inverse_frequency, median_frequency
 from tfsegloss.metrics.confusion import MeanIoU
+from tfsegloss.metrics.multi_label import MultiLabelIoU
 from tfsegloss.poolings.max_pooling import MaxPooling, optimal_weights
 from tfsegloss.poolings.pooling import Mean, Minkowski, Pooling, TopK
 
@@ -18,6 +19,7 @@ __all__ = [
     "Mean",
     "MeanIoU",
     "Minkowski",
+    "MultiLabelIoU",
     "PixelLoss",
     "Pooling",
     "SegmentationLoss",

@@ -56,7 +56,8 @@ def encode_targets(
 
     Ids: a pixel is ignored where its id is in `ignore_class`. Dense targets (one-hot, soft or
     multi-label): a pixel is ignored where any channel holds an id of `ignore_class`, or, with
-    `empty_is_ignored`, where all channels are 0 (what `tf.one_hot` makes of an ignored id).
+    `empty_is_ignored`, where all channels are 0 (what `tf.one_hot` makes of an ignored id). For
+    one class `[B, H, W, 1]` is dense: its ids 0 and 1 are the same numbers as targets.
 
     Args:
         y_true: Ids `[B, H, W]` or `[B, H, W, 1]` of any number type, in [0, num_classes), or [0, 2)
@@ -90,10 +91,12 @@ def encode_targets(
             "ignore_class=None, or an id that is none.",
             stacklevel=2,
         )
-    if y_true.shape.rank == 4 and y_true.shape[-1] == num_classes > 1:
-        return _encode_dense(
-            y_true, num_classes, ignored, empty_is_ignored and bool(ignored), dtype
-        )
+    if num_classes == 1:
+        _warn_of_masks_of_0_and_255(y_true, ignored)
+    if y_true.shape.rank == 4 and y_true.shape[-1] == num_classes:
+        # With one class 0 is no absence of labels: it is the background.
+        empty_is_ignored = empty_is_ignored and bool(ignored) and num_classes > 1
+        return _encode_dense(y_true, num_classes, ignored, empty_is_ignored, dtype, name)
     if y_true.shape.rank == 4 and y_true.shape[-1] == 1:
         y_true = tf.squeeze(y_true, axis=-1)
     if y_true.shape.rank != 3:
@@ -165,6 +168,24 @@ def zeroing_ignored(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, targets, *others: function(zero_ignored(x, targets.valid), targets, *others)
 
 
+def _warn_of_masks_of_0_and_255(y_true: tf.Tensor, ignored: list[int]) -> None:
+    """Warn, once, where labels of one class, seen in eager mode, have background alone.
+
+    Masks of 0 and 255 are the commonest format, and train to predict background everywhere.
+    """
+    if DEFAULT_IGNORED not in ignored or not tf.executing_eagerly():
+        return
+    mask = tf.cast(y_true, tf.float32)
+    background, unlabelled = mask == 0, mask == DEFAULT_IGNORED
+    if tf.reduce_all(background | unlabelled) and tf.reduce_any(unlabelled):
+        warnings.warn(
+            f"The labels of one class are 0 or {DEFAULT_IGNORED} everywhere, and "
+            f"{DEFAULT_IGNORED} is ignored: if it means the class, pass ignore_class=None and "
+            f"labels // {DEFAULT_IGNORED}.",
+            stacklevel=2,
+        )
+
+
 def _as_list(ignore_class: int | Sequence[int] | None) -> list[int]:
     ignore_class = normalize_ignore_class(ignore_class)
     if ignore_class is None:
@@ -189,11 +210,16 @@ def _encode_ids(y_true: tf.Tensor, num_classes: int, ignored: list[int], name: s
 
 
 def _encode_dense(
-    y_true: tf.Tensor, num_classes: int, ignored: list[int], empty_is_ignored: bool, dtype: tf.DType
+    y_true: tf.Tensor,
+    num_classes: int,
+    ignored: list[int],
+    empty_is_ignored: bool,
+    dtype: tf.DType,
+    name: str,
 ) -> Targets:
-    if any(0 <= i < num_classes for i in ignored):
+    if num_classes > 1 and any(0 <= i < num_classes for i in ignored):
         raise ValueError(
-            f"`ignore_class` must lie outside [0, {num_classes}) where `y_true` is dense "
+            f"`ignore_class` must lie outside [0, {num_classes}) where `{name}` is dense "
             f"(batch, height, width, {num_classes}). Received: ignore_class={ignored}"
         )
     dense = tf.cast(y_true, dtype)  # [B, H, W, C]
@@ -203,7 +229,9 @@ def _encode_dense(
     if empty_is_ignored:
         valid &= tf.reduce_any(dense != 0, axis=-1)
     wrong = valid[..., tf.newaxis] & ~((dense >= 0) & (dense <= 1))
-    in_range = _check_range(wrong, dense, "Dense `y_true` must lie in [0, 1]. Received values:")
+    or_ignored = f" or be an ignored id ({ignored})" if ignored else ""
+    rule = f"Dense `{name}` must lie in [0, 1]{or_ignored}. Received values:"
+    in_range = _check_range(wrong, dense, rule)
     safe = tf.where(valid[..., tf.newaxis] & ~wrong, dense, 0)
     return Targets(None, safe, valid, in_range)
 

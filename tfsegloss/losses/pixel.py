@@ -114,6 +114,9 @@ def _weights_by_class(weights: list[float], targets: Targets, logits: tf.Tensor)
     if targets.ids is not None:
         return tf.gather(tf.constant(weights, logits.dtype), targets.ids)
     shares = tf.cast(targets.dense, logits.dtype)
+    if logits.shape[-1] == 1:
+        background, foreground = weights
+        return background + (foreground - background) * shares[..., 0]
     total = tf.reduce_sum(shares, axis=-1)
     weighted = times_matrix(shares, tf.constant(weights, logits.dtype)[:, tf.newaxis])[..., 0]
     return (weighted + tf.nn.relu(1 - total)) / tf.maximum(total, 1)

@@ -22,7 +22,7 @@ def confusion_matrix(
 
     Args:
         y_true: Ids `[B, H, W]` or `[B, H, W, 1]` in [0, num_classes), or dense targets
-            `[B, H, W, classes]`, of which the largest counts.
+            `[B, H, W, classes]`, of which the largest counts (of one class: what is above 0.5).
         predicted: Predicted ids `[B, H, W]` in [0, num_classes); anything at ignored pixels.
         num_classes: C; 1 means binary, with the ids 0 and 1.
         ignore_class: Id or ids that are not counted; None: every pixel counts.
@@ -51,7 +51,7 @@ def confusion_matrix(
     found = encode_targets(predicted, num_classes, ignore_class=None, name="predicted")
     ids = targets.ids
     if ids is None:
-        ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
+        ids = _most_likely(targets.dense, threshold=0.5)
     side = max(num_classes, 2)
     cells = tf.where(targets.valid, ids * side + found.ids, -1)  # −1: a segment sum leaves it out
     ones = tf.ones_like(cells, tf.float64)
@@ -60,6 +60,13 @@ def confusion_matrix(
     in_range = targets.in_range & found.in_range
     counts = tf.where(in_range, counts, tf.constant(float("nan"), tf.float64))
     return tf.reshape(counts, [side, side])
+
+
+def _most_likely(maps: tf.Tensor, threshold: float) -> tf.Tensor:
+    """Return the ids `[B, H, W]` of the largest channels; of one channel, what is above."""
+    if maps.shape[-1] == 1:
+        return tf.cast(maps[..., 0] > threshold, tf.int32)
+    return tf.argmax(maps, axis=-1, output_type=tf.int32)
 
 
 def iou_per_class(matrix: tf.Tensor) -> tf.Tensor:
@@ -95,7 +102,11 @@ def mean_iou(matrix: tf.Tensor) -> tf.Tensor:
     >>> float(mean_iou([[2, 0, 0], [2, 0, 0], [0, 0, 0]]))
     0.25
     """
-    iou = iou_per_class(matrix)
+    return mean_of_present(iou_per_class(matrix))
+
+
+def mean_of_present(iou: tf.Tensor) -> tf.Tensor:
+    """Return the mean of the numbers of `[C]` that are not NaN; NaN if all are."""
     present = ~tf.math.is_nan(iou)
     count = tf.cast(tf.math.count_nonzero(present), iou.dtype)
     return tf.reduce_sum(tf.where(present, iou, 0)) / count
@@ -122,7 +133,37 @@ def pixel_accuracy(matrix: tf.Tensor) -> tf.Tensor:
 # Stands for the class of a pixel whose prediction is NaN: an id out of range.
 NO_CLASS = -1
 # Stands for counts that an id out of range has spoilt, where XLA drops the error.
-LOST = -(2.0**50)
+LOST = -(2**50)
+
+
+def unless_lost(counts: tf.Tensor, lost: tf.Tensor) -> tf.Tensor:
+    """Return counts as int64, `LOST` where they are."""
+    return tf.where(lost, tf.constant(LOST, tf.int64), tf.cast(counts, tf.int64))
+
+
+def known_counts(variable: keras.Variable) -> tf.Tensor:
+    """Return summed counts as float64, NaN where some were lost."""
+    counts = tf.cast(variable.value, tf.float64)
+    return tf.where(counts < 0, tf.constant(float("nan"), tf.float64), counts)
+
+
+def checked_batch(
+    metric: keras.metrics.Metric, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return labels and predictions as tensors.
+
+    Raises:
+        ValueError: There are weights, or the predictions are not `[B, H, W, C]`.
+    """
+    if sample_weight is not None:
+        raise ValueError(f"`sample_weight` must be None: {type(metric).__name__} counts pixels.")
+    y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+    if y_pred.shape.rank != 4 or y_pred.shape[-1] != metric.num_classes:
+        raise ValueError(
+            f"`y_pred` must be (batch, height, width, {metric.num_classes}). "
+            f"Received: y_pred.shape={y_pred.shape}"
+        )
+    return y_true, y_pred
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -188,46 +229,27 @@ class MeanIoU(keras.metrics.Metric):
             ValueError: A shape is not as above, a true id is out of range, or a prediction is NaN
                 (a predicted id of −1).
         """
-        if sample_weight is not None:
-            raise ValueError("`sample_weight` must be None: MeanIoU counts pixels.")
-        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
-        if y_pred.shape.rank != 4 or y_pred.shape[-1] != self.num_classes:
-            raise ValueError(
-                f"`y_pred` must be (batch, height, width, {self.num_classes}). "
-                f"Received: y_pred.shape={y_pred.shape}"
-            )
+        y_true, y_pred = checked_batch(self, y_true, y_pred, sample_weight)
         missing = tf.reduce_any(tf.math.is_nan(tf.cast(y_pred, tf.float32)), axis=-1)
-        if self.num_classes == 1:
-            if self.from_logits:
-                warn_of_probabilities(y_pred, type(self).__name__)
-                _warn_of_numbers_in_0_1(y_pred)
-            threshold = 0.0 if self.from_logits else 0.5
-            predicted = tf.cast(y_pred[..., 0] > threshold, tf.int32)
-        else:
-            predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
+        if self.num_classes == 1 and self.from_logits:
+            warn_of_probabilities(y_pred, type(self).__name__)
+            _warn_of_numbers_in_0_1(y_pred)
+        predicted = _most_likely(y_pred, threshold=0.0 if self.from_logits else 0.5)
         counts = confusion_matrix(
             y_true,
             tf.where(missing, NO_CLASS, predicted),
             self.num_classes,
             ignore_class=self.ignore_class,
         )
-        lost = tf.math.is_nan(counts)
-        self.matrix.assign_add(
-            tf.cast(tf.where(lost, tf.constant(LOST, counts.dtype), counts), tf.int64)
-        )
+        self.matrix.assign_add(unless_lost(counts, tf.math.is_nan(counts)))
 
     def result(self) -> tf.Tensor:
         """Return the mean over the classes that occur; NaN if none does."""
-        return mean_iou(self._counts())
+        return mean_iou(known_counts(self.matrix))
 
     def iou_per_class(self) -> tf.Tensor:
         """Return the intersection over union of each class, NaN for an absent one: `[C]`."""
-        return iou_per_class(self._counts())
-
-    def _counts(self) -> tf.Tensor:
-        """Return the matrix in float64, NaN where labels were out of range under XLA."""
-        matrix = tf.cast(self.matrix.value, tf.float64)
-        return tf.where(matrix < 0, tf.constant(float("nan"), tf.float64), matrix)
+        return iou_per_class(known_counts(self.matrix))
 
     def get_config(self) -> dict:
         """Return all options."""

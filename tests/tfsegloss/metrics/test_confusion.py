@@ -191,3 +191,8 @@ def test_probabilities_of_one_class_are_not_taken_for_logits_in_silence():
 def test_a_class_of_the_ignored_id_is_warned_of():
     with pytest.warns(UserWarning, match="Of the 300 classes, 255 is ignored"):
         confusion_matrix([[[255, 299]]], [[[0, 299]]], num_classes=300)
+
+
+def test_soft_targets_of_one_class_are_its_foreground_above_a_half():
+    matrix = confusion_matrix([[[[0.2], [0.7], [255.0]]]], [[[1, 1, 0]]], num_classes=1)
+    np.testing.assert_array_equal(matrix, [[0, 1], [0, 1]])
