@@ -25,19 +25,22 @@ class Classes:
         colors: RGB of each class.
         activation: "softmax": `probabilities` sum to 1 over the classes; "sigmoid": each class has
             a probability of its own.
+        threshold: Probability above which a pixel is of the second of two classes, where
+            `probabilities` are those of that class alone; None: the most likely class is taken.
     """
 
     dataset: str
     class_names: tuple[str, ...]
     colors: tuple[Color, ...]
     activation: str
+    threshold: float | None = None
 
 
 def write(model: keras.Model, resolution: float, classes: Classes, folder: Path) -> None:
     """Write a SavedModel, all of it or nothing.
 
     Its one signature, `serve`, takes `images` uint8 `[B, H, W, 3]` of any size and gives `classes`
-    uint8 `[B, H, W]` and `probabilities` float32 `[B, H, W, C]`.
+    uint8 `[B, H, W]` and `probabilities` float32 `[B, H, W, C]`, C = 1 for a foreground alone.
 
     Args:
         model: Logits from pixel values 0 to 255.
@@ -50,11 +53,13 @@ def write(model: keras.Model, resolution: float, classes: Classes, folder: Path)
     """
     if folder.exists():
         raise UserError(f"{folder} exists; choose another --output, or remove it")
+    threshold = 0.5 if classes.threshold is None else classes.threshold
     activation = tf.sigmoid if classes.activation == "sigmoid" else tf.nn.softmax
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = whole_image_logits(model, images, resolution)
-        return {"classes": predict_classes(logits), "probabilities": activation(logits)}
+        classes_of_pixels = predict_classes(logits, threshold)
+        return {"classes": classes_of_pixels, "probabilities": activation(logits)}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -86,9 +91,14 @@ class SavedSegmenter:
             tuple(fields["class_names"]),
             tuple(map(tuple, fields["colors"])),
             fields["activation"],
+            fields.get("threshold"),
         )
         self._model = tf.saved_model.load(str(folder))
 
+    def serve(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return what the model gives for images uint8 `[B, H, W, 3]`; see `write`."""
+        return self._model.serve(images)
+
     def classify(self, images: tf.Tensor) -> tf.Tensor:
         """Return the class ids uint8 `[B, H, W]` of images uint8 `[B, H, W, 3]`."""
-        return self._model.serve(images)["classes"]
+        return self.serve(images)["classes"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import OpenUnitInterval
 
 from savedmodels import archive
 from train.common.cli import make_parser
@@ -17,6 +18,11 @@ def parser() -> ArgumentParser:
     parser.add_argument(
         "--output", type=Path, required=True, help="Folder of the SavedModel; must not exist."
     )
+    parser.add_argument(
+        "--threshold",
+        type=OpenUnitInterval,
+        help="Probability above which a pixel is foreground, for one class; default 0.5.",
+    )
     return parser
 
 
@@ -24,13 +30,22 @@ def run(values: Namespace) -> None:
     """Write the SavedModel of a run.
 
     Raises:
-        UserError: The folder is none of a run, or its losses have no common activation.
+        UserError: The folder is none of a run, its losses have no common activation, or a threshold
+            does not fit its classes.
     """
     config, dataset, model = load_trained(values.run)
     try:
         activation = config.loss.activation
     except ValueError as error:  # of a sum of losses that have none in common
         raise UserError(f"loss: {error}") from None
-    classes = archive.Classes(dataset.name, dataset.class_names, dataset.colors, activation)
+    if values.threshold is not None and not dataset.is_binary:
+        raise UserError(
+            f"--threshold is for one class; of the {dataset.num_classes} of {dataset.name} the "
+            "most likely is taken"
+        )
+    threshold = (values.threshold or 0.5) if dataset.is_binary else None
+    classes = archive.Classes(
+        dataset.name, dataset.class_names, dataset.colors, activation, threshold
+    )
     archive.write(model, config.input.resolution, classes, values.output)
     print(f"SavedModel: {values.output}")

@@ -39,6 +39,8 @@ class DataConfig:
         val_split: Split to evaluate on.
         verify: Whether every file is decoded and checked before the first step.
         on_error: What to do about a wrong file: stop, or skip its sample and list it at the end.
+        allow_absent_classes: Whether to train although no pixel of the training data has some
+            class.
     """
 
     name: Literal[NAMES] = "scenes"
@@ -47,6 +49,7 @@ class DataConfig:
     val_split: str = "val"
     verify: bool = True
     on_error: Literal["stop", "skip"] = "stop"
+    allow_absent_classes: bool = False
 
     def __post_init__(self):
         if self.on_error == "skip" and not self.verify:

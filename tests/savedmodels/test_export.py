@@ -19,6 +19,7 @@ def test_the_classes_are_beside_the_model(exported):
         "class_names": [*SCENES.class_names],
         "colors": [[*color] for color in SCENES.colors],
         "activation": "softmax",
+        "threshold": None,
     }
 
 

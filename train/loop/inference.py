@@ -1,5 +1,7 @@
 """A network on whole images, the same in training and in the exported model."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -25,6 +27,13 @@ def whole_image_logits(model: keras.Model, images: tf.Tensor, resolution: float)
     return tf.image.resize(logits, size)
 
 
-def predict_classes(logits: tf.Tensor) -> tf.Tensor:
-    """Return the class ids uint8 `[B, H, W]` of logits `[B, H, W, C]`."""
+def predict_classes(logits: tf.Tensor, threshold: float = 0.5) -> tf.Tensor:
+    """Return the class ids uint8 `[B, H, W]` of logits `[B, H, W, C]`.
+
+    Args:
+        logits: Of C classes; of one, a foreground's, whose id is 1.
+        threshold: Probability above which a pixel is foreground; for one class only.
+    """
+    if logits.shape[-1] == 1:
+        return tf.cast(logits[..., 0] > math.log(threshold / (1 - threshold)), tf.uint8)
     return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)

@@ -125,9 +125,9 @@ class Trainer:
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         matrix = None
         if self.sampling_weights:
-            num_classes = logits.shape[-1]
-            predicted = predict_classes(logits)
-            matrix = confusion.confusion_matrix(ids, predicted, num_classes, ignore_class=IGNORED)
+            matrix = confusion.confusion_matrix(
+                ids, predict_classes(logits), logits.shape[-1], ignore_class=IGNORED
+            )
         return loss, parts, matrix
 
     def fit(

@@ -28,7 +28,7 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
         return models.build(
             model.name,
             backbone=model.backbone,
-            num_classes=dataset.num_classes,
+            num_classes=dataset.num_outputs,
             output_stride=model.output_stride,
             weights=model.weights,
             batch_norm_momentum=model.batch_norm_momentum,

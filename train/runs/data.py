@@ -7,6 +7,7 @@ import numpy as np
 from train.common.errors import UserError
 from train.config import DataConfig, SamplingConfig
 from train.data.datasets.dataset import Dataset
+from train.data.datasets.problems import absent_classes
 from train.data.input.sampling import ClassSampling, ComplementaryWeights
 from train.data.samples.records import RecordSamples
 from train.data.samples.samples import Samples
@@ -49,22 +50,34 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
     train, val = (
         dataset.samples(split, options.root) for split in (options.train_split, options.val_split)
     )
-    if not options.verify:
-        uniform = sampling.strategy == "uniform"
-        return RunData(train, val, None if uniform else _statistics(train, dataset.num_classes), [])
-    skip = options.on_error == "skip"
-    train, statistics, faults = validate_samples(train, dataset.num_classes, skip=skip)
-    val, _, more = validate_samples(val, dataset.num_classes, skip=skip)
-    return RunData(train, val, statistics, [*faults, *more])
+    if options.verify:
+        skip = options.on_error == "skip"
+        train, statistics, faults = validate_samples(train, dataset.num_classes, skip=skip)
+        val, _, more = validate_samples(val, dataset.num_classes, skip=skip)
+        faults = [*faults, *more]
+    else:
+        needed = sampling.strategy != "uniform"
+        statistics, faults = _statistics(train, dataset.num_classes, needed), []
+    if statistics is not None and not options.allow_absent_classes:
+        _require_classes(statistics, dataset, options.train_split)
+    return RunData(train, val, statistics, faults)
 
 
-def _statistics(samples: Samples, num_classes: int) -> SplitStatistics:
-    """Return what the samples hold; of records it is on record."""
-    return (
-        samples.statistics
-        if isinstance(samples, RecordSamples)
-        else collect_statistics(samples, num_classes)
-    )
+def _statistics(samples: Samples, num_classes: int, needed: bool) -> SplitStatistics | None:
+    """Return what the samples hold, which of records is on record."""
+    if isinstance(samples, RecordSamples):
+        return samples.statistics
+    return collect_statistics(samples, num_classes) if needed else None
+
+
+def _require_classes(statistics: SplitStatistics, dataset: Dataset, split: str) -> None:
+    """Refuse a class that nothing could be learnt of; the mean IoU would leave it out."""
+    absent = [*absent_classes(statistics, dataset, split)]
+    if absent:
+        more = f" (and {len(absent) - 1} more: `train check` lists all)" if absent[1:] else ""
+        raise UserError(
+            f"{absent[0]}{more}; to train all the same: --data.allow_absent_classes true"
+        )
 
 
 def class_sampling(

@@ -43,7 +43,7 @@ def draw_losses(run: Path, split: str, index: int, output: Path) -> str:
     logits = whole_image_logits(model, image[tf.newaxis], config.input.resolution)
     try:
         figure = tfsegloss.explain.draw(
-            _losses(config.loss),
+            _losses(config.loss, dataset.num_outputs),
             ids,
             logits,
             image=image.numpy(),
@@ -81,9 +81,16 @@ def _read(sample: Samples) -> tuple[tf.Tensor, tf.Tensor]:
         raise
 
 
-def _losses(own: SegmentationLoss) -> dict[str, SegmentationLoss]:
-    """Return the library's losses, and the run's own, in its first state, if it is none of them."""
-    losses = tfsegloss.explain.losses_by_name()
+def _losses(own: SegmentationLoss, num_outputs: int) -> dict[str, SegmentationLoss]:
+    """Return the library's losses, and the run's own, in its first state, if it is none of them.
+
+    A softmax of one class has nothing to tell.
+    """
+    losses = {
+        name: loss
+        for name, loss in tfsegloss.explain.losses_by_name().items()
+        if num_outputs > 1 or loss.activation == "sigmoid"
+    }
     if all(_options(own) != _options(loss) for loss in losses.values()):
         losses[f"{type(own).__name__} of the run"] = own
     return losses

@@ -40,7 +40,7 @@ def train(config: FitConfig, yaml: str) -> None:
     dataset = find_dataset(config.data.name, config.data.root)
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
-    _check_loss(config.loss, dataset.num_classes)
+    _check_loss(config.loss, dataset.num_outputs)
     data = open_data(dataset, config.data, config.input.sampling)
     keras.utils.set_random_seed(config.trainer.seed)
     with strategy.scope():
@@ -112,7 +112,7 @@ def _check_batch_size(config: FitConfig, replicas: int) -> None:
         )
 
 
-def _check_loss(loss: SegmentationLoss, num_classes: int) -> None:
+def _check_loss(loss: SegmentationLoss, num_outputs: int) -> None:
     """Try the loss on two pixels, one of them ignored."""
     if not loss.from_logits:
         raise UserError("loss.from_logits must be true: the networks give logits")
@@ -120,7 +120,7 @@ def _check_loss(loss: SegmentationLoss, num_classes: int) -> None:
         # A copy: the trainer makes the variables of a loss, in the strategy's scope.
         trial = loss.from_config(loss.get_config())
         check_choice("activation", trial.activation, ACTIVATIONS)  # what the export will need
-        value = trial(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, num_classes]))
+        value = trial(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, num_outputs]))
     except (ValueError, NotImplementedError, AttributeError) as error:
         raise UserError(f"loss: {error}") from None
     if value.shape.rank:

@@ -24,6 +24,9 @@ class Dataset:
         source: Where it comes from, for error messages and reports.
         license: What one may do with it.
         list_split: Files of a split below the dataset's folder.
+        is_binary: Whether the second of its two classes is a foreground, for which the network has
+            one output.
+        ids: Ids in the files and the class of each; None: the classes 0, 1, … themselves.
         ignored_ids: Ids in the files that mean "no label", beside 255.
         ignored_colors: RGB in the files that mean "no label".
         other_colors: Further RGB in the files, and the class of each.
@@ -37,6 +40,8 @@ class Dataset:
     source: str
     license: str
     list_split: Callable[[LabelEncoding, Path, str], FileSamples]
+    is_binary: bool = False
+    ids: Mapping[int, int] | None = None
     ignored_ids: tuple[int, ...] = ()
     ignored_colors: tuple[Color, ...] = ()
     other_colors: Mapping[Color, int] = field(default_factory=dict)
@@ -48,14 +53,19 @@ class Dataset:
         return len(self.class_names)
 
     @property
+    def num_outputs(self) -> int:
+        """Channels of a network for it."""
+        return 1 if self.is_binary else self.num_classes
+
+    @property
     def encoding(self) -> LabelEncoding:
         """What the pixels of its label maps mean."""
         ignored = dict.fromkeys(self.ignored_colors, IGNORED)
         own = {color: i for i, color in enumerate(self.colors)}
+        ids = {i: i for i in range(self.num_classes)} if self.ids is None else self.ids
         return LabelEncoding(
             self.name,
-            {i: i for i in range(self.num_classes)}
-            | dict.fromkeys([*self.ignored_ids, IGNORED], IGNORED),
+            {**dict.fromkeys([*self.ignored_ids, IGNORED], IGNORED), **ids},
             {**ignored, **self.other_colors, **own},
         )
 

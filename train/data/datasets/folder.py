@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -19,7 +19,8 @@ from train.data.samples.samples import FileSamples
 
 NAME = "folder"
 FILE = "classes.yaml"
-KEYS = ("classes", "ignored_ids", "ignored_colors")
+KEYS = ("classes", "ids", "ignored_ids", "ignored_colors")
+BACKGROUND = "background"  # what one class alone is told from
 SPLITS = ("train", "val", "test")
 HELP = f"{FILE}, images/ and labels/ in one folder"
 
@@ -40,9 +41,13 @@ def read_folder(root: Path) -> Dataset:
     """Read the description of own data.
 
     `classes.yaml` holds `classes`, a list of names, or of `{name: road, color: [128, 64, 128]}`;
-    and, where needed, `ignored_ids` and `ignored_colors`, lists of what means "no label" beside
-    the id 255. Without colors the classes have those of VOC's color map, which most tools give
-    their palettes, and its last color, (224, 224, 192), is ignored too.
+    and, where needed, `ids`, the class of each id in the files, such as `{0: background, 255:
+    leaf}` (otherwise the ids are 0, 1, … in the order of the classes); `ignored_ids` and
+    `ignored_colors`, lists of what means "no label" beside the id 255, if that is no class. Without
+    colors the classes have those of VOC's color map, which most tools give their palettes, and its
+    last color, (224, 224, 192), is ignored too.
+
+    One class alone, `[leaf]`, is told from a `background`, whose id comes before it.
 
     `images/` holds JPEGs and PNGs, `labels/` PNGs of the same names, both in folders or not. The
     splits are the lists `train.txt`, `val.txt`, `test.txt` where there is one: a name a line, below
@@ -64,6 +69,10 @@ def read_folder(root: Path) -> Dataset:
         raise UserError(f"no file {path}; own data need {HELP}")
     entries = _load(path)
     names, colors = _classes(path, entries.get("classes"))
+    is_binary = len(names) == 1
+    if is_binary:
+        names, colors = _with_background(path, names, colors)
+    ids = _ids(path, entries["ids"], names) if "ids" in entries else None
     ignored_colors = _colors(path, "ignored_colors", entries.get("ignored_colors", []))
     if not colors:
         colors = voc_colors(len(names))
@@ -76,7 +85,9 @@ def read_folder(root: Path) -> Dataset:
         name=NAME,
         class_names=names,
         colors=colors,
-        ignored_ids=_ignored_ids(path, entries.get("ignored_ids", []), len(names)),
+        is_binary=is_binary,
+        ids=ids,
+        ignored_ids=_ignored_ids(path, entries.get("ignored_ids", []), ids or range(len(names))),
         ignored_colors=ignored_colors,
         splits=dict.fromkeys(("train", "val", *_test(root))),
         source=HELP,
@@ -125,13 +136,42 @@ def _class(path: Path, entry: Any) -> tuple[str, Any]:
     return name, color
 
 
-def _ignored_ids(path: Path, entries: Any, num_classes: int) -> tuple[int, ...]:
+def _with_background(
+    path: Path, names: tuple[str, ...], colors: tuple[Color, ...]
+) -> tuple[tuple[str, ...], tuple[Color, ...]]:
+    """Return names and colors of the background and of the one class."""
+    if names == (BACKGROUND,):
+        raise UserError(f"{path}: classes: {BACKGROUND} alone leaves nothing to tell it from")
+    if colors:
+        black, white = (0, 0, 0), (255, 255, 255)
+        colors = (white if colors[0] == black else black, *colors)
+    return (BACKGROUND, *names), colors
+
+
+def _ids(path: Path, entries: Any, names: tuple[str, ...]) -> dict[int, int]:
+    """Return the class of each id in the files."""
+    if not isinstance(entries, dict):
+        raise UserError(f"{path}: ids: expected {{ID: NAME, …}}, got {entries!r}")
+    for entry, name in entries.items():
+        if not _is_byte(entry):
+            raise UserError(f"{path}: ids: expected ids from 0 to 255, got {entry!r}")
+        if name not in names:
+            raise UserError(
+                f"{path}: ids: {entry}: expected one of {', '.join(names)}; got {name!r}"
+            )
+    for name in names:
+        if name not in entries.values():
+            raise UserError(f"{path}: ids: no id means {name}")
+    return {entry: names.index(name) for entry, name in entries.items()}
+
+
+def _ignored_ids(path: Path, entries: Any, ids: Collection[int]) -> tuple[int, ...]:
     entries = _listed(path, "ignored_ids", entries)
     for entry in entries:
-        if not _is_byte(entry) or entry < num_classes:
+        if not _is_byte(entry) or entry in ids:
             raise UserError(
-                f"{path}: ignored_ids: expected ids from {num_classes} to {IGNORED}, beyond "
-                f"those of the {num_classes} classes, got {entry!r}"
+                f"{path}: ignored_ids: expected ids up to {IGNORED} that are none of the classes' "
+                f"({', '.join(map(str, ids))}), got {entry!r}"
             )
     return tuple(entries)
 

@@ -12,6 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 from train.data.datasets.dataset import Dataset
+from train.data.datasets.folder import FILE, NAME
+from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import FileSamples, Samples
 from train.data.samples.statistics import SplitStatistics
 
@@ -56,10 +58,31 @@ def find_problems(splits: Sequence[ReadSplit], dataset: Dataset, train_split: st
         yield from _turned(split)
         yield from _equal(split, split)
         if split.name == train_split:
-            for i in np.flatnonzero(~split.statistics.pixels.any(axis=0)):
-                yield f"no pixel of {split.name} has the class {i}, {dataset.class_names[i]}"
+            yield from absent_classes(split.statistics, dataset, split.name)
     for one, other in itertools.combinations(splits, 2):
         yield from _equal(one, other)
+
+
+def absent_classes(statistics: SplitStatistics, dataset: Dataset, split: str) -> Iterator[str]:
+    """Yield a line on each class that no pixel of a split has.
+
+    Args:
+        statistics: What the split holds.
+        dataset: What it should hold.
+        split: Its name.
+    """
+    ignored, labelled = statistics.ignored.sum(), statistics.pixels.sum()
+    remedy = ""
+    # Masks of 0 and 255 are the commonest format of all.
+    if ignored and dataset.name == NAME and IGNORED not in (dataset.ids or ()):
+        share = 100 * ignored / (ignored + labelled)
+        remedy = (
+            f"; {share:.1f} % of the pixels are ignored, as the id {IGNORED} is: if it means a "
+            f"class, say so in {FILE}, such as ids: {{0: {dataset.class_names[0]}, "
+            f"{IGNORED}: {dataset.class_names[-1]}}}"
+        )
+    for i in np.flatnonzero(~statistics.pixels.any(axis=0)):
+        yield f"no pixel of {split} has the class {i}, {dataset.class_names[i]}{remedy}"
 
 
 def _empty(split: ReadSplit) -> Iterator[str]:

@@ -40,8 +40,8 @@ def test_own_data_are_described_by_their_folder(tmp_path, monkeypatch):
     for folder, name in (("data/folder", "cat"), ("elsewhere", "dog")):
         Path(folder).mkdir(parents=True)
         (Path(folder) / "classes.yaml").write_text(f"classes: [{name}]\n")
-    assert find_dataset("folder").class_names == ("cat",)
-    assert find_dataset("folder", Path("elsewhere")).class_names == ("dog",)
+    assert find_dataset("folder").class_names == ("background", "cat")
+    assert find_dataset("folder", Path("elsewhere")).class_names == ("background", "dog")
 
 
 def test_unknown_name():
