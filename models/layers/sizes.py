@@ -33,8 +33,13 @@ class PadToMultiple(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:  # [B, H, W, C]
         """Pad `inputs`."""
         sides = tf.shape(inputs)[1:3]
-        missing = tf.math.floormod(self.remainder - sides, self.multiple)
+        # Of no negative number: converters of graphs take the floor's modulus for C's.
+        beyond = (sides + (self.multiple - 1 - self.remainder)) % self.multiple
+        missing = self.multiple - 1 - beyond
         padded = tf.pad(inputs, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
+        # TensorFlow Lite does not know how many channels a padding by a computed size leaves.
+        shape = tf.concat([tf.shape(inputs)[:1], sides + missing, inputs.shape[3:]], axis=0)
+        padded = tf.reshape(padded, shape)
         padded.set_shape(self.compute_output_shape(inputs.shape))
         return padded
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layers.sizes import PadToMultiple, ResizeLike
 from savedmodels import archive
 from train.common.errors import UserError
 
@@ -40,6 +41,21 @@ def test_of_a_sigmoid_each_class_has_a_probability_of_its_own(tmp_path):
     expected = tf.sigmoid(model(tf.cast(images, tf.float32)))
     np.testing.assert_allclose(outputs["probabilities"], expected, rtol=1e-5)
     assert archive.SavedSegmenter(tmp_path / "model").classes == classes
+
+
+def test_tensorflow_lite_gives_the_same_at_odd_sizes(tmp_path):
+    images = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(4, 3, strides=2, padding="same")(PadToMultiple(16)(images))
+    logits = keras.layers.Conv2D(2, 1)(features)
+    model = keras.Model(images, ResizeLike()([logits, images]))
+    archive.write(model, 1.0, CLASSES, tmp_path / "model")
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "model"))
+    serve = tf.lite.Interpreter(model_content=converter.convert()).get_signature_runner()
+    pixels = np.random.default_rng(0).integers(0, 256, [1, 33, 47, 3]).astype(np.uint8)
+    expected = archive.SavedSegmenter(tmp_path / "model").serve(tf.constant(pixels))
+    actual = serve(images=pixels)
+    np.testing.assert_allclose(actual["probabilities"], expected["probabilities"], atol=1e-5)
+    assert actual["classes"].shape == (1, 33, 47)
 
 
 def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):

@@ -50,3 +50,13 @@ def test_shapes_are_known_where_they_can_be():
     assert PadToMultiple(16)(x).shape == (None, 32, None, 3)
     assert ResizeLike()([x, like]).shape == (None, 31, 47, 3)
     assert CropLike()([x, like]).shape == (None, 31, 47, 3)
+
+
+@pytest.mark.parametrize("remainder", [0, 1])
+def test_padding_has_the_modulus_of_no_negative_number(monkeypatch, images, remainder):
+    """ONNX and others have C's modulus, which is another one of negative numbers."""
+    x = images(1, 33, 47, 3)
+    expected = PadToMultiple(16, remainder)(x)
+    monkeypatch.setattr(tf.Tensor, "__mod__", tf.truncatemod)
+    monkeypatch.setattr(tf.math, "floormod", tf.truncatemod)
+    np.testing.assert_array_equal(PadToMultiple(16, remainder)(x), expected)
