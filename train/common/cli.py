@@ -3,10 +3,11 @@
 import importlib
 import os
 import sys
+from argparse import Action
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from train.common.errors import UserError
 
@@ -28,6 +29,12 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
     with quiet_tensorflow():
         modules = {_command(name): importlib.import_module(name) for name in commands}
     parser = make_parser(prog=f"python -m {package}", description=description)
+    parser.add_argument(
+        "--import",
+        action=_Import,
+        metavar="MODULE",
+        help="Import a module before the command is read, such as one with a loss of your own.",
+    )
     subcommands = parser.add_subcommands(metavar="COMMAND")
     for command, module in modules.items():
         subparser = module.parser()
@@ -39,6 +46,18 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
         _fail(f"python -m {package}: error: {_one_line(error)}", 2)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
+
+
+class _Import(Action):
+    """Imports a module where it stands on the command line, and allows its classes by name."""
+
+    def __call__(self, parser: object, namespace: object, value: str, option: str | None = None):
+        """Import the module."""
+        try:
+            importlib.import_module(value)
+        except ImportError as error:
+            raise UserError(f"--import {value}: {error}") from None
+        set_parsing_settings(import_path_allowlist=[value])
 
 
 def _command(module: str) -> str:

@@ -61,7 +61,9 @@ def build_optimizer(config: FitConfig) -> keras.optimizers.Optimizer:
             peak, config.trainer.steps, options.warmup_steps, options.power
         )
     except ValueError as error:
-        raise UserError(f"schedule: {error}") from None
+        raise UserError(
+            f"schedule: {error} Lower --schedule.warmup_steps, or raise --trainer.steps"
+        ) from None
     try:
         optimizer = config.optimizer(learning_rate=schedule)
     except (ValueError, TypeError, NotImplementedError) as error:

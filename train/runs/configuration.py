@@ -1,24 +1,33 @@
 """The configuration of a run: parsed from recipes and command lines, and as YAML."""
 
-import re
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from train.common.errors import UserError
 from train.config import SGD, FitConfig
+from train.runs.mistakes import explain_mistake, public_names
 
 # The keys whose value is named by its class, and the classes and options where none is named.
 DEFAULT_CLASSES = {
     "loss": {"class_path": "tfsegloss.RMILoss"},
     "optimizer": {"class_path": "keras.optimizers.SGD", "init_args": SGD.keywords},
 }
-# What jsonargparse puts before the reason of an error.
-UNREADABLE = re.compile(r"Type \S*Callable\[\[\], \S*\] expects a function or a callable class:\s*")
-# jsonargparse names a class by the module that defines it; that of Keras' classes is private.
-PRIVATE_NAME = re.compile(r"keras\.src\.optimizers\.(?:\w+\.)*([A-Z]\w*)")
+# A recipe may come from anywhere, and importing runs code: it can name the classes of these modules
+# (Keras defines its own in private ones), and of those that `--import` names.
+IMPORTABLE = [
+    "tfsegloss",
+    *(f"{keras}.losses" for keras in ("keras", "keras.src")),
+    *(f"{keras}.optimizers" for keras in ("keras", "keras.src")),
+]
+set_parsing_settings(
+    import_path_denylist=["*"],
+    import_path_allowlist=IMPORTABLE,
+    instantiate_subclass_spec_in_any=False,
+)
 
 
 class ConfigurationParser(ArgumentParser):
@@ -43,12 +52,11 @@ class ConfigurationParser(ArgumentParser):
         """
         if not self.default_classes:
             return super().parse_args(args, namespace, **options)
-        args = sys.argv[1:] if args is None else args
+        args = _recipes_first(sys.argv[1:] if args is None else args)
         try:
             return self._parse_twice(args, **options)
         except ArgumentError as error:
-            message = UNREADABLE.sub("", public_names(str(error)))
-            raise ArgumentError(None, message) from None
+            raise ArgumentError(None, explain_mistake(str(error))) from None
 
     def _parse_twice(self, args: Sequence[str], **options) -> Namespace:
         self.set_defaults(self.default_classes)
@@ -68,13 +76,25 @@ class ConfigurationParser(ArgumentParser):
         return public_names(super().format_help())
 
 
+def _recipes_first(args: Sequence[str]) -> list[str]:
+    """Put `--config RECIPE` first: it would override the options before it."""
+    recipes, others = [], []
+    rest = iter(args)
+    for argument in rest:
+        if argument == "--config":
+            recipes += [argument, *itertools.islice(rest, 1)]
+        else:
+            (recipes if argument.startswith("--config=") else others).append(argument)
+    return recipes + others
+
+
 def configuration_parser(**options) -> ArgumentParser:
     """Return a parser of the keys of `FitConfig`.
 
     Args:
         **options: Those of a parser, such as `description`.
     """
-    parser = ConfigurationParser(exit_on_error=False, **options)
+    parser = ConfigurationParser(exit_on_error=False, allow_abbrev=False, **options)
     parser.add_argument("--config", action="config", help="A recipe (YAML); options override it.")
     parser.add_class_arguments(FitConfig, fail_untyped=False)  # Keras' optimizers have no types
     parser.default_classes = DEFAULT_CLASSES
@@ -87,17 +107,6 @@ def _defaults_of(value: Any, default: Mapping[str, Any]) -> Mapping[str, Any]:
     if path is None or public_names(path) == default["class_path"]:
         return default
     return {"class_path": path}
-
-
-def public_names(text: str) -> str:
-    """Replace private names of Keras' optimizers by public ones.
-
-    Example:
-
-    >>> public_names("class_path: keras.src.optimizers.lamb.Lamb")
-    'class_path: keras.optimizers.Lamb'
-    """
-    return PRIVATE_NAME.sub(r"keras.optimizers.\1", text)
 
 
 def instantiate(values: Namespace) -> FitConfig:

@@ -30,6 +30,11 @@ class RunData:
     faults: list[str]
 
     @property
+    def num_classes(self) -> int:
+        """Number of classes, where the statistics are known."""
+        return self.statistics.pixels.shape[1]
+
+    @property
     def sample_names(self) -> dict[str, list[str]]:
         """What the samples are called, by "train" and "val"."""
         splits = {"train": self.train, "val": self.val}
@@ -97,7 +102,6 @@ def class_sampling(
         return None
     if not data.statistics.pixels.any():
         raise UserError("input.sampling is by class, but no pixel of the training data has one")
-    num_classes = data.statistics.pixels.shape[1]
     equal = sampling_weights is None
-    weights = np.ones(num_classes) if equal else sampling_weights.weights.numpy()
+    weights = np.ones(data.num_classes) if equal else sampling_weights.weights.numpy()
     return ClassSampling.of(data.statistics.pixels, weights, options.uniform_share)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
+from jsonargparse import ArgumentError
 
 from train.common.errors import UserError
 from train.config import FitConfig
@@ -14,6 +15,7 @@ from train.data.input.sampling import ComplementaryWeights
 from train.runs.build import build_model
 from train.runs.configuration import configuration_parser, instantiate
 from train.runs.folder import CHECKPOINTS, CONFIG
+from train.runs.mistakes import explain_mistake
 
 
 def load_config(run: Path) -> FitConfig:
@@ -25,7 +27,12 @@ def load_config(run: Path) -> FitConfig:
     path = run / CONFIG
     if not path.is_file():
         raise UserError(f"{run} is no run: no file {path}")
-    return instantiate(configuration_parser().parse_path(path))
+    if not path.read_bytes().strip():
+        raise UserError(f"{path} is empty: restore it, the configuration of the run")
+    try:
+        return instantiate(configuration_parser().parse_path(path))
+    except ArgumentError as error:
+        raise UserError(f"{path}: {explain_mistake(str(error))}") from None
 
 
 def load_trained(run: Path) -> tuple[FitConfig, Dataset, keras.Model]:

@@ -10,7 +10,6 @@ from tfsegloss.core.checks import check_choice
 from tfsegloss.losses.base import ACTIVATIONS
 from train.common.errors import UserError
 from train.config import FitConfig
-from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import find_dataset
 from train.data.decoding.palette import IGNORED
 from train.data.input.pipeline import training_stream
@@ -41,10 +40,13 @@ def train(config: FitConfig, yaml: str) -> None:
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
     _check_loss(config.loss, dataset.num_outputs)
-    data = open_data(dataset, config.data, config.input.sampling)
     keras.utils.set_random_seed(config.trainer.seed)
     with strategy.scope():
-        trainer = _make_trainer(config, dataset, strategy, data, yaml)
+        # Before the data are read, or rendered, which takes minutes.
+        model, optimizer = build_model(config, dataset), build_optimizer(config)
+    data = open_data(dataset, config.data, config.input.sampling)
+    with strategy.scope():
+        trainer = _make_trainer(config, strategy, model, optimizer, data, yaml)
     resuming = trainer.restore()
     _announce(trainer, config, len(data.faults), resuming=resuming)
     callbacks = [
@@ -68,13 +70,17 @@ def train(config: FitConfig, yaml: str) -> None:
 
 
 def _make_trainer(
-    config: FitConfig, dataset: Dataset, strategy: tf.distribute.Strategy, data: RunData, yaml: str
+    config: FitConfig,
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    data: RunData,
+    yaml: str,
 ) -> Trainer:
-    """Build what is trained, and only then the run's folder."""
-    model, optimizer = build_model(config, dataset), build_optimizer(config)
+    """Make the run's folder, after all that could be wrong, and the trainer."""
     sampling_weights = None
     if config.input.sampling.strategy == "complementary":
-        sampling_weights = ComplementaryWeights(dataset.num_classes)
+        sampling_weights = ComplementaryWeights(data.num_classes)
     folder.create_or_verify(config.run, yaml)
     folder.create_or_verify_samples(config.run, data.sample_names)
     checkpoints = config.run / CHECKPOINTS

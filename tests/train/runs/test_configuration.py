@@ -1,6 +1,8 @@
 """A configuration: classes by name with their own defaults, bad options, and the way back."""
 
 import inspect
+import sys
+from contextlib import suppress
 
 import keras
 import pytest
@@ -101,7 +103,14 @@ def test_what_is_written_is_read_again(tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--optimizer=Foo"], ["optimizer", "Foo"]),
+        (["--optimizer=Foo"], ["optimizer: no class 'Foo': expected Adadelta, "]),
+        (["--optimizer=Adamm"], ["optimizer: no class 'Adamm' (did you mean Adam or "]),
+        (["--loss=RMILos"], ["loss: no class 'RMILos' (did you mean RMILoss", "WeightedLosses"]),
+        (["--model.backbone=mobilenetv2"], ["(did you mean mobilenet_v2 or", "resnet50, "]),
+        (["--model.name=deeplabv3+"], ["model.name: no 'deeplabv3+' (did you mean deeplab_v3"]),
+        (["--data.name=camvidd"], ["data.name: no 'camvidd' (did you mean camvid?)"]),
+        (["--input.crop", "144", "192"], ["input.crop: ", "such as '[144, 192]'; got 144"]),
+        (["--trainer.step=3"], ["--trainer.step=3"]),  # no abbreviations: which key was meant?
         (["--optimizer.momentun=1"], ["optimizer", "momentun", "keras.optimizers.SGD"]),
         (["--optimizer.momentum=x"], ["optimizer.momentum", "number", "'x'"]),
         (["--optimizer.momentum=2"], ["optimizer", "momentum", "[0, 1]"]),
@@ -117,7 +126,7 @@ def test_what_is_written_is_read_again(tmp_path, name):
         (["--optimizer=ScheduleFreeAdamW"], ["ScheduleFreeAdamW", "schedule of its own"]),
         (["--optimizer.use_ema=true"], ["optimizer.use_ema", "false"]),
         (["--optimizer=MultiOptimizer"], ["keras.optimizers.MultiOptimizer", "no learning_rate"]),
-        (["--schedule.warmup_steps=300"], ["schedule", "warmup_steps=300"]),
+        (["--schedule.warmup_steps=300"], ["warmup_steps=300", "Lower --schedule.warmup_steps"]),
     ],
 )
 def test_a_bad_option_is_named(arguments, parts):
@@ -126,3 +135,58 @@ def test_a_bad_option_is_named(arguments, parts):
     for part in parts:
         assert part in str(error.value)
     assert "keras.src" not in str(error.value)
+
+
+def test_the_command_line_wins_wherever_it_stands(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("trainer: {steps: 1600, batch_size: 3}\nloss: LMPLoss\n")
+    for recipe_option in (["--config", str(recipe)], [f"--config={recipe}"]):
+        for arguments in (
+            ["--trainer.steps=40", *recipe_option],
+            [*recipe_option, "--trainer.steps=40"],
+            ["--trainer.steps", "40", *recipe_option],
+        ):
+            values = parse(*arguments)
+            assert (values.trainer.steps, values.trainer.batch_size) == (40, 3)
+            assert values.loss.class_path == "tfsegloss.LMPLoss"
+    other = tmp_path / "other.yaml"
+    other.write_text("trainer: {batch_size: 5}\n")
+    values = parse(f"--config={recipe}", "--trainer.steps=40", f"--config={other}")
+    assert (values.trainer.steps, values.trainer.batch_size) == (40, 5)  # recipes: the later one
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """Make a module that must not be imported; return the file that it writes if it is."""
+    trace = tmp_path / "imported"
+    (tmp_path / "trap_module.py").write_text(f"open({str(trace)!r}, 'w')\nclass Trap: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return trace
+
+
+CALL = "{class_path: subprocess.check_call, init_args: {args: [touch, TRACE]}}"
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "loss: trap_module.Trap",
+        "loss: {class_path: trap_module.Trap}",
+        "loss: {class_path: FocalLoss, init_args: {pooling: trap_module.Trap}}",
+        "loss: {class_path: FocalLoss, init_args: {pooling: {class_path: trap_module.Trap}}}",
+        "optimizer: trap_module.Trap",
+        "optimizer: os.system",
+        f"optimizer: {CALL}",
+        f"loss: {CALL}",
+        f"model: {{options: {{upsampling: {CALL}}}}}",
+    ],
+)
+def test_a_recipe_imports_and_calls_nothing(tmp_path, trap, recipe):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.replace("TRACE", str(trap)))
+    with suppress(UserError, ArgumentError):
+        options = instantiate(parse(f"--config={path}")).model.options
+        # No class but a dictionary, which `models.build` refuses.
+        assert options["upsampling"]["class_path"] == "subprocess.check_call"
+    assert not trap.exists()
+    assert "trap_module" not in sys.modules
