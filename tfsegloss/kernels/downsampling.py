@@ -153,6 +153,8 @@ def _pooled_axis(maps: tf.Tensor, axis: int, factor: int, reduce: Callable) -> t
 
     blocks = cut(first, first + inner * factor)
     blocks = tf.reshape(blocks, [*shape[:axis], inner, factor, *shape[axis + 1 :]])
-    end = reduce(cut(first + inner * factor, None), axis=axis, keepdims=True)
+    # At least one row, though it is dropped: the maximum of none is −∞, which checks would find.
+    rest = at_least(shape[axis] - first - inner * factor, 1)
+    end = reduce(cut(shape[axis] - rest, None), axis=axis, keepdims=True)
     begin = reduce(cut(None, first), axis=axis, keepdims=True)
     return tf.concat([begin, reduce(blocks, axis=axis + 1), cut(None, last, end)], axis)

@@ -102,7 +102,13 @@ def compiled_with_gradient(
     @tf.custom_gradient
     def call(x):
         values = _jit(function)(_constant(x), *constants)
-        return values, lambda *upstream: gradient(x, *upstream)
+
+        def times_gradient(*upstream):
+            # None where nothing depends on a value, under a tape around a `tf.function`.
+            pairs = zip(upstream, tf.nest.flatten(values), strict=True)
+            return gradient(x, *(tf.zeros_like(v) if u is None else u for u, v in pairs))
+
+        return values, times_gradient
 
     return call(variable)
 
