@@ -11,6 +11,9 @@ from savedmodels.archive import SavedSegmenter
 from train.common.cli import make_parser
 from train.common.errors import UserError
 from train.common.progress import track
+from train.data.decoding.errors import DataError
+from train.data.decoding.images import decode_image
+from train.data.decoding.orientation import is_turned
 from train.reports.pictures import overlay, palette_image, with_legend
 
 
@@ -32,6 +35,8 @@ def run(values: Namespace) -> None:
     outputs = _outputs(values.images, values.output)
     for path in values.images:
         _read(path)  # before anything is written, so that a bad image leaves no pictures
+        if is_turned(path):
+            print(f"{path}: its EXIF orientation, which other programs apply, is not applied")
     segmenter = SavedSegmenter(values.model)
     values.output.mkdir(parents=True, exist_ok=True)
     names, colors = segmenter.classes.class_names, segmenter.classes.colors
@@ -60,7 +65,8 @@ def _read(path: Path) -> tf.Tensor:
     if not path.is_file():
         raise UserError(f"no image {path}")
     try:
-        contents = tf.io.read_file(str(path))
-        return tf.io.decode_image(contents, channels=3, expand_animations=False)
+        return decode_image(tf.io.read_file(str(path)))
+    except DataError as error:
+        raise UserError(f"{path}: {error}") from None
     except tf.errors.OpError:
         raise UserError(f"{path}: cannot be decoded; expected JPEG or PNG") from None

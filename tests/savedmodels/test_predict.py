@@ -1,5 +1,7 @@
 """`python -m savedmodels predict` from the outside."""
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,6 +49,17 @@ def test_it_never_writes_over_an_image(predict, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_turned_image_is_named(predict, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 16)).save(tmp_path / "turned.jpg", exif=exif)
+    outcome = predict(tmp_path / "turned.jpg")
+    assert (
+        "turned.jpg: its EXIF orientation, which other programs apply, is not applied"
+        in outcome.out
+    )
+
+
 def test_images_that_cannot_be_read_or_named_are_refused(predict, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     for folder in ("a", "b"):
@@ -54,6 +67,13 @@ def test_images_that_cannot_be_read_or_named_are_refused(predict, tmp_path):
         Image.new("RGB", (8, 8)).save(tmp_path / folder / "same.png")
     good = tmp_path / "a" / "same.png"
     assert_one_line(predict(good, tmp_path / "no.jpg"), "no.jpg")
-    assert_one_line(predict(good, tmp_path / "broken.jpg"), "broken.jpg", "cannot be decoded")
+    assert_one_line(predict(good, tmp_path / "broken.jpg"), "broken.jpg", "must be a JPEG or PNG")
+    Image.new("P", (8, 8)).save(tmp_path / "palette.bmp")  # whose colors the decoder mistakes
+    assert_one_line(predict(good, tmp_path / "palette.bmp"), "must be a JPEG or PNG")
+    deep = np.full([8, 8], 4095, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert_one_line(predict(good, tmp_path / "deep.png"), "deep.png", "has 16", "4095 to 4095")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert_one_line(predict(good, tmp_path / "pipe.png"), "no image", "pipe.png")
     assert_one_line(predict(good, tmp_path / "b" / "same.png"), "same")
     assert not (tmp_path / "out").exists()

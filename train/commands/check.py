@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from train.common.cli import make_parser
+from train.common.errors import SeveralFaultsError
 from train.common.files import check_output
 from train.config import DataConfig
 from train.data.datasets.problems import ReadSplit, find_problems
@@ -47,19 +48,24 @@ def run(values: Namespace) -> None:
     if values.output is None:
         output.parent.mkdir(parents=True, exist_ok=True)
     check_output(output, (".png",))
-    splits = []
+    splits, problems = [], []
     for name in dict.fromkeys([options.train_split, options.val_split]):
-        samples = dataset.samples(name, options.root)
+        try:
+            samples = dataset.samples(name, options.root)
+        except SeveralFaultsError as error:
+            problems += error.faults
+            continue
         statistics = collect_statistics(samples, dataset.num_classes, f"reading {name}")
         splits.append(ReadSplit(name, samples, statistics))
     console = Console()
-    console.print(class_table(splits, dataset))
+    if splits:
+        console.print(class_table(splits, dataset))
     for split in splits:
         line = f"{split.name}: {'; '.join(facts(split, dataset))}"
         console.print(line, soft_wrap=True, markup=False)
     if draw_sheet(splits, dataset, output):
         console.print(f"Labels over images: {output}", soft_wrap=True, markup=False)
-    problems = [*find_problems(splits, dataset, options.train_split)]
+    problems += find_problems(splits, dataset, options.train_split)
     for problem in problems:
         console.print(f"wrong: {problem}", soft_wrap=True, markup=False, highlight=False)
     if problems:

@@ -65,7 +65,9 @@ def _command(module: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    """Return an error in one line, in which a file's name cannot move the cursor."""
+    text = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _fail(message: str, status: int) -> None:

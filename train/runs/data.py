@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.common.errors import UserError
+from train.common.errors import SeveralFaultsError, UserError
 from train.config import DataConfig, SamplingConfig
 from train.data.datasets.dataset import Dataset
-from train.data.datasets.problems import absent_classes
+from train.data.datasets.problems import absent_classes, turned_names
 from train.data.input.sampling import ClassSampling, ComplementaryWeights
 from train.data.samples.records import RecordSamples
-from train.data.samples.samples import Samples
+from train.data.samples.samples import FileSamples, Samples
 from train.data.samples.statistics import SplitStatistics, collect_statistics, validate_samples
 
 
@@ -22,12 +22,14 @@ class RunData:
         train, val: The samples.
         statistics: What those of training hold; None where nobody needs to know.
         faults: What is wrong with the samples that were left out.
+        turned: Names of the image files that other programs show turned, where files are checked.
     """
 
     train: Samples
     val: Samples
     statistics: SplitStatistics | None
     faults: list[str]
+    turned: list[str]
 
     @property
     def num_classes(self) -> int:
@@ -60,12 +62,15 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
         train, statistics, faults = validate_samples(train, dataset.num_classes, skip=skip)
         val, _, more = validate_samples(val, dataset.num_classes, skip=skip)
         faults = [*faults, *more]
+        files = [samples for samples in (train, val) if isinstance(samples, FileSamples)]
+        turned = [name for samples in files for name in turned_names(samples, range(len(samples)))]
     else:
         needed = sampling.strategy != "uniform"
         statistics, faults = _statistics(train, dataset.num_classes, needed), []
+        turned = []
     if statistics is not None and not options.allow_absent_classes:
         _require_classes(statistics, dataset, options.train_split)
-    return RunData(train, val, statistics, faults)
+    return RunData(train, val, statistics, faults, turned)
 
 
 def _statistics(samples: Samples, num_classes: int, needed: bool) -> SplitStatistics | None:
@@ -79,9 +84,8 @@ def _require_classes(statistics: SplitStatistics, dataset: Dataset, split: str) 
     """Refuse a class that nothing could be learnt of; the mean IoU would leave it out."""
     absent = [*absent_classes(statistics, dataset, split)]
     if absent:
-        more = f" (and {len(absent) - 1} more: `train check` lists all)" if absent[1:] else ""
-        raise UserError(
-            f"{absent[0]}{more}; to train all the same: --data.allow_absent_classes true"
+        raise SeveralFaultsError(
+            absent, "; to train all the same: --data.allow_absent_classes true"
         )
 
 

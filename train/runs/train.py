@@ -48,7 +48,7 @@ def train(config: FitConfig, yaml: str) -> None:
     with strategy.scope():
         trainer = _make_trainer(config, strategy, model, optimizer, data, yaml)
     resuming = trainer.restore()
-    _announce(trainer, config, len(data.faults), resuming=resuming)
+    _announce(trainer, config, data, resuming=resuming)
     callbacks = [
         keras.callbacks.TensorBoard(config.run / TENSORBOARD, write_graph=False),
         MetricsFile(config.run / METRICS, trainer.step),
@@ -133,11 +133,16 @@ def _check_loss(loss: SegmentationLoss, num_outputs: int) -> None:
         raise UserError(f"loss.reduction must give one number; got {loss.reduction!r}")
 
 
-def _announce(trainer: Trainer, config: FitConfig, skipped: int, *, resuming: bool) -> None:
+def _announce(trainer: Trainer, config: FitConfig, data: RunData, *, resuming: bool) -> None:
     devices = trainer.strategy.num_replicas_in_sync
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     print(f"Training {config.run} on {devices} {kind}{'s' if devices > 1 else ''}")
     if resuming:
         print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
-    if skipped:
-        print(f"Skipping {skipped} samples that are wrong; they are listed at the end")
+    if data.faults:
+        print(f"Skipping {len(data.faults)} samples that are wrong; they are listed at the end")
+    if data.turned:
+        print(
+            f"The EXIF orientation of {len(data.turned)} images is not applied, such as that of "
+            f"{data.turned[0]}: `train check` names them"
+        )

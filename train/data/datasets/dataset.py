@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from train.common.errors import UserError
 from train.data.decoding.labels import LabelEncoding
@@ -30,6 +30,7 @@ class Dataset:
         ignored_ids: Ids in the files that mean "no label", beside 255.
         ignored_colors: RGB in the files that mean "no label".
         other_colors: Further RGB in the files, and the class of each.
+        labels_remedy: What to do about ids and colors that mean nothing, for error messages.
         make: Writes the dataset into a folder that does not exist; None where it cannot be made.
     """
 
@@ -45,6 +46,7 @@ class Dataset:
     ignored_ids: tuple[int, ...] = ()
     ignored_colors: tuple[Color, ...] = ()
     other_colors: Mapping[Color, int] = field(default_factory=dict)
+    labels_remedy: str = ""
     make: Callable[[Path], None] | None = None
 
     @property
@@ -67,6 +69,7 @@ class Dataset:
             self.name,
             {**dict.fromkeys([*self.ignored_ids, IGNORED], IGNORED), **ids},
             {**ignored, **self.other_colors, **own},
+            self.labels_remedy,
         )
 
     def samples(self, split: str, root: Path | None = None) -> Samples:
@@ -93,7 +96,7 @@ class Dataset:
             raise UserError(f"{folder} holds no records of {split}: run `train prepare` again")
         if samples is None:
             samples = self.list_split(self.encoding, folder, split)
-            _require_unicode(samples)
+            _require_readable_names(samples)
         if not len(samples):
             raise UserError(f"{folder}: the split {split!r} of {self.name} is empty")
         return samples
@@ -107,12 +110,17 @@ class Dataset:
                 raise
 
 
-def _require_unicode(samples: FileSamples) -> None:
-    """Refuse names that are no Unicode: TensorFlow and the indices of records know no others."""
+def _require_readable_names(samples: FileSamples) -> None:
+    """Refuse names that are no Unicode, which TensorFlow and the indices of records do not know.
+
+    Nor may they hold line breaks or what moves the cursor of a terminal: they are printed.
+    """
     for path in (*samples.images, *samples.labels):
         name = os.fsencode(path)
         if name.decode(errors="replace") != str(path):
             raise UserError(f"{name!r}: expected a file name in UTF-8")
+        if not str(path).isprintable():
+            raise UserError(f"{str(path)!r}: expected a file name without control characters")
 
 
 def default_root(name: str) -> Path:
@@ -134,6 +142,21 @@ def read_list(path: Path) -> list[tuple[str, str]]:
         raise UserError(f"{path}: expected a list in UTF-8") from None
     lines = enumerate(text.splitlines(), start=1)
     return [(f"{path} line {number}", line.strip()) for number, line in lines if line.strip()]
+
+
+def stem(line: str, place: str) -> str:
+    """Return a line of a list if it is the name of a file without suffix, and no path.
+
+    Args:
+        line: The line.
+        place: Where it stands, for the error message.
+
+    Raises:
+        UserError: It leads elsewhere, where files would be read or written.
+    """
+    if line != PurePath(line).name or line == "..":
+        raise UserError(f"{place}: expected a name without folder, got {line!r}")
+    return line
 
 
 def existing(path: Path, place: str) -> Path:

@@ -1,40 +1,22 @@
 """Own data: a folder of images, a folder of label maps, and a file that says what they mean."""
 
-import glob
-import os
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path, PurePath
-from typing import Any, NamedTuple
-from zlib import crc32
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from train.common.errors import UserError
-from train.data.datasets.dataset import Dataset, read_list
+from train.data.datasets.dataset import Dataset
+from train.data.datasets.folder_files import has_test, list_folder
 from train.data.datasets.voc import VOC2012, voc_colors
-from train.data.decoding.images import IMAGE_KINDS
-from train.data.decoding.labels import PNG_ALONE, LabelEncoding
 from train.data.decoding.palette import IGNORED, Color
-from train.data.samples.samples import FileSamples
 
 NAME = "folder"
 FILE = "classes.yaml"
 KEYS = ("classes", "ids", "ignored_ids", "ignored_colors")
 BACKGROUND = "background"  # what one class alone is told from
-SPLITS = ("train", "val", "test")
 HELP = f"{FILE}, images/ and labels/ in one folder"
-
-
-class Kind(NamedTuple):
-    """One of the two folders of own data, and what its files may be."""
-
-    folder: str
-    suffixes: tuple[str, ...]
-    rule: str
-
-
-IMAGES = Kind("images", (".jpg", ".jpeg", ".png"), IMAGE_KINDS)
-LABELS = Kind("labels", (".png",), PNG_ALONE)
 
 
 def read_folder(root: Path) -> Dataset:
@@ -49,11 +31,7 @@ def read_folder(root: Path) -> Dataset:
 
     One class alone, `[leaf]`, is told from a `background`, whose id comes before it.
 
-    `images/` holds JPEGs and PNGs, `labels/` PNGs of the same names, both in folders or not. The
-    splits are the lists `train.txt`, `val.txt`, `test.txt` where there is one: a name a line, below
-    `images/`, without suffix. Else they are the folders `train`, `val`, `test` in both. Where there
-    is neither, an image is of "val" if a checksum of its name can be divided by five, so that it
-    stays there when others come.
+    `folder_files` says which files are its samples, and of which split.
 
     Args:
         root: The folder.
@@ -89,10 +67,11 @@ def read_folder(root: Path) -> Dataset:
         ids=ids,
         ignored_ids=_ignored_ids(path, entries.get("ignored_ids", []), ids or range(len(names))),
         ignored_colors=ignored_colors,
-        splits=dict.fromkeys(("train", "val", *_test(root))),
+        splits=dict.fromkeys(("train", "val", *(["test"] if has_test(root) else []))),
         source=HELP,
         license="yours",
         list_split=list_folder,
+        labels_remedy=f"; {FILE} says what they mean: `ids`, or the `color` of each class",
     )
 
 
@@ -129,7 +108,7 @@ def _class(path: Path, entry: Any) -> tuple[str, Any]:
     if isinstance(entry, dict) and "name" in entry and entry.keys() <= {"name", "color"}:
         name, color = entry["name"], entry.get("color")
     # YAML reads a bare `no` as False: it must be quoted.
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or not name.isprintable():
         raise UserError(
             f"{path}: classes: expected a name or {{name: NAME, color: [R, G, B]}}, got {entry!r}"
         )
@@ -199,107 +178,3 @@ def _require_distinct(path: Path, key: str, values: Any) -> None:
     for i, value in enumerate(values):
         if value in values[:i]:
             raise UserError(f"{path}: {key}: {value!r} is there twice")
-
-
-def list_folder(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
-    """List the files of a split of own data; see `read_folder`.
-
-    Args:
-        encoding: What the label maps mean.
-        root: The folder.
-        split: "train", "val" or "test".
-
-    Returns:
-        The files, in the list's order or that of their names.
-
-    Raises:
-        UserError: A file is missing, or an image or label map has no partner.
-    """
-    images, labels = _scan(root, IMAGES), _scan(root, LABELS)
-    if _lists(root):
-        names = _listed_names(root, split, images, labels)
-    else:
-        names = [name for name in sorted(images.keys() | labels.keys()) if _of(root, split, name)]
-        _require_partners(root, names, images, labels)
-    return FileSamples(encoding, tuple(images[n] for n in names), tuple(labels[n] for n in names))
-
-
-def _test(root: Path) -> list[str]:
-    has_records = any(root.glob("test-*-of-*.tfrecord"))
-    has_files = "test" in (_lists(root) or _folders(root))
-    return ["test"] if has_records or has_files else []
-
-
-def _lists(root: Path) -> list[str]:
-    return [split for split in SPLITS if (root / f"{split}.txt").is_file()]
-
-
-def _folders(root: Path) -> list[str]:
-    return [split for split in SPLITS if (root / "images" / split).is_dir()]
-
-
-def _of(root: Path, split: str, name: str) -> bool:
-    """Tell whether a name is of a split, where there are no lists."""
-    if _folders(root):
-        return name.startswith(f"{split}/")
-    return split == ("train" if crc32(os.fsencode(name)) % 5 else "val")
-
-
-def _scan(root: Path, kind: Kind) -> dict[str, Path]:
-    """Return files by their names below the folder, without suffix."""
-    folder = root / kind.folder
-    if not folder.is_dir():
-        raise UserError(f"no folder {folder}; own data need {HELP}")
-    files: dict[str, Path] = {}
-    for path in _files(folder):
-        # File managers leave files with a leading dot beside pictures.
-        if path.suffix.lower() in kind.suffixes and not path.name.startswith("."):
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in files:
-                raise UserError(f"{files[name]} and {path} have one name: which is meant?")
-            files[name] = path
-    return files
-
-
-def _files(folder: Path, around: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Yield all files below a folder, through links too, but not to folders around them."""
-    around |= {os.path.realpath(folder)}
-    for path in sorted(folder.iterdir()):
-        if not path.is_dir():
-            yield path
-        elif os.path.realpath(path) not in around:
-            yield from _files(path, around)
-
-
-def _listed_names(root: Path, split: str, *files: Mapping[str, Path]) -> list[str]:
-    lines = read_list(root / f"{split}.txt")
-    names = [(place, PurePath(line).as_posix()) for place, line in lines]  # ./a is a
-    for place, name in names:
-        for kind, found in zip((IMAGES, LABELS), files, strict=True):
-            if name not in found:
-                _require_no_other(root, kind, name)
-                raise UserError(
-                    f"{place}: no file {name} in {root / kind.folder}; the list has names below "
-                    "that folder, without suffix"
-                )
-    return [name for _, name in names]
-
-
-def _require_partners(
-    root: Path, names: list[str], images: Mapping[str, Path], labels: Mapping[str, Path]
-) -> None:
-    for name in names:
-        if name not in labels:
-            _require_no_other(root, LABELS, name)
-            raise UserError(f"{images[name]} has no label map {root / 'labels' / name}.png")
-        if name not in images:
-            _require_no_other(root, IMAGES, name)
-            raise UserError(f"{labels[name]} has no image {root / 'images' / name}.jpg or .png")
-
-
-def _require_no_other(root: Path, kind: Kind, name: str) -> None:
-    """Name the file that was probably meant, but has another suffix."""
-    wanted = root / kind.folder / name
-    for path in sorted(wanted.parent.glob(f"{glob.escape(wanted.name)}.*")):
-        if path.suffix.lower() not in kind.suffixes:
-            raise UserError(f"{path}: {kind.rule}")

@@ -1,23 +1,19 @@
 """What is wrong with a dataset's files, beyond those that cannot be read."""
 
-import io
 import itertools
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.folder import FILE, NAME
+from train.data.decoding.orientation import is_turned
 from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import FileSamples, Samples
 from train.data.samples.statistics import SplitStatistics
 
-ORIENTATION = 0x0112  # its tag in EXIF
 NAMED = 5  # samples that a line names, of those with the same problem
 
 
@@ -95,29 +91,21 @@ def _empty(split: ReadSplit) -> Iterator[str]:
 
 def _turned(split: ReadSplit) -> Iterator[str]:
     """Yield a line on images that other programs show turned: labels may have been drawn so."""
-    names = [split.samples.image_name(i) for i in split.good if _is_turned(split.samples, i)]
+    names = turned_names(split.samples, split.good)
     if names:
         what = "images whose EXIF orientation, which is not applied, turns them"
         yield f"{what} ({len(names)}): {_some(names)}"
 
 
+def turned_names(samples: Samples, indices: Iterable[int]) -> list[str]:
+    """Return the names of the images, among some, that other programs show turned."""
+    return [samples.image_name(i) for i in indices if _is_turned(samples, i)]
+
+
 def _is_turned(samples: Samples, index: int) -> bool:
-    with _opened(samples, index) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            # Only the header is read, and only of the format that cameras write.
-            with Image.open(file, formats=["JPEG"]) as image:
-                return image.getexif().get(ORIENTATION, 1) != 1
-        # Whatever Pillow finds wrong with its EXIF or its size, TensorFlow reads the image.
-        except Exception:
-            return False
-
-
-def _opened(samples: Samples, index: int) -> BinaryIO:
-    """Open an image; of a file, not all is read again."""
-    if isinstance(samples, FileSamples):
-        return samples.images[index].open("rb")
-    return io.BytesIO(samples.read(tf.constant(index))[0].numpy())
+    if isinstance(samples, FileSamples):  # of which not all is read again
+        return is_turned(samples.images[index])
+    return is_turned(samples.read(tf.constant(index))[0].numpy())
 
 
 def _equal(one: ReadSplit, other: ReadSplit) -> Iterator[str]:

@@ -11,7 +11,7 @@ from PIL import Image
 from train.common.errors import UserError
 from train.common.files import whole_folder
 from train.common.progress import track
-from train.data.datasets.dataset import existing, read_list
+from train.data.datasets.dataset import existing, read_list, stem
 from train.data.decoding.errors import DataError
 from train.data.decoding.labels import LabelEncoding, decode_labels
 
@@ -73,12 +73,12 @@ def _sources(voc: Path, sbd: Path) -> dict[str, Path]:
     """Return the label map of each name."""
     lists = voc / "ImageSets" / "Segmentation"
     sources = {
-        name: existing(sbd / "cls" / f"{name}.mat", place)
+        stem(name, place): existing(sbd / "cls" / f"{name}.mat", place)
         for split in ("train", "val")
         for place, name in read_list(sbd / f"{split}.txt")
     }
     for place, name in read_list(lists / "train.txt"):
-        sources[name] = existing(voc / "SegmentationClass" / f"{name}.png", place)
+        sources[stem(name, place)] = existing(voc / "SegmentationClass" / f"{name}.png", place)
     for _, name in read_list(lists / "val.txt"):
         sources.pop(name, None)
     return sources

@@ -15,13 +15,26 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
         contents: The file.
 
     Raises:
-        DataError: In eager mode, where it is neither; in a graph a
+        DataError: In eager mode, where it is neither, or has 16 bits, of which the decoder drops
+            the lower 8: 12-bit values would be nearly black. In a graph a
             `tf.errors.InvalidArgumentError`.
     """
-    known = require(tf.io.is_jpeg(contents) | png_header(contents).is_png, IMAGE_KINDS)
+    header = png_header(contents)
+    known = require(tf.io.is_jpeg(contents) | header.is_png, IMAGE_KINDS)
+    known += require(
+        ~header.is_png | (header.depth != 16),
+        "an image must have 8 bits per channel; this PNG has 16, with values from {} to {}: write "
+        "them as bytes, such as value * 255 / the largest of all images",
+        lambda: _range(tf.io.decode_png(contents, dtype=tf.uint16)),
+    )
     with tf.control_dependencies(known):
         image = tf.io.decode_image(contents, channels=3, expand_animations=False)
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _range(values: tf.Tensor) -> list[tf.Tensor]:
+    values = tf.cast(values, tf.int32)  # of uint16 there is no minimum
+    return [tf.reduce_min(values), tf.reduce_max(values)]
 
 
 def decode_box(contents: tf.Tensor, box: tf.Tensor, labels_size: tf.Tensor) -> tf.Tensor:

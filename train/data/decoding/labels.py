@@ -14,6 +14,8 @@ from train.data.decoding.png import GRAY, PALETTE, RGB, palette_as_gray, png_hea
 
 # Entries of a table from values to ids: the value has no class; the palette has its color twice.
 UNKNOWN, AMBIGUOUS = -1, -2
+# So many ids or colors without a meaning in one label map are no mistake in a table.
+MANY = 8
 PNG_ALONE = "a label map must be a PNG: other formats blur or change ids"
 
 
@@ -33,11 +35,13 @@ class LabelEncoding:
         dataset: Whose label maps, for error messages.
         gray: Class or 255, ignored, of every gray level that may occur.
         colors: Class or 255 of every color that may occur.
+        remedy: What to do about other ids and colors, for error messages.
     """
 
     dataset: str
     gray: Mapping[int, int]
     colors: Mapping[Color, int]
+    remedy: str = ""
 
     @cached_property
     def num_classes(self) -> int:
@@ -132,8 +136,10 @@ def _palette_levels(contents: tf.Tensor, depth: tf.Tensor, encoding: LabelEncodi
     colors = png_palette(contents)[:256]
     rgba = tf.pad(colors, [[0, 0], [0, 1]])
     _, place, counts = tf.unique_with_counts(tf.bitcast(rgba, tf.int32))
-    once = tf.gather(counts, place) == 1  # [N]
-    ids = tf.where(once, encoding.ids_of(rgba), tf.constant(AMBIGUOUS, tf.int16))
+    ids = encoding.ids_of(rgba)
+    # Some tools fill palettes up with one color, such as the background's, whose index is its id.
+    certain = (tf.gather(counts, place) == 1) | (ids == tf.cast(tf.range(tf.size(ids)), tf.int16))
+    ids = tf.where(certain, ids, tf.constant(AMBIGUOUS, tf.int16))
     table = tf.pad(ids, [[0, 256 - tf.shape(ids)[0]]], constant_values=UNKNOWN)
     return RawLabels(values, tf.ensure_shape(table, [256]), colors)
 
@@ -142,17 +148,21 @@ def _rgb_levels(contents: tf.Tensor, encoding: LabelEncoding) -> RawLabels:
     colors = tf.io.decode_png(contents, channels=4)
     ids = encoding.ids_of(colors)  # [H, W]
 
-    def first() -> list[tf.Tensor]:
-        place = tf.where(ids == UNKNOWN)[:1]
-        return [tf.gather_nd(colors, place)[:, :3], place]
-
-    require(
-        tf.reduce_min(ids) >= 0,
-        f"no class of {encoding.dataset} has the color {{}} of pixel {{}} (row, column)",
-        first,
-    )
+    if tf.executing_eagerly() and tf.reduce_min(ids) < 0:
+        _name_unknown_colors(colors.numpy(), ids.numpy(), encoding)
+    require(tf.reduce_min(ids) >= 0, "colors without a class")
     same = tf.constant(np.arange(256, dtype=np.int16))
     return RawLabels(tf.cast(ids, tf.uint8), same, tf.zeros([0, 3], tf.uint8))
+
+
+def _name_unknown_colors(colors: np.ndarray, ids: np.ndarray, encoding: LabelEncoding) -> None:
+    row, column = np.argwhere(ids == UNKNOWN)[0]
+    color = ", ".join(map(str, colors[row, column, :3]))
+    count = len(np.unique(colors[ids == UNKNOWN], axis=0))
+    raise DataError(
+        f"no class of {encoding.dataset} has the color {color} of pixel {row}, {column} "
+        f"(row, column){_many(count)}{encoding.remedy}"
+    )
 
 
 def class_ids(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding) -> tf.Tensor:
@@ -190,7 +200,7 @@ def _look_up(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding) 
         found = sorted({*values[ids < 0].numpy().tolist()})
         raise DataError(
             f"label ids of {encoding.dataset} must be among {_ranges(encoding.gray)}, "
-            f"found {', '.join(map(str, found))}"
+            f"found {', '.join(map(str, found))}{_many(len(found))}{encoding.remedy}"
         )
     color = ", ".join(map(str, raw_labels.colors[value].numpy()))
     if raw_labels.table[value] == AMBIGUOUS:
@@ -200,7 +210,17 @@ def _look_up(values: tf.Tensor, raw_labels: RawLabels, encoding: LabelEncoding) 
         )
     raise DataError(
         f"no class of {encoding.dataset} has the color {color} of pixel {place[0]}, {place[1]} "
-        "(row, column)"
+        f"(row, column){encoding.remedy}"
+    )
+
+
+def _many(count: int) -> str:
+    """Say what so many ids or colors without a meaning may come from."""
+    if count < MANY:
+        return ""
+    return (
+        f"; {count} of them look like a mask that was smoothed, resized with interpolation or a "
+        "JPEG once: export it again without"
     )
 
 

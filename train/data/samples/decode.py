@@ -8,6 +8,7 @@ from train.common.errors import UserError
 from train.data.decoding.errors import DataError
 from train.data.decoding.images import decode_image, require_size
 from train.data.decoding.labels import decode_labels
+from train.data.decoding.orientation import is_turned
 from train.data.samples.samples import Samples
 
 
@@ -78,7 +79,8 @@ def find_fault(samples: Samples, index: int) -> str | None:
     try:
         decode_sample(image, labels, samples)
     except DataError as error:
-        return f"{labels_name}: {error} (image {image_name})"
+        turned = ", whose EXIF orientation is not applied" if is_turned(image.numpy()) else ""
+        return f"{labels_name}: {error} (image {image_name}{turned})"
     except tf.errors.OpError:
         return f"{labels_name}: cannot be decoded"
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from train.common.errors import UserError
+from train.common.errors import SeveralFaultsError, UserError
 from train.common.progress import track
 from train.data.decoding.palette import IGNORED
 from train.data.samples.decode import decode_sample, find_fault
@@ -136,8 +136,7 @@ def validate_samples(
     if not faults:
         return samples, result, []
     if not skip:
-        more = f" (and {len(faults) - 1} more: `train check` lists all)" if faults[1:] else ""
-        raise UserError(f"{faults[0]}{more}")
+        raise SeveralFaultsError(faults)
     good = [index for index in range(len(samples)) if index not in result.faults]
     if not good:
         raise UserError(f"no sample is left of {len(samples)}: {faults[0]}")

@@ -80,18 +80,119 @@ def test_images_for_which_there_are_no_labels_yet_do_not_keep_from_training(root
         names_of(root, "test")
 
 
-def test_splits_by_names(root):
-    add(root, *NAMES)
+@pytest.mark.parametrize(("count", "fifth"), [(2, 1), (3, 1), (7, 1), (8, 2), (20, 4), (40, 8)])
+@pytest.mark.parametrize("pattern", ["{}", "image{}", "IMG_{:04}"])
+def test_a_fifth_is_for_validation(root, count, fifth, pattern):
+    names = sorted(pattern.format(i) for i in range(count))
+    add(root, *names)
     train, val = names_of(root, "train"), names_of(root, "val")
-    assert sorted((*train, *val)) == [*NAMES]
-    assert 4 <= len(val) <= 12  # about a fifth of 40
+    assert len(val) == fifth
+    assert sorted((*train, *val)) == names
+    assert train == sorted(train)
 
 
-def test_images_stay_in_their_split_when_others_come(root):
-    add(root, *NAMES[:20])
-    before = names_of(root, "val")
-    add(root, *NAMES[20:])
-    assert [name for name in names_of(root, "val") if name in NAMES[:20]] == before
+def test_one_image_is_no_two_splits(root):
+    add(root, "a")
+    with pytest.raises(UserError, match="no split 'train' of 1 images: a fifth of at least two"):
+        names_of(root, "train")
+
+
+def test_nearly_all_images_stay_in_their_split_when_others_come(root):
+    names = [f"{i:03}" for i in range(100)]
+    add(root, *names[:90])
+    before = {*names_of(root, "val")}
+    add(root, *names[90:])
+    after = {*names_of(root, "val")} & {*names[:90]}
+    assert len(before ^ after) <= 2
+
+
+@pytest.mark.parametrize("val", ["valid", "Validation", "VAL"])
+def test_other_names_of_splits(root, val):
+    add(root, "Training/a", f"{val}/b", "testing/c")
+    assert [*read_folder(root).splits] == ["train", "val", "test"]
+    for split, name in {"train": "Training/a", "val": f"{val}/b", "test": "testing/c"}.items():
+        assert names_of(root, split) == [name]
+
+
+def test_folders_of_images_and_labels_may_be_written_in_two_ways(root):
+    add(root, "train/a", "valid/b")
+    (root / "labels" / "valid").rename(root / "labels" / "Val")
+    samples = read_folder(root).samples("val", root)
+    assert samples.labels == (root / "labels" / "Val" / "b.png",)
+
+
+def test_lists_have_other_names_too(root):
+    add(root, "a", "b")
+    (root / "training.txt").write_text("a\n")
+    (root / "Valid.txt").write_text("b\n")
+    assert (names_of(root, "train"), names_of(root, "val")) == (["a"], ["b"])
+
+
+def test_two_folders_of_one_split_are_refused(root):
+    add(root, "train/a", "val/b", "valid/c")
+    with pytest.raises(
+        UserError, match="images/val and .*images/valid are both of the split 'val'"
+    ):
+        read_folder(root)
+
+
+def test_an_image_of_no_split_is_refused(root):
+    add(root, "train/a", "val/b", "more/c")
+    with pytest.raises(UserError, match="more/c.jpg is of no split: beside train, val in"):
+        names_of(root, "train")
+
+
+def test_a_split_without_folder_is_named_and_never_drawn(root):
+    add(root, "train/a", "train/b")
+    with pytest.raises(UserError, match="no split 'val' beside .*images/train: .* or validation"):
+        names_of(root, "val")
+
+
+@pytest.mark.parametrize(
+    "ending", ["_mask", "_label", "-labels", "_gt", ".jpg", ".jpg_mask", "_Seg"]
+)
+def test_longer_names_of_label_maps(root, ending):
+    add(root, "train/a.1", "train/b_mask")
+    labels = root / "labels" / "train" / "a.1.png"
+    labels.rename(labels.with_name(f"a.1{ending}.png"))
+    samples = read_folder(root).samples("train", root)
+    assert [path.stem for path in samples.labels] == [f"a.1{ending}", "b_mask"]
+
+
+def test_two_label_maps_of_one_image_are_refused(root):
+    add(root, "train/a")
+    Image.new("L", (4, 3)).save(root / "labels" / "train" / "a_mask.png")
+    with pytest.raises(UserError, match="a.png and .*a_mask.png are of one image: which is meant"):
+        names_of(root, "train")
+
+
+def test_accents_may_be_one_character_or_two(root):
+    add(root, "train/caf\u00e9")
+    labels = root / "labels" / "train" / "caf\u00e9.png"
+    labels.rename(labels.with_name("cafe\u0301.png"))
+    samples = read_folder(root).samples("train", root)
+    assert (len(samples.images), len(samples.labels)) == (1, 1)
+    (root / "train.txt").write_text("train/cafe\u0301\n")
+    assert len(read_folder(root).samples("train", root)) == 1
+
+
+def test_a_list_may_have_suffixes_and_remarks(root):
+    add(root, "a", "b.1", "c #1", "d")
+    (root / "train.txt").write_text("# the good ones\na.jpg\nb.1.JPG\nc #1\nd # blurred\n")
+    assert names_of(root, "train") == ["a", "b.1", "c #1", "d"]
+
+
+def test_a_pipe_is_no_image(root):
+    add(root, "train/a")
+    os.mkfifo(root / "images" / "train" / "b.png")
+    with pytest.raises(UserError, match="b.png: expected a file"):
+        names_of(root, "train")
+
+
+def test_control_characters_in_names_are_refused(root):
+    add(root, "train/a\x1b[2J")
+    with pytest.raises(UserError, match=r"x1b\[2J.jpg': expected a file name without control"):
+        names_of(root, "train")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".PNG"])
@@ -190,9 +291,9 @@ def test_what_file_managers_leave_is_no_image(root):
 
 def test_a_listed_name_without_file(root):
     add(root, "a")
-    (root / "train.txt").write_text("a\na.jpg\n")
+    (root / "train.txt").write_text("a\nb.jpg\n")
     with pytest.raises(
-        UserError, match="train.txt line 2: no file a.jpg in .*names below that folder"
+        UserError, match="train.txt line 2: no file b.jpg in .*names below that folder"
     ):
         names_of(root, "train")
 
@@ -200,7 +301,9 @@ def test_a_listed_name_without_file(root):
 def test_a_missing_list(root):
     add(root, "a")
     (root / "train.txt").write_text("a\n")
-    with pytest.raises(UserError, match="no list .*val.txt"):
+    with pytest.raises(
+        UserError, match="no split 'val' beside .*train.txt: expected a list val.txt"
+    ):
         names_of(root, "val")
 
 

@@ -5,9 +5,11 @@ import io
 import pytest
 from PIL import Image, PngImagePlugin
 
+from tests.commands import TINY_RUN
 from tests.train import own_data
 from tests.train.check_report import facts, rows, wrong
 from tests.train.own_data import image
+from tests.train.small_network import small_networks
 
 TURNED = 6  # by 90 degrees
 WHAT = "images whose EXIF orientation, which is not applied, turns them (1): "
@@ -73,3 +75,22 @@ def test_what_pillow_cannot_read_is_no_fault_of_an_image(check, root, monkeypatc
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400 * 300 // 2 - 1)
     outcome = check(root, "--output=sheet.png")
     assert (outcome.status, outcome.err) == (0, "")
+
+
+def test_training_says_that_an_image_is_turned(train, root, tmp_path):
+    turn(image(root, "b").with_suffix(".jpg"))
+    data = ["--data.name=folder", f"--data.root={root}"]
+    with small_networks():
+        outcome = train("fit", f"--run={tmp_path}/run", *data, *TINY_RUN)
+    assert outcome.status == 0
+    assert "The EXIF orientation of 1 images is not applied, such as that of" in outcome.out
+
+
+def test_a_label_map_drawn_upright_has_another_size(check, root):
+    path = image(root, "b").with_suffix(".jpg")
+    turn(path)
+    upright = Image.open(own_data.labels(root, "b")).transpose(Image.Transpose.ROTATE_270)
+    upright.save(own_data.labels(root, "b"))
+    (line, *_) = wrong(check(root))
+    assert "the image is 96, 128 (height, width), its label map 128, 96" in line
+    assert f"(image {path}, whose EXIF orientation is not applied)" in line

@@ -52,6 +52,27 @@ def test_everything_that_is_wrong_is_named(check, root):
             assert str(part) in line
 
 
+@pytest.mark.parametrize("lists", [True, False])
+def test_all_missing_label_maps_are_named(check, root, lists):
+    if not lists:
+        for split in SPLITS:
+            (root / f"{split}.txt").unlink()
+            for folder in ("images", "labels"):
+                (root / folder / split).mkdir()
+                for name in SPLITS[split]:
+                    path = root / folder / f"{name}.png"
+                    path.rename(path.parent / split / path.name)
+    missing = [next((root / "labels").rglob(f"{name}.png")) for name in "efm"]
+    for path in missing:
+        path.unlink()
+    lines = wrong(check(root))
+    for path, line in zip(missing, lines[:3], strict=True):
+        assert path.stem in line.split(";")[0]
+        assert "no file" in line or f"has no label map {path}" in line
+    assert len(lines) == 4  # and the class that nobody has seen
+    assert "(and" not in "".join(lines)
+
+
 def test_the_report_goes_on_after_wrong_samples(check, root, tmp_path):
     put_wrong_ids(root, "b")
     own_data.truncate(labels(root, "d"))

@@ -232,6 +232,17 @@ def test_a_missing_mat_is_named_by_its_list(devkit, archive):
         VOC2012.samples("trainaug", devkit)
 
 
+@pytest.mark.parametrize("name", ["../../outside", "a/b", "/etc/a", ".."])
+def test_a_list_writes_nothing_elsewhere(devkit, archive, tmp_path, name):
+    ids = np.zeros([3, 4], np.uint8)
+    if name.startswith("../.."):
+        write_mat(archive / "cls" / f"{name}.mat", ids)
+    write_list(archive / "val.txt", [name])
+    with pytest.raises(UserError, match="val.txt line 1: expected a name without folder, got"):
+        VOC2012.samples("trainaug", devkit)
+    assert not [*tmp_path.rglob("outside.png")]
+
+
 def test_another_process_may_be_faster(devkit, archive):
     for _ in range(2):
         sbd.write_labels(written(devkit), devkit / "VOC2012", archive, VOC2012.encoding)

@@ -24,3 +24,15 @@ def test_an_image_of_another_size_than_its_labels_is_refused(encode, size):
     contents = tf.constant(encode(tf.zeros([40, 50, 3], tf.uint8)))
     with pytest.raises(DataError, match=r"the image is 40, 50 \(height, width\)"):
         decode_box(contents, tf.constant([0, 0, 4, 4]), tf.constant(size))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_are_refused_with_the_range_found(channels):
+    """12-bit values would be nearly black: the decoder drops the lower 8 bits."""
+    values = np.arange(100, 4096, 37, dtype=np.uint16)[: 9 * 11 * channels // 3 * 3]
+    contents = tf.io.encode_png(np.resize(values, [9, 11, channels]))
+    low, high = np.resize(values, [9, 11, channels]).min(), np.resize(values, 99 * channels).max()
+    with pytest.raises(DataError, match=f"8 bits .* has 16, with values from {low} to {high}: "):
+        decode_image(contents)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tf.function(decode_image)(contents)

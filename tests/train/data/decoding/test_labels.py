@@ -148,6 +148,30 @@ def test_two_indices_of_one_color_are_refused(graph):
             decode_labels(contents, SCENES)
 
 
+def test_a_palette_filled_up_with_the_color_of_a_class_keeps_its_id():
+    """Many tools fill up with black, which is the background's color too: its index is its id."""
+    table = colors_of(SCENES)
+    table[SCENES.num_classes : IGNORED] = table[0]
+    np.testing.assert_array_equal(decode_labels(png(palette(IDS, table)), SCENES), IDS)
+    swapped = IDS.copy()
+    swapped[1, 1] = SCENES.num_classes  # the same color by an index that is no id
+    with pytest.raises(DataError, match="two entries of the palette have the color"):
+        decode_labels(png(palette(swapped, table)), SCENES)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_many_values_without_a_meaning_look_like_a_smoothed_mask(mode):
+    smooth = np.linspace(20, 200, 63).reshape(9, 7).astype(np.uint8)
+    contents = png(Image.fromarray(smooth).convert(mode))
+    with pytest.raises(DataError, match=r"; \d+ of them look like a mask that was smoothed"):
+        decode_labels(contents, SCENES)
+    smooth[1:] = 3
+    smooth[:2] = 77
+    with pytest.raises(DataError) as error:
+        decode_labels(png(Image.fromarray(smooth).convert(mode)), SCENES)
+    assert "smoothed" not in str(error.value)
+
+
 def test_a_jpeg_as_label_map_is_refused():
     buffer = io.BytesIO()
     Image.fromarray(IDS).save(buffer, "JPEG")
