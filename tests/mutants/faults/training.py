@@ -72,8 +72,8 @@ TRAINING = (
     Fault(
         "train/data/decoding/labels.py",
         "equal colors of a palette pass",
-        "once = tf.gather(counts, place) == 1",
-        "once = tf.gather(counts, place) >= 1",
+        "certain = (tf.gather(counts, place) == 1)",
+        "certain = (tf.gather(counts, place) >= 1)",
     ),
     Fault(
         "train/data/decoding/labels.py",
