@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from train.common.errors import UserError
-from train.common.files import whole_folder
+from train.common.files import require_no_pattern, whole_folder
 from train.data.decoding.palette import Color
 from train.loop.inference import predict_classes, whole_image_logits
 
@@ -51,6 +51,7 @@ def write(model: keras.Model, resolution: float, classes: Classes, folder: Path)
     Raises:
         UserError: The folder exists.
     """
+    require_no_pattern(folder, "output")
     if folder.exists():
         raise UserError(f"{folder} exists; choose another --output, or remove it")
     threshold = 0.5 if classes.threshold is None else classes.threshold
@@ -77,28 +78,44 @@ class SavedSegmenter:
     Args:
         folder: As `write` made it.
 
+    Attributes:
+        classes: What `classes.json` says.
+
     Raises:
-        UserError: The folder is no SavedModel, or has no `classes.json`.
+        UserError: The folder is no SavedModel, has no `classes.json`, or is damaged.
     """
 
     def __init__(self, folder: Path):
         path = folder / CLASSES
         if not tf.saved_model.contains_saved_model(str(folder)) or not path.is_file():
             raise UserError(f"{folder} is no exported model: saved_model.pb and {CLASSES} expected")
-        fields = json.loads(path.read_text())
-        self.classes = Classes(
-            fields["dataset"],
-            tuple(fields["class_names"]),
-            tuple(map(tuple, fields["colors"])),
-            fields["activation"],
-            fields.get("threshold"),
-        )
-        self._model = tf.saved_model.load(str(folder))
+        try:
+            self.classes = _read_classes(path)
+            self._model = tf.saved_model.load(str(folder))
+            self._serve = self._model.serve
+        # Damage is found by whatever reads the part first, each with errors of its own.
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"{folder} is damaged ({reason}): export it again") from None
 
     def serve(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return what the model gives for images uint8 `[B, H, W, 3]`; see `write`."""
-        return self._model.serve(images)
+        return self._serve(images)
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
         """Return the class ids uint8 `[B, H, W]` of images uint8 `[B, H, W, 3]`."""
         return self.serve(images)["classes"]
+
+
+def _read_classes(path: Path) -> Classes:
+    fields = json.loads(path.read_text())
+    names = tuple(fields["class_names"])
+    if not all(isinstance(name, str) and name.isprintable() for name in names):
+        raise ValueError(f"{CLASSES}: expected names without control characters")
+    return Classes(
+        fields["dataset"],
+        names,
+        tuple(map(tuple, fields["colors"])),
+        fields["activation"],
+        fields.get("threshold"),
+    )

@@ -1,5 +1,6 @@
 """A SavedModel on disk: what it takes, what it gives, and that TensorFlow alone can load it."""
 
+import shutil
 import subprocess
 import sys
 
@@ -91,3 +92,30 @@ def test_it_needs_none_of_this_code(exported, tmp_path):
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_a_folder_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+    with pytest.raises(UserError, match="output: .*expected a name without"):
+        archive.write(model, 1.0, CLASSES, tmp_path / "a[1]")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "classes.json",
+        "saved_model.pb",
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001",
+    ],
+)
+@pytest.mark.parametrize("damage", ["cut", "empty", "remove"])
+def test_a_damaged_model_is_named(exported, tmp_path, part, damage):
+    folder = shutil.copytree(exported, tmp_path / "model")
+    path = folder / part
+    contents = path.read_bytes()
+    path.unlink()
+    if damage != "remove":
+        path.write_bytes(contents[: len(contents) // 2 if damage == "cut" else 0])
+    with pytest.raises(UserError, match=f"{folder} is (damaged .*: export it again|no exported)"):
+        archive.SavedSegmenter(folder)

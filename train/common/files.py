@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfsegloss.core.command_line import check_writable, whole_file, write_whole
+from tfsegloss.core.command_line import check_writable, flush, whole_file, write_whole
 from train.common.errors import UserError
 
-__all__ = ["check_output", "whole_file", "whole_folder", "write_whole"]
+__all__ = ["check_output", "flush", "whole_file", "whole_folder", "write_whole"]
 
 
 def check_output(path: Path, suffixes: Sequence[str], *inputs: Path) -> None:
@@ -28,6 +28,23 @@ def check_output(path: Path, suffixes: Sequence[str], *inputs: Path) -> None:
         raise UserError(f"output: {error}") from None
 
 
+def require_no_pattern(path: Path, option: str) -> None:
+    """Refuse a folder that TensorFlow could write checkpoints to, but not read them from.
+
+    Args:
+        path: The folder, as it was given.
+        option: Which option names it, for the error message.
+
+    Raises:
+        UserError: TensorFlow takes its name for a pattern.
+    """
+    if set("*?[]\\") & set(str(path)):
+        raise UserError(
+            f"{option}: {path}: expected a name without * ? [ ] \\, which TensorFlow takes for a "
+            "pattern of names when it reads: choose another"
+        )
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield a folder to fill, which gets its name when the block ends, or vanishes if it fails.
@@ -44,4 +61,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         whole = Path(unfinished) / folder.name
         whole.mkdir()
         yield whole
+        for path in [*whole.rglob("*"), whole]:
+            flush(path)
         whole.rename(folder)
+    flush(folder.parent)

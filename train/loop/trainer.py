@@ -1,5 +1,6 @@
 """The training loop: steps on all replicas, checkpoints, evaluation, callbacks."""
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,12 +14,48 @@ from train.common.errors import UserError
 from train.config import TrainerConfig
 from train.data.decoding.palette import IGNORED
 from train.data.input.sampling import ComplementaryWeights
+from train.loop import checkpoints
 from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
 
-KEPT_CHECKPOINTS = 3
 # Reading the loss waits for the device, so it is not read at every step.
 STEPS_PER_LOSS_READ = 10
+
+
+class EpochLogs(tf.train.experimental.PythonState):
+    """What the steps of the running epoch have to say; a part of the checkpoint.
+
+    Attributes:
+        sums: Of each loss over the steps, float32 `[]` by name.
+        learning_rate: That of the epoch's last step, None before it.
+    """
+
+    def __init__(self):
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin an epoch."""
+        self.sums: dict[str, tf.Tensor] = {}
+        self.learning_rate: float | None = None
+
+    def add(self, losses: dict[str, tf.Tensor]) -> None:
+        """Take in the losses of a step; nobody waits for the device."""
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
+
+    def means(self, count: int) -> dict[str, float]:
+        """Return the means of the losses over a number of steps."""
+        return {name: float(total) / count for name, total in self.sums.items()}
+
+    def serialize(self) -> str:
+        """Return the state as text, to the last bit."""
+        sums = {name: float(total) for name, total in self.sums.items()}
+        return json.dumps({"sums": sums, "learning_rate": self.learning_rate})
+
+    def deserialize(self, text: str) -> None:
+        """Take the state from a text."""
+        state = json.loads(text)
+        self.sums = {name: tf.constant(total) for name, total in state["sums"].items()}
+        self.learning_rate = state["learning_rate"]
 
 
 class Trainer:
@@ -55,16 +92,16 @@ class Trainer:
         weights = {weight.path for weight in model.weights}
         randomness = [v.value for v in model.variables if v.path not in weights]
         loss.build(model.output_shape[-1])
-        checkpoint = tf.train.Checkpoint(
+        self._epoch_logs = EpochLogs()
+        self._folder = folder
+        self._checkpoint = tf.train.Checkpoint(
             model=model,
             optimizer=optimizer,
             randomness=randomness,
             loss=loss.variables,
             # Named as in the checkpoints of earlier versions.
             shares=sampling_weights.variables if sampling_weights else [],
-        )
-        self._checkpoints = tf.train.CheckpointManager(
-            checkpoint, str(folder), max_to_keep=KEPT_CHECKPOINTS
+            epoch=self._epoch_logs,
         )
 
     @property
@@ -78,23 +115,29 @@ class Trainer:
         return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
     def restore(self) -> bool:
-        """Restore the last checkpoint; return False where there is none."""
-        latest = self._checkpoints.latest_checkpoint
-        if latest is None:
-            return False
-        self._checkpoints.checkpoint.restore(latest).assert_consumed()
-        return True
+        """Restore the newest whole checkpoint; return False where there is none.
+
+        Raises:
+            UserError: There are checkpoints, and none can be read.
+        """
+
+        def restore(path: str) -> None:
+            self._checkpoint.read(path).assert_consumed()
+
+        checkpoints.remove_unfinished(self._folder)
+        return checkpoints.restore_newest(self._folder, restore) is not None
 
     def save(self) -> None:
         """Write a checkpoint, named by the step.
 
         Raises:
-            UserError: A weight is not finite; the checkpoints before stay the last ones.
+            UserError: A weight is not finite, or the checkpoint cannot be written; those before
+                stay the last ones.
         """
         finite = [tf.reduce_all(tf.math.is_finite(v)) for v in self.model.trainable_variables]
         if not tf.reduce_all(finite):
             raise UserError(_not_finite("a weight", self.step))
-        self._checkpoints.save(checkpoint_number=self.step)
+        checkpoints.write(self._checkpoint, self._folder, self.step)
 
     @tf.function
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -136,20 +179,25 @@ class Trainer:
         config: TrainerConfig,
         evaluate: Callable[[], Scores],
         callbacks: list[keras.callbacks.Callback],
+        evaluated: int = 0,
     ) -> None:
         """Step until `config.steps`, in epochs of `config.evaluate_every` steps.
+
+        An epoch's end is saved before it is evaluated; a run that was stopped in between evaluates
+        it first.
 
         Args:
             batches: The batches from a step on; asked for at the start of each epoch.
             config: How often what happens.
             evaluate: Called after each epoch; its scores are logged.
             callbacks: Keras callbacks; the progress bar is added.
+            evaluated: The last step whose scores are on record; 0: none.
 
         Raises:
-            UserError: The loss or a weight is not finite.
+            UserError: The loss or a weight is not finite, or a checkpoint cannot be written.
         """
         every = config.evaluate_every
-        if self.step >= config.steps:
+        if min(self.step, evaluated) >= config.steps:
             return
         chain = keras.callbacks.CallbackList(
             callbacks,
@@ -161,15 +209,24 @@ class Trainer:
         )
         chain.on_train_begin()
         try:
+            if self._at_end(self.step, config) and evaluated < self.step:
+                epoch = (self.step - 1) // every
+                chain.on_epoch_begin(epoch)
+                self._evaluate(epoch, config, evaluate, chain)
             for epoch in range(self.step // every, chain.params["epochs"]):
-                self._epoch(epoch, batches, config, evaluate, chain)
+                if self.step < config.steps:
+                    self._epoch(epoch, batches, config, evaluate, chain)
         except KeyboardInterrupt:
-            # At the end of an epoch nothing is saved: its evaluation is not on record yet.
-            if self.step % every and self.step < config.steps:
+            if self.step > max(checkpoints.steps(self._folder), default=0):
                 self.save()
             raise
         finally:
             chain.on_train_end()
+
+    @staticmethod
+    def _at_end(step: int, config: TrainerConfig) -> bool:
+        """Return whether an epoch ends with a step; no step is none."""
+        return step > 0 and (step % config.evaluate_every == 0 or step == config.steps)
 
     def _epoch(
         self,
@@ -179,42 +236,53 @@ class Trainer:
         evaluate: Callable[[], Scores],
         chain: keras.callbacks.CallbackList,
     ) -> None:
-        """Take the steps of an epoch, evaluate, and save."""
+        """Take the steps of an epoch that are left, save, and evaluate."""
         every = config.evaluate_every
         chain.on_epoch_begin(epoch)
-        if self.sampling_weights and self.step % every == 0:  # not where an epoch is resumed
-            self.sampling_weights.refresh()
+        if self.step % every == 0:  # not where an epoch is resumed
+            self._epoch_logs.clear()
+            if self.sampling_weights:
+                self.sampling_weights.refresh()
         stream = iter(batches(self.step))
-        logs = self._steps(stream, config, min((epoch + 1) * every, config.steps), chain)
+        self._steps(stream, config, epoch * every, min((epoch + 1) * every, config.steps), chain)
+        self._evaluate(epoch, config, evaluate, chain)
+
+    def _evaluate(
+        self,
+        epoch: int,
+        config: TrainerConfig,
+        evaluate: Callable[[], Scores],
+        chain: keras.callbacks.CallbackList,
+    ) -> None:
+        """Log the means of an epoch's steps, and the scores at its end."""
+        logs = self._epoch_logs.means(self.step - epoch * config.evaluate_every)
+        logs["learning_rate"] = self._epoch_logs.learning_rate
         logs |= {f"val_{name}": value for name, value in evaluate().scalars().items()}
         chain.on_epoch_end(epoch, logs)
-        # After the evaluation, so that a run resumed from here has its scores on record.
-        self.save()
 
     def _steps(
         self,
         batches: Iterator,
         config: TrainerConfig,
+        start: int,
         end: int,
         chain: keras.callbacks.CallbackList,
-    ) -> dict[str, float]:
-        """Step until `end`; return the mean losses and the last learning rate."""
-        start, totals, logs = self.step, {}, {}
-        for step in range(start + 1, end + 1):
-            place = (step - 1) % config.evaluate_every
-            chain.on_train_batch_begin(place)
-            learning_rate = self.learning_rate if step == end else None
-            for name, value in self.train_step(next(batches)).items():
-                totals[name] = totals.get(name, 0.0) + value
-            saves = step % config.checkpoint_every == 0 and step < end
-            if saves or step == end or (step - start) % STEPS_PER_LOSS_READ == 1:
-                logs = {name: float(total) / (step - start) for name, total in totals.items()}
+    ) -> None:
+        """Step until `end`, of an epoch that began after the step `start`, and save."""
+        epoch, logs = self._epoch_logs, {}
+        for step in range(self.step + 1, end + 1):
+            chain.on_train_batch_begin(step - 1 - start)
+            if step == end:
+                epoch.learning_rate = self.learning_rate
+            epoch.add(self.train_step(next(batches)))
+            saves = step % config.checkpoint_every == 0 or step == end
+            if saves or (step - start) % STEPS_PER_LOSS_READ == 1:
+                logs = epoch.means(step - start)
                 if not math.isfinite(logs["loss"]):
                     raise UserError(_not_finite("the loss", step))
-            chain.on_train_batch_end(place, logs)
+            chain.on_train_batch_end(step - 1 - start, logs)
             if saves:
                 self.save()
-        return {**logs, "learning_rate": learning_rate}
 
 
 def _not_finite(what: str, step: int) -> str:

@@ -1,6 +1,6 @@
 """What a run reads: its splits, checked, and how its crops are drawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class RunData:
     val: Samples
     statistics: SplitStatistics | None
     faults: list[str]
-    turned: list[str]
+    turned: list[str] = field(default_factory=list)
 
     @property
     def num_classes(self) -> int:

@@ -1,15 +1,20 @@
 """The folder of a run: config.yaml, samples.json, checkpoints, tensorboard, metrics.jsonl."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 import keras
 import yaml
+from filelock import FileLock, Timeout
 
 from train.common.errors import UserError
-from train.common.files import write_whole
+from train.common.files import require_no_pattern, write_whole
+from train.loop import checkpoints
 from train.loop.evaluation import defined
 
 CONFIG = "config.yaml"
@@ -17,6 +22,26 @@ CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.json"
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep other processes from training a run; the lock of one that was killed is none.
+
+    Args:
+        run: The folder, which is there.
+
+    Raises:
+        UserError: Another process trains it.
+    """
+    try:
+        with FileLock(run / LOCK, blocking=False):
+            yield
+    except Timeout:
+        raise UserError(
+            f"{run} is being trained by another process: wait for it, or choose another --run"
+        ) from None
 
 
 def create_or_verify(run: Path, config: str) -> None:
@@ -27,12 +52,16 @@ def create_or_verify(run: Path, config: str) -> None:
         config: The full configuration as YAML.
 
     Raises:
-        UserError: The folder holds a run of another configuration.
+        UserError: The folder holds a run of another configuration, or a damaged one; or its name
+            is a pattern.
     """
+    require_no_pattern(run, "run")
     path = run / CONFIG
     if path.exists():
         _check_same(path, config)
         return
+    if (run / METRICS).exists() or checkpoints.steps(run / CHECKPOINTS):
+        raise UserError(f"{run} holds a run without {CONFIG}: restore it, or choose another --run")
     run.mkdir(parents=True, exist_ok=True)
     write_whole(path, config)
 
@@ -55,17 +84,30 @@ def create_or_verify_samples(run: Path, splits: Mapping[str, Sequence[str]]) -> 
     if not path.exists():
         write_whole(path, json.dumps(now, indent=1) + "\n")
         return
-    before = json.loads(path.read_text())
+    before = _samples_before(path, splits)
     for split in splits:
-        if before.get(split) != now[split]:
+        if before[split] != now[split]:
             raise UserError(
                 f"{run} began with {before[split]['count']} samples of {split}, now there are "
                 f"{now[split]['count']}, or others: restore them, or choose another --run"
             )
 
 
+def _samples_before(path: Path, splits: Iterable[str]) -> dict[str, dict]:
+    try:
+        before = json.loads(path.read_text())
+        return {split: {"count": before[split]["count"], **before[split]} for split in splits}
+    except (ValueError, TypeError, KeyError):
+        raise UserError(
+            f"{path} is damaged: restore it, or remove it, and what the run reads now is noted"
+        ) from None
+
+
 def _check_same(path: Path, config: str) -> None:
-    before, now = _flat(yaml.safe_load(path.read_text())), _flat(yaml.safe_load(config))
+    before = yaml.safe_load(path.read_text())
+    if not isinstance(before, dict):
+        raise UserError(f"{path} is empty or damaged: restore it, or choose another --run")
+    before, now = _flat(before), _flat(yaml.safe_load(config))
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         raise UserError(
@@ -90,14 +132,27 @@ class MetricsFile(keras.callbacks.Callback):
     Args:
         path: The file.
         step: Steps taken before; later lines, of steps that are repeated, are dropped.
+
+    Raises:
+        UserError: A line has no step but the last, which a killed process may not have finished; or
+            there are lines, but no step was taken.
     """
 
     def __init__(self, path: Path, step: int):
         super().__init__()
         self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if _step(line) <= step]
-        write_whole(path, "".join(f"{line}\n" for line in kept))
+        steps = [_step(path, number, lines) for number in range(len(lines))]
+        recorded = max((at for at in steps if math.isfinite(at)), default=0)
+        if recorded and not step:
+            raise UserError(
+                f"{path} has scores up to step {recorded}, but {path.parent / CHECKPOINTS} no "
+                "checkpoint: restore one, or choose another --run"
+            )
+        kept = {at: line for at, line in zip(steps, lines, strict=True) if at <= step}
+        # The last step whose scores are on record.
+        self.last_step = max(kept, default=0)
+        write_whole(path, "".join(f"{line}\n" for line in kept.values()))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Append the logs with the step they were taken at."""
@@ -105,11 +160,18 @@ class MetricsFile(keras.callbacks.Callback):
         values = {key: defined(float(value)) for key, value in logs.items()}
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def _step(line: str) -> float:
+def _step(path: Path, number: int, lines: Sequence[str]) -> float:
     """Return the step of a line; infinite where a killed process did not finish it."""
     try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return float("inf")
+        return int(json.loads(lines[number])["step"])
+    except (ValueError, TypeError, KeyError):
+        if number == len(lines) - 1:
+            return math.inf
+        raise UserError(
+            f'{path} line {number + 1}: expected {{"step": N, …}}, got {lines[number]!r}: mend it, '
+            "or take it out"
+        ) from None

@@ -12,6 +12,7 @@ from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import find_dataset
 from train.data.input.sampling import ComplementaryWeights
+from train.loop import checkpoints
 from train.runs.build import build_model
 from train.runs.configuration import configuration_parser, instantiate
 from train.runs.folder import CHECKPOINTS, CONFIG
@@ -43,12 +44,10 @@ def load_trained(run: Path) -> tuple[FitConfig, Dataset, keras.Model]:
     """
     config = load_config(run)
     dataset = find_dataset(config.data.name, config.data.root)
-    latest = latest_checkpoint(run)
     # The checkpoint holds all weights: those the network started from are not needed.
     config = replace(config, model=replace(config.model, weights=None))
     model = build_model(config, dataset)
-    checkpoint = tf.train.Checkpoint(model=model)
-    checkpoint.restore(latest).assert_existing_objects_matched().expect_partial()
+    _restore(run, tf.train.Checkpoint(model=model))
     return config, dataset, model
 
 
@@ -62,21 +61,21 @@ def load_sampling_weights(run: Path, num_classes: int) -> ComplementaryWeights:
     Raises:
         UserError: The run has no checkpoint.
     """
-    latest = latest_checkpoint(run)
     sampling_weights = ComplementaryWeights(num_classes)
-    checkpoint = tf.train.Checkpoint(shares=sampling_weights.variables)
-    checkpoint.restore(latest).assert_existing_objects_matched().expect_partial()
+    _restore(run, tf.train.Checkpoint(shares=sampling_weights.variables))
     sampling_weights.refresh()
     return sampling_weights
 
 
-def latest_checkpoint(run: Path) -> str:
-    """Return the path of a run's last checkpoint.
+def _restore(run: Path, checkpoint: tf.train.Checkpoint) -> None:
+    """Restore a part of a run's last checkpoint that is whole.
 
     Raises:
         UserError: There is none.
     """
-    latest = tf.train.latest_checkpoint(str(run / CHECKPOINTS))
-    if latest is None:
+
+    def restore(path: str) -> None:
+        checkpoint.read(path).assert_existing_objects_matched().expect_partial()
+
+    if checkpoints.restore_newest(run / CHECKPOINTS, restore) is None:
         raise UserError(f"{run} holds no checkpoint yet: no step was saved in {run / CHECKPOINTS}")
-    return latest

@@ -10,6 +10,7 @@ from tfsegloss.core.checks import check_choice
 from tfsegloss.losses.base import ACTIVATIONS
 from train.common.errors import UserError
 from train.config import FitConfig
+from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import find_dataset
 from train.data.decoding.palette import IGNORED
 from train.data.input.pipeline import training_stream
@@ -45,25 +46,38 @@ def train(config: FitConfig, yaml: str) -> None:
         # Before the data are read, or rendered, which takes minutes.
         model, optimizer = build_model(config, dataset), build_optimizer(config)
     data = open_data(dataset, config.data, config.input.sampling)
-    with strategy.scope():
-        trainer = _make_trainer(config, strategy, model, optimizer, data, yaml)
+    folder.create_or_verify(config.run, yaml)
+    with folder.locked(config.run):
+        folder.create_or_verify_samples(config.run, data.sample_names)
+        with strategy.scope():
+            trainer = _make_trainer(config, strategy, model, optimizer, data)
+        _fit(config, dataset, data, trainer)
+
+
+def _fit(config: FitConfig, dataset: Dataset, data: RunData, trainer: Trainer) -> None:
+    """Train from the last checkpoint to the end, and say what comes next."""
     resuming = trainer.restore()
+    metrics = MetricsFile(config.run / METRICS, trainer.step)
+    if min(trainer.step, metrics.last_step) >= config.trainer.steps:
+        print(f"{config.run} is finished: {trainer.step} steps were taken, and scored")
+        return
     _announce(trainer, config, data, resuming=resuming)
-    callbacks = [
-        keras.callbacks.TensorBoard(config.run / TENSORBOARD, write_graph=False),
-        MetricsFile(config.run / METRICS, trainer.step),
-    ]
+    tensorboard = keras.callbacks.TensorBoard(config.run / TENSORBOARD, write_graph=False)
     classify = _classifier(trainer.model, config.input.resolution)
     try:
         trainer.fit(
             _batches(config, data, trainer),
             config.trainer,
             lambda: evaluate(classify, data.val, dataset),
-            callbacks,
+            [tensorboard, metrics],
+            metrics.last_step,
         )
     except tf.errors.OpError:
         raise_first_fault(data.train)
         raise_first_fault(data.val)
+        raise
+    except KeyboardInterrupt:
+        print(f"\nStopped and saved at step {trainer.step}: the same command goes on from there")
         raise
     finally:
         list_skipped(data.faults)
@@ -75,14 +89,10 @@ def _make_trainer(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     data: RunData,
-    yaml: str,
 ) -> Trainer:
-    """Make the run's folder, after all that could be wrong, and the trainer."""
     sampling_weights = None
     if config.input.sampling.strategy == "complementary":
         sampling_weights = ComplementaryWeights(data.num_classes)
-    folder.create_or_verify(config.run, yaml)
-    folder.create_or_verify_samples(config.run, data.sample_names)
     checkpoints = config.run / CHECKPOINTS
     return Trainer(strategy, model, config.loss, optimizer, checkpoints, sampling_weights)
 

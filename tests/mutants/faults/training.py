@@ -36,8 +36,14 @@ TRAINING = (
     Fault(
         "train/common/files.py",
         "a folder gets its name too early",
-        "        whole.mkdir()\n        yield whole\n        whole.rename(folder)",
-        "        whole.mkdir()\n        whole.rename(folder)\n        yield folder",
+        """        yield whole
+        for path in [*whole.rglob("*"), whole]:
+            flush(path)
+        whole.rename(folder)
+""",
+        """        whole.rename(folder)
+        yield folder
+""",
     ),
     Fault(
         "train/data/datasets/cityscapes.py",
@@ -241,6 +247,18 @@ TRAINING = (
     ),
     Fault(
         "train/loop/trainer.py",
+        "an epoch's sums are not in the checkpoint",
+        "            epoch=self._epoch_logs,\n",
+        "",
+    ),
+    Fault(
+        "train/loop/checkpoints.py",
+        "the oldest checkpoint is used",
+        "if found}, reverse=True)",
+        "if found})",
+    ),
+    Fault(
+        "train/loop/trainer.py",
         "parts summed over replicas",
         "mean = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None)",
         "mean = self.strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)",
@@ -278,8 +296,8 @@ TRAINING = (
     Fault(
         "train/runs/folder.py",
         "lines of repeated steps kept",
-        "kept = [line for line in lines if _step(line) <= step]",
-        "kept = lines",
+        "kept = {at: line for at, line in zip(steps, lines, strict=True) if at <= step}",
+        "kept = dict(zip(steps, lines, strict=True))",
     ),
     Fault(
         "train/runs/train.py",

@@ -55,7 +55,7 @@ class Run(NamedTuple):
     recorder: Recorder
 
 
-def run(folder, data, config=CONFIG):
+def run(folder, data, config=CONFIG, evaluate=scores):
     """Trains on `data` from where the folder's checkpoints are; "crash" among them is one."""
     folder.mkdir(exist_ok=True)
     options = {"steps": config.steps, "sampling_weights": ComplementaryWeights(CLASSES)}
@@ -70,7 +70,7 @@ def run(folder, data, config=CONFIG):
 
     recorder = Recorder()
     metrics = MetricsFile(folder / "metrics.jsonl", trainer.step)
-    trainer.fit(rest, config, scores, [recorder, metrics])
+    trainer.fit(rest, config, evaluate, [recorder, metrics], metrics.last_step)
     return Run(folder, trainer, recorder)
 
 
@@ -105,7 +105,43 @@ def test_a_crashed_run_resumes_as_if_it_had_not(whole, tmp_path):
     assert any(np.any(center) for center in map(np.asarray, whole.trainer.loss.variables))
     assert len(np.unique(whole.trainer.sampling_weights.weights)) == CLASSES
     assert_equal_states(resumed.trainer, whole.trainer)
-    assert [line["step"] for line in logged(tmp_path)] == [4, 8]
+    # Line by line: the losses' means are over whole epochs, though the process saw a part.
+    assert logged(tmp_path) == logged(whole.folder)
+
+
+def test_a_run_killed_in_an_evaluation_evaluates_first(whole, tmp_path):
+    """The epoch's end is saved before, with what its steps have to say."""
+    data = [*batches(STEPS)]
+
+    class KilledError(Exception):
+        pass
+
+    def killed():
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        run(tmp_path, data, evaluate=killed)
+    assert not (tmp_path / "metrics.jsonl").read_text()
+    resumed = run(tmp_path, data)
+    assert resumed.recorder.seen == [(0, 5), (1, 6), (2, 7), (3, 8)]
+    assert logged(tmp_path) == logged(whole.folder)
+    assert_equal_states(resumed.trainer, whole.trainer)
+
+
+def test_a_run_killed_in_its_last_evaluation_evaluates_alone(whole, tmp_path):
+    data, calls = [*batches(STEPS)], []
+
+    def killed():
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return scores()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, data, evaluate=killed)
+    resumed = run(tmp_path, [])
+    assert resumed.recorder.seen == []
+    assert logged(tmp_path) == logged(whole.folder)
 
 
 def test_a_finished_run_is_left_as_it_is(whole):
@@ -218,22 +254,6 @@ def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path):
     again = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
     assert again.restore()
     assert again.step == 2
-
-
-def test_interrupted_in_an_evaluation_evaluates_again(tmp_path):
-    """The last checkpoint is of the step before: who resumes comes to the evaluation again."""
-
-    def interrupted():
-        raise KeyboardInterrupt
-
-    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
-    config = TrainerConfig(steps=8, evaluate_every=2, checkpoint_every=1)
-    data = [*batches(2)]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(lambda step: data[step:], config, interrupted, [])
-    assert trainer.step == 2
-    assert trainer.restore()
-    assert trainer.step == 1
 
 
 def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):

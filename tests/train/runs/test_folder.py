@@ -1,12 +1,15 @@
 """The folder of a run: one configuration, and metrics that survive a kill."""
 
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import pytest
 
 from train.common.errors import UserError
-from train.runs.folder import MetricsFile, create_or_verify, create_or_verify_samples
+from train.runs.folder import MetricsFile, create_or_verify, create_or_verify_samples, locked
 
 
 def test_a_line_that_was_not_finished_and_scores_that_are_not_defined(tmp_path):
@@ -38,3 +41,64 @@ def test_a_run_goes_on_with_the_samples_it_began_with_only(tmp_path):
         create_or_verify_samples(tmp_path, {**splits, "train": ["a", "b", "d"]})
     with pytest.raises(UserError, match="began with 1 samples of val, now there are 1, or others"):
         create_or_verify_samples(tmp_path, {**splits, "val": ["d"]})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"train": 3}', "{}"])
+def test_damaged_samples_are_named(tmp_path, text):
+    (tmp_path / "samples.json").write_text(text)
+    with pytest.raises(UserError, match=f"{tmp_path}/samples.json is damaged: restore it, or"):
+        create_or_verify_samples(tmp_path, {"train": ["a"], "val": ["b"]})
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a text"])
+def test_a_damaged_configuration_is_named(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match="config.yaml is empty or damaged: restore it"):
+        create_or_verify(tmp_path, "trainer: {steps: 1}\n")
+
+
+@pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints/ckpt-3.index"])
+def test_a_run_without_its_configuration_is_not_begun_anew(tmp_path, left):
+    (tmp_path / left).parent.mkdir(exist_ok=True)
+    (tmp_path / left).touch()
+    with pytest.raises(UserError, match="holds a run without config.yaml"):
+        create_or_verify(tmp_path, "trainer: {steps: 1}\n")
+    assert (tmp_path / left).exists()
+
+
+@pytest.mark.parametrize("odd", ["", "[]", '{"loss": 1}', '{"step": null}', "{"])
+def test_an_odd_line_of_metrics_is_named_and_nothing_is_lost(tmp_path, odd):
+    path = tmp_path / "metrics.jsonl"
+    text = f'{{"step": 1}}\n{odd}\n{{"step": 2}}\n'
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"{path} line 2: expected .*mend it, or take it out"):
+        MetricsFile(path, step=2)
+    assert path.read_text() == text
+
+
+def test_scores_without_a_checkpoint_are_not_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 4}\n')
+    with pytest.raises(UserError, match="scores up to step 4, but .*checkpoints no checkpoint"):
+        MetricsFile(path, step=0)
+    assert path.read_text() == '{"step": 4}\n'
+    assert MetricsFile(path, step=4).last_step == 4
+
+
+def test_one_process_at_a_time(tmp_path):
+    script = "import sys; from pathlib import Path; from train.runs.folder import locked\n"
+    script += "with locked(Path(sys.argv[1])): pass\n"
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with locked(tmp_path):
+        outcome = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert f"{tmp_path} is being trained by another process" in outcome.stderr
+    with locked(tmp_path):  # whose process has ended
+        pass
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "what?", "back\\slash"])
+def test_a_folder_that_tensorflow_takes_for_a_pattern_is_refused_at_once(tmp_path, name):
+    with pytest.raises(UserError, match="run: .*expected a name without .* TensorFlow takes for a"):
+        create_or_verify(tmp_path / name, "trainer: {steps: 1}\n")
+    assert not (tmp_path / name).exists()
