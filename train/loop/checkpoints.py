@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from train.common.errors import UserError
-from train.common.files import flush
+from train.common.files import flush, write_whole
 
 KEPT = 3
 NAME = re.compile(r"ckpt-(\d+)\.(?:index|data-\d+-of-\d+)")
@@ -98,8 +98,9 @@ def _remove(folder: Path, step: int) -> None:
 
 def _note_newest(folder: Path) -> None:
     """Write the file by which other programs find the checkpoints: `tf.train.latest_checkpoint`."""
-    names = [f"ckpt-{step}" for step in reversed(steps(folder))]
-    tf.compat.v1.train.update_checkpoint_state(str(folder), names[-1], names)
+    newest, *_ = names = [f'"ckpt-{step}"' for step in steps(folder)]
+    lines = [f"all_model_checkpoint_paths: {name}\n" for name in reversed(names)]
+    write_whole(folder / "checkpoint", f"model_checkpoint_path: {newest}\n{''.join(lines)}")
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from train.loop import checkpoints
 from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
 
-# Reading the loss waits for the device, so it is not read at every step.
-STEPS_PER_LOSS_READ = 10
+# Reading the loss waits for the device, so it is not read at every step of a fast one.
+SECONDS_PER_LOSS_READ = 1.0
 
 
 class EpochLogs(tf.train.experimental.PythonState):
@@ -190,7 +191,7 @@ class Trainer:
             batches: The batches from a step on; asked for at the start of each epoch.
             config: How often what happens.
             evaluate: Called after each epoch; its scores are logged.
-            callbacks: Keras callbacks; the progress bar is added.
+            callbacks: Keras callbacks.
             evaluated: The last step whose scores are on record; 0: none.
 
         Raises:
@@ -201,9 +202,7 @@ class Trainer:
             return
         chain = keras.callbacks.CallbackList(
             callbacks,
-            add_progbar=True,
             model=self.model,
-            verbose=1,
             epochs=-(-config.steps // every),
             steps=min(every, config.steps),
         )
@@ -269,15 +268,15 @@ class Trainer:
         chain: keras.callbacks.CallbackList,
     ) -> None:
         """Step until `end`, of an epoch that began after the step `start`, and save."""
-        epoch, logs = self._epoch_logs, {}
+        epoch, read = self._epoch_logs, -math.inf
         for step in range(self.step + 1, end + 1):
             chain.on_train_batch_begin(step - 1 - start)
             if step == end:
                 epoch.learning_rate = self.learning_rate
             epoch.add(self.train_step(next(batches)))
             saves = step % config.checkpoint_every == 0 or step == end
-            if saves or (step - start) % STEPS_PER_LOSS_READ == 1:
-                logs = epoch.means(step - start)
+            if saves or time.monotonic() - read >= SECONDS_PER_LOSS_READ:
+                logs, read = epoch.means(step - start), time.monotonic()
                 if not math.isfinite(logs["loss"]):
                     raise UserError(_not_finite("the loss", step))
             chain.on_train_batch_end(step - 1 - start, logs)

@@ -154,6 +154,10 @@ class MetricsFile(keras.callbacks.Callback):
         self.last_step = max(kept, default=0)
         write_whole(path, "".join(f"{line}\n" for line in kept.values()))
 
+    def read(self) -> list[dict]:
+        """Return what the file holds."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Append the logs with the step they were taken at."""
         step = int(self.model.optimizer.iterations.numpy())

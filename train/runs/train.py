@@ -25,6 +25,7 @@ from train.runs import folder
 from train.runs.build import build_model, build_optimizer
 from train.runs.data import RunData, class_sampling, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
+from train.runs.reporting import ProgressReport, ScalarsByStep, print_end
 
 
 def train(config: FitConfig, yaml: str) -> None:
@@ -60,16 +61,19 @@ def _fit(config: FitConfig, dataset: Dataset, data: RunData, trainer: Trainer) -
     metrics = MetricsFile(config.run / METRICS, trainer.step)
     if min(trainer.step, metrics.last_step) >= config.trainer.steps:
         print(f"{config.run} is finished: {trainer.step} steps were taken, and scored")
+        print_end(config.run, metrics.read())
         return
     _announce(trainer, config, data, resuming=resuming)
-    tensorboard = keras.callbacks.TensorBoard(config.run / TENSORBOARD, write_graph=False)
+    progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val))
     classify = _classifier(trainer.model, config.input.resolution)
     try:
         trainer.fit(
             _batches(config, data, trainer),
             config.trainer,
-            lambda: evaluate(classify, data.val, dataset),
-            [tensorboard, metrics],
+            lambda: evaluate(
+                classify, data.val, dataset, lambda number, *_: progress.on_image_scored(number)
+            ),
+            [ScalarsByStep(config.run / TENSORBOARD), metrics, progress],
             metrics.last_step,
         )
     except tf.errors.OpError:
@@ -77,10 +81,11 @@ def _fit(config: FitConfig, dataset: Dataset, data: RunData, trainer: Trainer) -
         raise_first_fault(data.val)
         raise
     except KeyboardInterrupt:
-        print(f"\nStopped and saved at step {trainer.step}: the same command goes on from there")
+        print(f"Stopped and saved at step {trainer.step}: the same command goes on from there")
         raise
     finally:
         list_skipped(data.faults)
+    print_end(config.run, metrics.read())
 
 
 def _make_trainer(

@@ -146,7 +146,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_others(state, tmp_path, monkeypa
 
 def test_it_is_on_the_disk_before_it_has_its_name(state, tmp_path, monkeypatch):
     flushed = []
-    monkeypatch.setattr(checkpoints, "flush", lambda path: flushed.append(path))
+    monkeypatch.setattr(checkpoints, "flush", flushed.append)
     state.write(tmp_path, 1)
     assert [path.suffix for path in flushed[:2]] == [".data-00000-of-00001", ".index"]
     assert all(path.parent != tmp_path for path in flushed[:2])

@@ -1,0 +1,59 @@
+"""What a run shows: lines where there is no terminal, curves over steps, and what comes next."""
+
+import keras
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from train.runs import reporting
+from train.runs.reporting import ProgressReport, ScalarsByStep, print_end
+
+LOGS = {"loss": 0.5, "learning_rate": 0.1, "val_mean_iou": 0.25, "val_pixel_accuracy": 0.75}
+
+
+def test_without_a_terminal_a_line_every_few_seconds(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(reporting.time, "monotonic", lambda: clock[0])
+    report = ProgressReport(steps=40, step=10, images=3)
+    report.on_train_begin()
+    for step in range(11, 31):
+        clock[0] += 1
+        report.on_train_batch_end(step, {"loss": 1 / step})
+    for number in range(3):
+        clock[0] += 3
+        report.on_image_scored(number)
+    report.on_epoch_end(0, LOGS)
+    report.on_train_end()
+    assert capsys.readouterr().out.splitlines() == [
+        "step 11/40: loss 0.0909",
+        "step 16/40: loss 0.0625, 1 steps/s",
+        "step 21/40: loss 0.0476, 1 steps/s",
+        "step 26/40: loss 0.0385, 1 steps/s",
+        "scoring: image 1/3",
+        "scoring: image 3/3",
+        "step 30/40: loss 0.5000, mean IoU 25.00 %, pixel accuracy 75.00 %",
+    ]
+
+
+def test_curves_are_over_steps(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd")
+    callback = ScalarsByStep(tmp_path)
+    callback.set_model(model)
+    for epoch, step in enumerate((150, 300)):
+        model.optimizer.iterations.assign(step)
+        callback.on_epoch_end(epoch, LOGS)
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
+    assert {*events.Tags()["tensors"]} == {*LOGS}
+    assert [event.step for event in events.Tensors("val_mean_iou")] == [150, 300]
+
+
+@pytest.mark.parametrize(
+    ("ious", "best"), [([0.5, 0.25], "Best:  step 1: mean IoU 50.00 %"), ([0.25, 0.5], None)]
+)
+def test_the_end_says_the_best_the_last_and_the_next_commands(capsys, tmp_path, ious, best):
+    lines = [{**LOGS, "step": step, "val_mean_iou": iou} for step, iou in enumerate(ious, 1)]
+    print_end(tmp_path / "mine", [{**lines[0], "step": 0, "val_mean_iou": None}, *lines])
+    out = capsys.readouterr().out
+    assert ("Best:" in out) == (best is not None)
+    assert (best or "Last:  step 2: mean IoU 50.00 %") in out
+    assert f"python -m savedmodels export {tmp_path}/mine --output savedmodels/mine" in out

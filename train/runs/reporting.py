@@ -1,0 +1,151 @@
+"""What a run shows while it trains: a bar or plain lines, TensorBoard's curves, and its end."""
+
+import math
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from train.common.errors import UserError
+from train.loop.evaluation import METRICS
+
+SECONDS_PER_LINE = 5
+
+
+class ProgressReport(keras.callbacks.Callback):
+    """A bar of the steps on a terminal, elsewhere a line every few seconds; a line for each score.
+
+    Args:
+        steps: Of the whole run.
+        step: Steps taken before.
+        images: How many an evaluation scores.
+    """
+
+    def __init__(self, steps: int, step: int, images: int):
+        super().__init__()
+        self.steps, self.step, self.images = steps, step, images
+        # The first step is compiled: it says nothing of the others' speed.
+        self._first, self._began = step + 1, 0.0
+        self._last_line = -math.inf
+        console = Console()
+        columns = ("{task.description}", "{task.completed}/{task.total}", "{task.fields[what]}")
+        texts = [TextColumn(column) for column in columns]
+        self._bars = Progress(
+            texts[0],
+            BarColumn(),
+            *texts[1:],
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._is_terminal = console.is_terminal
+        self._training = self._bars.add_task("step", total=steps, completed=step, what="")
+        self._scoring = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Show the bar."""
+        self._bars.start()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Move the bar, or print a line if the last one is some seconds old."""
+        self.step += 1
+        what = f"loss {logs['loss']:.4f}"
+        if self.step <= self._first:
+            self._began = time.monotonic()
+        else:
+            seconds = max(time.monotonic() - self._began, 1e-9)
+            what += f", {(self.step - self._first) / seconds:.2g} steps/s"
+        self._bars.update(self._training, completed=self.step, what=what)
+        self._line(f"step {self.step}/{self.steps}: {what}")
+
+    def on_image_scored(self, number: int) -> None:
+        """Move the bar of the evaluation."""
+        if self._scoring is None:
+            self._scoring = self._bars.add_task("scoring", total=self.images, what="")
+        self._bars.update(self._scoring, completed=number + 1)
+        self._line(f"scoring: image {number + 1}/{self.images}")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Print the loss and the scores."""
+        if self._scoring is not None:
+            self._bars.remove_task(self._scoring)
+            self._scoring = None
+        self._bars.console.print(
+            f"step {self.step}/{self.steps}: loss {logs['loss']:.4f}, {_scores(logs)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Take the bar away."""
+        self._bars.stop()
+
+    def _line(self, text: str) -> None:
+        now = time.monotonic()
+        if not self._is_terminal and now - self._last_line >= SECONDS_PER_LINE:
+            print(text, flush=True)
+            self._last_line = now
+
+
+class ScalarsByStep(keras.callbacks.Callback):
+    """Writes what is logged after each epoch for TensorBoard, over the steps taken.
+
+    Keras' own callback counts epochs.
+
+    Args:
+        folder: Of the event files.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self._folder = folder
+        self._writer = None
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Write the scalars.
+
+        Raises:
+            UserError: They cannot be written, such as on a full disk.
+        """
+        step = int(self.model.optimizer.iterations.numpy())
+        try:
+            if self._writer is None:
+                self._writer = tf.summary.create_file_writer(str(self._folder))
+            with self._writer.as_default():
+                for name, value in logs.items():
+                    tf.summary.scalar(name, value, step=step)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise UserError(f"{self._folder} cannot be written: {error.message}") from None
+
+
+def print_end(run: Path, lines: list[dict]) -> None:
+    """Print the best and the last scores, and the commands that come next.
+
+    Args:
+        run: The folder.
+        lines: What `metrics.jsonl` holds.
+    """
+    key = f"val_{next(iter(METRICS))}"
+    best = max(lines, key=lambda line: -1.0 if line[key] is None else line[key])
+    if best is not lines[-1]:
+        print(f"Best:  step {best['step']}: {_scores(best)} (the last step is what is kept)")
+    print(f"Last:  step {lines[-1]['step']}: {_scores(lines[-1])}")
+    model = f"savedmodels/{run.name}"
+    print(f"Run:   {run}")
+    print("Next:")
+    print(f"  python -m savedmodels export {run} --output {model}")
+    print(f"  python -m savedmodels evaluate {model} --output {run}/report")
+    print(f"  python -m savedmodels predict {model} IMAGES --output {run}/predictions")
+
+
+def _scores(logs: dict) -> str:
+    values = {metric.label: logs[f"val_{name}"] for name, metric in METRICS.items()}
+    return ", ".join(
+        f"{label} {'not defined' if value is None else f'{100 * value:.2f} %'}"
+        for label, value in values.items()
+    )
