@@ -27,6 +27,8 @@ class Classes:
             a probability of its own.
         threshold: Probability above which a pixel is of the second of two classes, where
             `probabilities` are those of that class alone; None: the most likely class is taken.
+        data_root: The dataset's folder, from the working directory of the training; None: where
+            it is by default.
     """
 
     dataset: str
@@ -34,6 +36,7 @@ class Classes:
     colors: tuple[Color, ...]
     activation: str
     threshold: float | None = None
+    data_root: str | None = None
 
 
 def write(model: keras.Model, resolution: float, classes: Classes, folder: Path) -> None:
@@ -49,7 +52,7 @@ def write(model: keras.Model, resolution: float, classes: Classes, folder: Path)
         folder: Must not exist.
 
     Raises:
-        UserError: The folder exists.
+        UserError: The folder exists, or cannot be written, such as on a full disk.
     """
     require_no_pattern(folder, "output")
     if folder.exists():
@@ -67,9 +70,12 @@ def write(model: keras.Model, resolution: float, classes: Classes, folder: Path)
     archive.add_endpoint(
         "serve", serve, [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")]
     )
-    with whole_folder(folder) as whole:
-        archive.write_out(str(whole), verbose=False)
-        (whole / CLASSES).write_text(json.dumps(asdict(classes), indent=1) + "\n")
+    try:
+        with whole_folder(folder) as whole:
+            archive.write_out(str(whole), verbose=False)
+            (whole / CLASSES).write_text(json.dumps(asdict(classes), indent=1) + "\n")
+    except tf.errors.OpError as error:
+        raise UserError(f"{folder} cannot be written: {' '.join(error.message.split())}") from None
 
 
 class SavedSegmenter:
@@ -118,4 +124,5 @@ def _read_classes(path: Path) -> Classes:
         tuple(map(tuple, fields["colors"])),
         fields["activation"],
         fields.get("threshold"),
+        fields.get("data_root"),
     )

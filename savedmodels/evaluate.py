@@ -8,7 +8,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from savedmodels.archive import SavedSegmenter
+from savedmodels.archive import Classes, SavedSegmenter
 from train.common.cli import make_parser
 from train.common.errors import UserError
 from train.common.files import write_whole
@@ -16,7 +16,7 @@ from train.common.progress import progress_bars
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import NAMES, find_dataset
 from train.loop.evaluation import evaluate
-from train.reports.pictures import contact_sheet
+from train.reports.pictures import contact_sheet, save
 from train.reports.scores import scores_table
 
 SHEET_ROWS = 6
@@ -30,7 +30,9 @@ def parser() -> ArgumentParser:
     parser.add_argument(
         "--data.name", type=names, help="Which dataset; default: the one it was trained on."
     )
-    parser.add_argument("--data.root", type=Path, help="Its folder; default data/NAME.")
+    parser.add_argument(
+        "--data.root", type=Path, help="Its folder; default: that of the training, or data/NAME."
+    )
     parser.add_argument("--split", type=str, default="val", help="Which split.")
     parser.add_argument(
         "--output",
@@ -44,9 +46,10 @@ def parser() -> ArgumentParser:
 def run(values: Namespace) -> None:
     """Score a SavedModel, print the table and write the report."""
     segmenter = SavedSegmenter(values.model)
-    dataset = find_dataset(values.data.name or segmenter.classes.dataset, values.data.root)
+    root = _root(values.data, segmenter.classes)
+    dataset = find_dataset(values.data.name or segmenter.classes.dataset, root)
     _check_classes(segmenter, dataset)
-    samples = dataset.samples(values.split, values.data.root)
+    samples = dataset.samples(values.split, root)
     if values.output.exists() and not values.output.is_dir():
         raise UserError(f"--output must be a folder; {values.output} is a file")
     shown = set(np.linspace(0, len(samples) - 1, SHEET_ROWS).astype(int).tolist())
@@ -66,8 +69,15 @@ def run(values: Namespace) -> None:
     metrics = json.dumps({**what, **scores.as_json()}, indent=1)
     write_whole(values.output / "metrics.json", metrics + "\n")
     sheet = contact_sheet(rows, dataset.class_names, dataset.colors)
-    sheet.save(values.output / "contact_sheet.png")
+    save(sheet, values.output / "contact_sheet.png")
     print(f"Report: {values.output}/metrics.json, {values.output}/contact_sheet.png")
+
+
+def _root(data: Namespace, classes: Classes) -> Path | None:
+    """Return the dataset's folder: the option, else that of the training, if it is that dataset."""
+    if data.root is None and classes.data_root and data.name in (None, classes.dataset):
+        return Path(classes.data_root)
+    return data.root
 
 
 def _check_classes(segmenter: SavedSegmenter, dataset: Dataset) -> None:

@@ -44,8 +44,9 @@ def run(values: Namespace) -> None:
             "most likely is taken"
         )
     threshold = (values.threshold or 0.5) if dataset.is_binary else None
+    root = config.data.root and str(config.data.root)
     classes = archive.Classes(
-        dataset.name, dataset.class_names, dataset.colors, activation, threshold
+        dataset.name, dataset.class_names, dataset.colors, activation, threshold, root
     )
     archive.write(model, config.input.resolution, classes, values.output)
     print(f"SavedModel: {values.output}")

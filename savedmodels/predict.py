@@ -12,16 +12,18 @@ from train.common.cli import make_parser
 from train.common.errors import UserError
 from train.common.progress import track
 from train.data.decoding.errors import DataError
-from train.data.decoding.images import decode_image
+from train.data.decoding.images import IMAGE_SUFFIXES, decode_image
 from train.data.decoding.orientation import is_turned
-from train.reports.pictures import overlay, palette_image, with_legend
+from train.reports.pictures import overlay, palette_image, save, with_legend
 
 
 def parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(description="Segment images: a palette PNG and an overlay for each.")
     parser.add_argument("model", type=Path, help="Folder of the SavedModel.")
-    parser.add_argument("images", type=Path, nargs="+", help="JPEG or PNG files.")
+    parser.add_argument(
+        "images", type=Path, nargs="+", help="JPEG or PNG files, or folders of them."
+    )
     parser.add_argument("--output", type=Path, required=True, help="Folder of the pictures.")
     return parser
 
@@ -32,8 +34,9 @@ def run(values: Namespace) -> None:
     Raises:
         UserError: An image cannot be read, or two pictures would have the same name.
     """
-    outputs = _outputs(values.images, values.output)
-    for path in values.images:
+    images = [image for path in values.images for image in _images(path)]
+    outputs = _outputs(images, values.output)
+    for path in images:
         _read(path)  # before anything is written, so that a bad image leaves no pictures
         if is_turned(path):
             print(f"{path}: its EXIF orientation, which other programs apply, is not applied")
@@ -43,9 +46,19 @@ def run(values: Namespace) -> None:
     for path, (palette_path, overlay_path) in track(outputs.items(), "segmenting", len(outputs)):
         image = _read(path)
         ids = np.asarray(segmenter.classify(image[tf.newaxis])[0])
-        palette_image(ids, colors).save(palette_path)
-        with_legend(overlay(image.numpy(), ids, colors), names, colors).save(overlay_path)
+        save(palette_image(ids, colors), palette_path)
+        save(with_legend(overlay(image.numpy(), ids, colors), names, colors), overlay_path)
     print(f"{len(outputs)} palette PNGs and overlays: {values.output}")
+
+
+def _images(path: Path) -> list[Path]:
+    """Return a file, or the images in a folder."""
+    if not path.is_dir():
+        return [path]
+    images = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise UserError(f"{path}: no {', '.join(IMAGE_SUFFIXES)} in this folder")
+    return images
 
 
 def _outputs(images: list[Path], folder: Path) -> dict[Path, tuple[Path, Path]]:

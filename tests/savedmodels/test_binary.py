@@ -60,7 +60,7 @@ def test_masks_of_0_and_255(tmp_path, monkeypatch, capfd, classes, loss):
         ],
         ["train", "fit", *options(root, run), f"--loss={loss}"],
         ["savedmodels", "export", run, f"--output={model}"],
-        ["savedmodels", "evaluate", model, f"--data.root={root}", f"--output={report}"],
+        ["savedmodels", "evaluate", model, f"--output={report}"],
         ["savedmodels", "predict", model, image, f"--output={out}"],
     ):
         outcome = command(monkeypatch, capfd, *arguments)

@@ -12,7 +12,7 @@ from tests.commands import assert_one_line
 from train.data.datasets.registry import SCENES
 
 
-def test_the_classes_are_beside_the_model(exported):
+def test_the_classes_are_beside_the_model(exported, scenes_root):
     fields = json.loads((exported / "classes.json").read_text())
     assert fields == {
         "dataset": "scenes",
@@ -20,6 +20,7 @@ def test_the_classes_are_beside_the_model(exported):
         "colors": [[*color] for color in SCENES.colors],
         "activation": "softmax",
         "threshold": None,
+        "data_root": str(scenes_root),
     }
 
 

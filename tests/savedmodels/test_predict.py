@@ -33,9 +33,22 @@ def test_predictions_are_palette_pictures_and_overlays(predict, exported, scenes
     assert tuple(palette.getpalette()[:33]) == sum(SCENES.colors, ())
     np.testing.assert_array_equal(np.asarray(palette), classes)
     shown = np.asarray(Image.open(tmp_path / "out" / "scene_000007_overlay.png"))
-    assert shown.shape[1] == 64  # above its legend
-    np.testing.assert_array_equal(shown[:48], overlay(pixels.numpy(), classes, SCENES.colors))
+    # Above its legend, which may be wider.
+    np.testing.assert_array_equal(shown[:48, :64], overlay(pixels.numpy(), classes, SCENES.colors))
     assert Image.open(tmp_path / "out" / "other.png").size == (31, 17)
+
+
+def test_a_folder_stands_for_its_images(predict, tmp_path):
+    photographs, more = tmp_path / "photographs", tmp_path / "more.png"
+    (photographs / "below").mkdir(parents=True)
+    for path in (photographs / "a.JPG", photographs / "b.png", photographs / "below/c.png", more):
+        Image.new("RGB", (8, 8), "red").save(path)
+    (photographs / "notes.txt").touch()
+    assert predict(photographs, more).status == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{name}{end}.png" for name in ("a", "b", "more") for end in ("", "_overlay")}
+    (tmp_path / "empty").mkdir()
+    assert_one_line(predict(tmp_path / "empty"), "empty: no .jpg, .jpeg, .png in this folder")
 
 
 def test_it_never_writes_over_an_image(predict, tmp_path):

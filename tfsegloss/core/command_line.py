@@ -84,6 +84,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield unfinished
         flush(unfinished)
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.filename not in (None, str(unfinished)):
+            raise
+        # Of a write to a full disk the error has no name.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -37,7 +37,10 @@ def run(values: Namespace) -> None:
     config = load_config(values.run)
     options = config.input.sampling
     if options.strategy == "uniform":
-        raise UserError(f"{values.run}: input.sampling.strategy is uniform: nothing is by class")
+        raise UserError(
+            f"{values.run}: input.sampling.strategy is uniform: nothing is by class; "
+            "train a run with --input.sampling.strategy class_balanced, or complementary"
+        )
     dataset = find_dataset(config.data.name, config.data.root)
     sampling_weights = None
     if options.strategy == "complementary":

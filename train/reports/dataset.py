@@ -13,7 +13,7 @@ from train.data.datasets.dataset import Dataset
 from train.data.datasets.problems import ReadSplit
 from train.data.decoding.palette import IGNORED
 from train.data.samples.decode import decode_sample
-from train.reports.pictures import overlay, picture_sheet
+from train.reports.pictures import overlay, picture_sheet, save
 
 SHOWN = 4  # images of each split on the sheet
 
@@ -74,5 +74,5 @@ def draw_sheet(splits: Sequence[ReadSplit], dataset: Dataset, output: Path) -> b
         titles = ("image", "labels over it")
         ignored = "ignored (not painted)"
         sheet = picture_sheet(rows, titles, dataset.class_names, dataset.colors, ignored)
-        sheet.save(output)
+        save(sheet, output)
     return bool(rows)

@@ -1,15 +1,25 @@
 """Pictures of label maps: palette, overlay, contact sheet, legend."""
 
+import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from train.common.files import whole_file
 from train.data.decoding.palette import IGNORED, Color, color_table
 
 IGNORED_COLOR = (255, 255, 255)
 MARGIN = 8
+NO_CHARACTER = "\U0010ffff"
 CELL_WIDTH = 640
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a PNG: an older one stays until the new one is whole."""
+    with whole_file(path) as unfinished:
+        picture.save(unfinished, format="PNG")
 
 
 def palette_image(ids: np.ndarray, colors: Sequence[Color]) -> Image.Image:
@@ -34,16 +44,38 @@ def with_legend(
     picture: np.ndarray, class_names: Sequence[str], colors: Sequence[Color]
 ) -> Image.Image:
     """Add the names and colors of classes below a picture."""
-    font = ImageFont.load_default(size=12)
-    places, height = _flow(class_names, font, picture.shape[1])
-    sheet = Image.new("RGB", (picture.shape[1], picture.shape[0] + height), "white")
+    font = legend_font()
+    names = [
+        name if is_drawable(name, font) else f"class {number}"
+        for number, name in enumerate(class_names)
+    ]
+    width = max(picture.shape[1], *(MARGIN + _width(name, font) for name in names))
+    places, height = _flow(names, font, width)
+    sheet = Image.new("RGB", (width, picture.shape[0] + height), "white")
     sheet.paste(Image.fromarray(picture))
     draw = ImageDraw.Draw(sheet)
-    for name, color, (x, y) in zip(class_names, colors, places, strict=True):
+    for name, color, (x, y) in zip(names, colors, places, strict=True):
         y += picture.shape[0]
         draw.rectangle([x, y, x + 12, y + 12], fill=color, outline="black")
         draw.text((x + 17, y - 1), name, fill="black", font=font)
     return sheet
+
+
+def legend_font() -> ImageFont.FreeTypeFont:
+    """Return DejaVu, which has most scripts, where matplotlib brings it; else Pillow's own font."""
+    matplotlib = importlib.util.find_spec("matplotlib")
+    if matplotlib is not None:
+        for folder in matplotlib.submodule_search_locations:
+            path = Path(folder) / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+            if path.is_file():
+                return ImageFont.truetype(str(path), size=12)
+    return ImageFont.load_default(size=12)
+
+
+def is_drawable(name: str, font: ImageFont.FreeTypeFont) -> bool:
+    """Return whether a font has all characters of a name, instead of boxes for them."""
+    box = bytes(font.getmask(NO_CHARACTER))
+    return all(c.isspace() or bytes(font.getmask(c)) != box for c in name)
 
 
 def contact_sheet(
@@ -104,13 +136,18 @@ def _at_most(picture: np.ndarray, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
+def _width(name: str, font: ImageFont.FreeTypeFont) -> int:
+    """Return the width of an entry of a legend, with the space behind it."""
+    return 17 + int(font.getlength(name)) + 2 * MARGIN
+
+
 def _flow(
     names: Sequence[str], font: ImageFont.FreeTypeFont, width: int
 ) -> tuple[list[tuple[int, int]], int]:
     """Place the legend's entries, broken into lines; return the places and their height."""
     places, x, y = [], MARGIN, MARGIN
     for name in names:
-        needed = 17 + int(font.getlength(name)) + 2 * MARGIN
+        needed = _width(name, font)
         if x > MARGIN and x + needed > width:
             x, y = MARGIN, y + 18
         places.append((x, y))

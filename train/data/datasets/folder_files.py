@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from train.common.errors import SeveralFaultsError, UserError
 from train.data.datasets.dataset import read_list
-from train.data.decoding.images import IMAGE_KINDS
+from train.data.decoding.images import IMAGE_KINDS, IMAGE_SUFFIXES
 from train.data.decoding.labels import PNG_ALONE, LabelEncoding
 from train.data.samples.samples import FileSamples
 
@@ -43,7 +43,7 @@ class Kind(NamedTuple):
     rule: str
 
 
-IMAGES = Kind("images", (".jpg", ".jpeg", ".png"), IMAGE_KINDS)
+IMAGES = Kind("images", IMAGE_SUFFIXES, IMAGE_KINDS)
 LABELS = Kind("labels", (".png",), PNG_ALONE)
 
 

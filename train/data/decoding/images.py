@@ -6,6 +6,7 @@ from train.data.decoding.errors import require
 from train.data.decoding.png import png_header
 
 IMAGE_KINDS = "an image must be a JPEG or PNG"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
