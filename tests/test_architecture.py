@@ -50,6 +50,7 @@ ORDER = {
         "data.decoding",
         "data.samples",
         "data.datasets",
+        "data.imports",
         "config",
         "data.input",
         "loop",

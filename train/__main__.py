@@ -4,7 +4,16 @@ from train.common.cli import main
 from train.common.memory import keep_freed_memory
 
 # A module each in `train/commands`.
-COMMANDS = ("fit", "check", "prepare", "weights", "explain", "sampling", "bench_input")
+COMMANDS = (
+    "fit",
+    "check",
+    "import_labels",
+    "prepare",
+    "weights",
+    "explain",
+    "sampling",
+    "bench_input",
+)
 
 if __name__ == "__main__":
     keep_freed_memory()

@@ -1,0 +1,56 @@
+"""COCO's panoptic format: colors are numbers of segments, and a JSON file has their categories."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from train.common.errors import UserError
+from train.data.decoding.palette import IGNORED
+from train.data.imports.layout import Export, Item, Layout, Source, image_of, images_by_name
+
+
+def recognizes(folder: Path) -> bool:
+    """Return whether a folder has such a file, and the folder of its name."""
+    return bool(_files(folder))
+
+
+def read(source: Source) -> Export:
+    """Read the export."""
+    (path, *more) = _files(source.folder)
+    if more:
+        raise UserError(f"{source.folder}: {path.name} and {more[0].name}: import each by itself")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        categories = {each["id"]: each["name"] for each in content["categories"]}
+        stems = {each["id"]: Path(each["file_name"]).stem for each in content["images"]}
+        annotations = content["annotations"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: expected images, annotations and categories") from None
+    places = {category: place for place, category in enumerate(categories)}
+    images = images_by_name([source.images, source.folder / "images"])
+    items = []
+    for annotation in annotations:
+        name, labels = stems[annotation["image_id"]], path.with_suffix("") / annotation["file_name"]
+        ids = {each["id"]: places[each["category_id"]] for each in annotation["segments_info"]}
+        image = image_of(name, images, labels)
+        items.append(Item(name, None, image, lambda labels=labels, ids=ids: _read(labels, ids)))
+    return Export(tuple(categories.values()), tuple(items))
+
+
+def _files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.json"))
+    return [path for path in files if path.with_suffix("").is_dir() and "panoptic" in path.name]
+
+
+def _read(path: Path, ids: Mapping[int, int]) -> np.ndarray:
+    """Return the ids of the segments' categories; 0 and unknown segments are ignored."""
+    red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB"), np.int64), -1, 0)
+    segments, places = np.unique(red + 256 * green + 256**2 * blue, return_inverse=True)
+    table = np.array([ids.get(int(segment), IGNORED) for segment in segments], np.uint8)
+    return table[places].reshape(red.shape)
+
+
+COCO_PANOPTIC = Layout("coco_panoptic", "COCO (panoptic)", recognizes, read)
