@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,6 +129,7 @@ def _load(model: keras.Model, path: Path) -> None:
             f"({reason})"
         )
 
+    stored = []
     try:
         stored = _stored_arrays(path)
         with warnings.catch_warnings():
@@ -135,21 +137,35 @@ def _load(model: keras.Model, path: Path) -> None:
             warnings.filterwarnings("error", message=".*freshly-initialized", category=UserWarning)
             model.load_weights(path)
     except _UNREADABLE as error:
+        found = _classes_of(stored, model) if stored else None
+        if found is not None:
+            raise mistake(f"its network has {found} classes") from None
         raise mistake((str(error) or type(error).__name__).splitlines()[0]) from error
     # Keras ignores weights in the file that the network has no place for.
-    if stored != len(model.weights):
-        raise mistake(f"it holds {stored} weights, the network has {len(model.weights)}")
+    if len(stored) != len(model.weights):
+        raise mistake(f"it holds {len(stored)} weights, the network has {len(model.weights)}")
 
 
-def _stored_arrays(path: Path) -> int:
-    """Count the weights in a file, without those of an optimizer."""
+def _classes_of(stored: list[tuple[int, ...]], model: keras.Model) -> int | None:
+    """Return the classes of a file's network, if it differs from another in them alone."""
+    ours, theirs = Counter(tuple(w.shape) for w in model.weights), Counter(stored)
+    lacking, more = [*(ours - theirs).elements()], [*(theirs - ours).elements()]
+    ends = {shape[-1:] for shape in more}
+    alike = sorted(shape[:-1] for shape in lacking) == sorted(shape[:-1] for shape in more)
+    if alike and len(ends) == 1 and {s[-1:] for s in lacking} == {(model.output_shape[-1],)}:
+        return ends.pop()[0]
+    return None
+
+
+def _stored_arrays(path: Path) -> list[tuple[int, ...]]:
+    """Return the shapes of the weights in a file, without those of an optimizer."""
     import h5py  # installed with Keras; imported here so that building a network does not need it
 
     arrays = []
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            arrays.append(name)
+            arrays.append(item.shape)
 
     with contextlib.ExitStack() as stack:
         file: Any = path
@@ -157,4 +173,4 @@ def _stored_arrays(path: Path) -> int:
             archive = stack.enter_context(zipfile.ZipFile(path))
             file = io.BytesIO(archive.read("model.weights.h5"))
         stack.enter_context(h5py.File(file)).visititems(visit)
-    return len(arrays)
+    return arrays

@@ -244,7 +244,20 @@ def _is_symbolic(x: Any) -> bool:
 
 
 def _edited(layer: keras.layers.Layer, **edits: Any) -> keras.layers.Layer:
-    return type(layer).from_config({**layer.get_config(), **edits})
+    try:
+        return type(layer).from_config({**layer.get_config(), **edits})
+    except (ValueError, TypeError, NotImplementedError) as error:
+        remedy = (
+            "put a layer of your own in its place"
+            if isinstance(layer, keras.layers.Lambda)
+            else "its class needs a get_config with all arguments of its constructor, which takes "
+            "**kwargs for those of keras.layers.Layer"
+        )
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"The layers of a backbone must be copied: {remedy}. "
+            f"Received: {described(layer)} ({reason})"
+        ) from None
 
 
 def _zero_padded(

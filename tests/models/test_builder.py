@@ -49,6 +49,16 @@ def test_weights_of_another_network(change, tmp_path):
 
 
 @pytest.mark.parametrize("file", FILES)
+def test_weights_of_another_number_of_classes(file, tmp_path):
+    path = save(built(), tmp_path / file)
+    with pytest.raises(
+        ValueError, match=r", 7 classes\. .*\(its network has \d+ classes\)"
+    ) as error:
+        build(weights=path, num_classes=7)
+    assert f"its network has {built().output_shape[-1]} classes" in str(error.value)
+
+
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("damage", ["empty", "text", "cut"])
 def test_a_damaged_file_of_weights_is_named(file, damage, tmp_path):
     path = save(built("deeplab_v2"), tmp_path / file)

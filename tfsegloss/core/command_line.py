@@ -1,8 +1,11 @@
 """What command lines share: errors in one line, outputs checked before the work, whole files."""
 
 import argparse
+import glob
 import importlib.util
 import os
+import platform
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +75,34 @@ def check_writable(
         raise ValueError(f"{path}: would be overwritten; choose another name for the output")
 
 
+def unfinished_path(path: Path) -> Path:
+    """Return where a file or folder is written before it gets its name.
+
+    What processes of this machine that were killed have left of the same one is removed.
+    """
+    prefix = f".{path.name}-{platform.node()}-"
+    for left in path.parent.glob(f"{glob.escape(prefix)}*"):
+        process = left.name.removeprefix(prefix)
+        if process.isdecimal() and not _is_alive(int(process)):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+    return path.with_name(f"{prefix}{os.getpid()}")
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # where this would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a file to write, which gets its name when the block ends, or vanishes if it fails.
@@ -79,7 +110,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Args:
         path: In a folder that is there.
     """
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    unfinished = unfinished_path(path)
     try:
         yield unfinished
         flush(unfinished)

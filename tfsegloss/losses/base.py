@@ -3,7 +3,9 @@
 Letters used throughout: B images, H×W pixels, C classes, V the valid (not ignored) pixels.
 """
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from numbers import Real
 
 import keras
@@ -45,6 +47,11 @@ class SegmentationLoss(keras.losses.Loss):
     activation: str  # one of ACTIVATIONS
     # Makes the scalars of NumPy leave `*` to the loss.
     __array_ufunc__ = None
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = _saying_where_class_weights_go(cls.__init__)
 
     def __init__(
         self,
@@ -244,6 +251,26 @@ class SegmentationLoss(keras.losses.Loss):
         p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
         p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
         return tf.math.log(p) if self.activation == "softmax" else tf.math.log(p / (1 - p))
+
+
+def _saying_where_class_weights_go(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor that says so where a loss has no weights of classes."""
+    if "class_weights" in inspect.signature(init).parameters:
+        return init
+
+    @functools.wraps(init)
+    def saying(self, *arguments, **options):
+        try:
+            init(self, *arguments, **options)
+        except TypeError as error:
+            if "unexpected keyword argument 'class_weights'" not in str(error):
+                raise
+            raise TypeError(
+                f"{type(self).__name__} has no `class_weights`. Add a loss of pixels that has: "
+                f"SoftmaxCrossEntropy(class_weights=…) + {type(self).__name__}()."
+            ) from None
+
+    return saying
 
 
 def _weighted(loss: SegmentationLoss) -> SegmentationLoss:

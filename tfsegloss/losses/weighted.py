@@ -314,6 +314,8 @@ def _check_losses(
         )
     checked = {}
     for name, pair in losses.items():
+        if "/" in name:  # as the name of a loss' part has
+            raise ValueError(f"`losses` must have names without '/'. Received: {name!r}")
         try:
             weight, loss = pair
             weight = float(weight)

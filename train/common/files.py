@@ -1,11 +1,17 @@
 """Files and folders that are never seen half-written."""
 
-import tempfile
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfsegloss.core.command_line import check_writable, flush, whole_file, write_whole
+from tfsegloss.core.command_line import (
+    check_writable,
+    flush,
+    unfinished_path,
+    whole_file,
+    write_whole,
+)
 from train.common.errors import UserError
 
 __all__ = ["check_output", "flush", "whole_file", "whole_folder", "write_whole"]
@@ -57,11 +63,13 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the final folder: a rename works only within one file system.
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as unfinished:
-        whole = Path(unfinished) / folder.name
-        whole.mkdir()
+    whole = unfinished_path(folder)
+    whole.mkdir()
+    try:
         yield whole
         for path in [*whole.rglob("*"), whole]:
             flush(path)
         whole.rename(folder)
-    flush(folder.parent)
+        flush(folder.parent)
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)

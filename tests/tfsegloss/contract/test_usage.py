@@ -1,5 +1,7 @@
 """What users do with losses beside training on full batches."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import value_and_gradient
 from tests.tfsegloss.variants import VARIANTS
+from tfsegloss.core.options import option_names
+from tfsegloss.losses import registry
 
 
 @pytest.fixture
@@ -112,3 +116,25 @@ def test_a_loss_of_ones_own_may_hand_its_options_on():
     config = Steep(steepness=3.0, ignore_class=7).get_config()
     assert (config["steepness"], config["ignore_class"]) == (3.0, 7)
     assert Steep.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("loss", registry.LOSSES.values(), ids=registry.LOSSES)
+def test_class_weights_are_taken_or_it_is_said_where_they_go(loss):
+    if "class_weights" in option_names(loss):
+        assert loss(class_weights=[1, 2]).class_weights == [1.0, 2.0]
+        return
+    with pytest.raises(TypeError, match=rf"{loss.__name__} has no `class_weights`\. Add a loss of"):
+        loss(class_weights=[1, 2])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'classweights'"):
+        loss(classweights=[1, 2])
+    assert "region_size" in inspect.signature(tfsegloss.RMILoss).parameters
+
+
+def test_the_name_of_a_loss_is_not_that_of_a_part():
+    with pytest.raises(ValueError, match="names without '/'. Received: 'rmi/region'"):
+        tfsegloss.WeightedLosses(
+            {
+                "rmi": (1.0, tfsegloss.RMILoss()),
+                "rmi/region": (1.0, tfsegloss.SoftmaxCrossEntropy()),
+            }
+        )

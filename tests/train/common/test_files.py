@@ -1,5 +1,10 @@
 """Files and folders that are never seen half-written."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 
 from train.common.files import whole_file, whole_folder, write_whole
@@ -42,3 +47,19 @@ def test_a_folder_is_there_when_it_is_whole(tmp_path):
     with pytest.raises(OSError, match="not empty"), whole_folder(folder):
         pass
     assert [path.name for path in folder.iterdir()] == ["all"]
+
+
+def test_what_killed_processes_left_is_removed_and_no_more(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [f".exp-{platform.node()}-{ended.pid}", f".scores.json-{platform.node()}-{ended.pid}"]
+    kept = [f".exp-{platform.node()}-{os.getppid()}", f".exp-another.host-{ended.pid}", ".exp-1"]
+    for name in (*left, *kept):
+        if name.startswith(".exp"):
+            (tmp_path / name / "variables").mkdir(parents=True)
+        else:
+            (tmp_path / name).touch()
+    write_whole(tmp_path / "scores.json", "{}")
+    with whole_folder(tmp_path / "exp"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "exp", *kept}
