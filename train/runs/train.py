@@ -141,7 +141,7 @@ def _check_loss(loss: SegmentationLoss, num_outputs: int) -> None:
         # A copy: the trainer makes the variables of a loss, in the strategy's scope.
         trial = loss.from_config(loss.get_config())
         check_choice("activation", trial.activation, ACTIVATIONS)  # what the export will need
-        value = trial(tf.constant([[[0, IGNORED]]]), tf.zeros([1, 1, 2, num_outputs]))
+        value = trial(tf.constant([[[1, IGNORED]]]), tf.zeros([1, 1, 2, num_outputs]))
     except (ValueError, NotImplementedError, AttributeError) as error:
         raise UserError(f"loss: {error}") from None
     if value.shape.rank:
