@@ -56,7 +56,7 @@ def test_every_option_is_in_the_help_and_in_the_printed_configuration(train):
 
 
 def test_recipes_are_valid(train):
-    for name in ("scenes", "camvid_rmi"):
+    for name in ("scenes", "camvid_rmi", "own"):
         outcome = train("fit", f"--config={ROOT}/train/recipes/{name}.yaml", "--print_config")
         assert outcome.status == 0
         assert yaml.safe_load(outcome.out)["run"] == f"runs/{name}"
