@@ -37,12 +37,17 @@ def small_networks():
         yield monkeypatch
 
 
-def fit(folder, scenes_root):
-    """Trains at reduced resolution until the network tells classes apart."""
+def options(folder, scenes_root):
+    """Return the options of a run at reduced resolution, long enough to tell classes apart."""
     options = [*TINY_RUN, "--loss=SoftmaxCrossEntropy", "--input.resolution=0.75"]
     options += [f"--trainer.steps={STEPS}", f"--trainer.evaluate_every={STEPS // 2}"]
+    return [f"--run={folder}", f"--data.root={scenes_root}", *options]
+
+
+def fit(folder, scenes_root):
+    """Train, and return the folder."""
     with small_networks() as monkeypatch:
-        arguments = [f"--run={folder}", f"--data.root={scenes_root}", *options]
+        arguments = options(folder, scenes_root)
         outcome = command(monkeypatch, UNCAPTURED, "train", "fit", *arguments)
     assert outcome.status == 0
     return folder
