@@ -79,6 +79,8 @@ class ProgressReport(keras.callbacks.Callback):
             highlight=False,
             soft_wrap=True,
         )
+        # The speed is that of steps: evaluations do not count.
+        self._first, self._began = self.step, time.monotonic()
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Take the bar away."""
