@@ -42,8 +42,9 @@ class Classes:
 def write(model: keras.Model, resolution: float, classes: Classes, folder: Path) -> None:
     """Write a SavedModel, all of it or nothing.
 
-    Its one signature, `serve`, takes `images` uint8 `[B, H, W, 3]` of any size and gives `classes`
-    uint8 `[B, H, W]` and `probabilities` float32 `[B, H, W, C]`, C = 1 for a foreground alone.
+    Its `serve` takes `images` uint8 `[B, H, W, 3]` of any size, refuses other types, and gives
+    `classes` uint8 `[B, H, W]` and `probabilities` float32 `[B, H, W, C]`, C = 1 for a foreground
+    alone.
 
     Args:
         model: Logits from pixel values 0 to 255.
@@ -60,16 +61,17 @@ def write(model: keras.Model, resolution: float, classes: Classes, folder: Path)
     threshold = 0.5 if classes.threshold is None else classes.threshold
     activation = tf.sigmoid if classes.activation == "sigmoid" else tf.nn.softmax
 
+    # Without `input_signature`: with one, `serve(images / 255)` casts the floats to bytes, all 0.
+    @tf.function
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = whole_image_logits(model, images, resolution)
         classes_of_pixels = predict_classes(logits, threshold)
         return {"classes": classes_of_pixels, "probabilities": activation(logits)}
 
+    serve.get_concrete_function(tf.TensorSpec([None, None, None, 3], tf.uint8, name="images"))
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(
-        "serve", serve, [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")]
-    )
+    archive.add_endpoint("serve", serve)
     try:
         with whole_folder(folder) as whole:
             archive.write_out(str(whole), verbose=False)

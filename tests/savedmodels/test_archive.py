@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.sizes import PadToMultiple, ResizeLike
 from savedmodels import archive
 from train.common.errors import UserError
 
@@ -44,19 +43,18 @@ def test_of_a_sigmoid_each_class_has_a_probability_of_its_own(tmp_path):
     assert archive.SavedSegmenter(tmp_path / "model").classes == classes
 
 
-def test_tensorflow_lite_gives_the_same_at_odd_sizes(tmp_path):
-    images = keras.Input((None, None, 3))
-    features = keras.layers.Conv2D(4, 3, strides=2, padding="same")(PadToMultiple(16)(images))
-    logits = keras.layers.Conv2D(2, 1)(features)
-    model = keras.Model(images, ResizeLike()([logits, images]))
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant])
+def test_images_that_are_no_bytes_are_refused(kind, tmp_path):
+    """They would be cast: of values in [0, 1] all but 1 would become 0."""
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
     archive.write(model, 1.0, CLASSES, tmp_path / "model")
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "model"))
-    serve = tf.lite.Interpreter(model_content=converter.convert()).get_signature_runner()
-    pixels = np.random.default_rng(0).integers(0, 256, [1, 33, 47, 3]).astype(np.uint8)
-    expected = archive.SavedSegmenter(tmp_path / "model").serve(tf.constant(pixels))
-    actual = serve(images=pixels)
-    np.testing.assert_allclose(actual["probabilities"], expected["probabilities"], atol=1e-5)
-    assert actual["classes"].shape == (1, 33, 47)
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    images = np.random.default_rng(0).integers(0, 256, [1, 4, 6, 3]).astype(np.uint8)
+    with pytest.raises(ValueError, match=r"(?s)Could not find matching .*float.*tf.uint8"):
+        loaded.serve(kind(images / 255))
+    expected = tf.nn.softmax(model(images.astype(np.float32)))
+    for outputs in (loaded.serve(kind(images)), loaded.serve(images=kind(images))):
+        np.testing.assert_allclose(outputs["probabilities"], expected, rtol=1e-5)
 
 
 def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
