@@ -55,7 +55,12 @@ def _images(path: Path) -> list[Path]:
     """Return a file, or the images in a folder."""
     if not path.is_dir():
         return [path]
-    images = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+    # File managers leave files with a leading dot beside pictures.
+    images = sorted(
+        each
+        for each in path.iterdir()
+        if each.suffix.lower() in IMAGE_SUFFIXES and not each.name.startswith(".")
+    )
     if not images:
         raise UserError(f"{path}: no {', '.join(IMAGE_SUFFIXES)} in this folder")
     return images

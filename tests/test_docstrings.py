@@ -23,7 +23,9 @@ def modules():
         yield package.__name__
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if not module.name.endswith("__main__"):
-                yield module.name
+                # Networks of full size; the tests of their folders build smaller ones.
+                large = module.name.startswith(("models.architectures.", "models.backbones."))
+                yield pytest.param(module.name, marks=pytest.mark.full if large else ())
 
 
 @pytest.mark.parametrize("name", modules())

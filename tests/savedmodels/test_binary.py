@@ -93,7 +93,9 @@ def test_a_threshold_of_one_class(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.usefixtures("small_networks")
-@pytest.mark.parametrize("names", ["[leaf]", "[background, leaf]"])
+@pytest.mark.parametrize(
+    "names", ["[leaf]", pytest.param("[background, leaf]", marks=pytest.mark.full)]
+)
 def test_255_that_means_nothing_is_refused(tmp_path, monkeypatch, capfd, names):
     """255 is ignored: background would be learnt, and scored 1."""
     root = write_masks(tmp_path / "leaves", f"classes: {names}")

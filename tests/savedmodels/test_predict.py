@@ -44,6 +44,7 @@ def test_a_folder_stands_for_its_images(predict, tmp_path):
     for path in (photographs / "a.JPG", photographs / "b.png", photographs / "below/c.png", more):
         Image.new("RGB", (8, 8), "red").save(path)
     (photographs / "notes.txt").touch()
+    (photographs / "._a.JPG").touch()
     assert predict(photographs, more).status == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{name}{end}.png" for name in ("a", "b", "more") for end in ("", "_overlay")}

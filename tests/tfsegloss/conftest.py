@@ -3,7 +3,7 @@
 import pytest
 
 from tests.tfsegloss.grid import fixture_params
-from tests.tfsegloss.variants import FEW, FIRST, VARIANTS
+from tests.tfsegloss.variants import FEW, FIRST, QUICK, VARIANTS
 
 
 @pytest.fixture(params=VARIANTS)
@@ -15,6 +15,12 @@ def make_variant(request):
 @pytest.fixture(params=fixture_params(VARIANTS, fast=lambda name: name in FIRST))
 def make(request):
     """`make_variant` where a loss' options hardly matter: the fast tests take each class once."""
+    return VARIANTS[request.param]
+
+
+@pytest.fixture(params=fixture_params(VARIANTS, fast=lambda name: name in QUICK))
+def make_traced(request):
+    """`make` in a graph, without what takes seconds to trace."""
     return VARIANTS[request.param]
 
 

@@ -43,11 +43,11 @@ def assert_close(gradient, expected):
 @examples
 @hypothesis.given(batches(), st.randoms(use_true_random=False))
 @hypothesis.example(LARGE, random.Random(1))
-def test_the_order_of_the_images_does_not_matter(make, batch, shuffler):
+def test_the_order_of_the_images_does_not_matter(make_traced, batch, shuffler):
     ids, logits = batch
     order = shuffler.sample(range(len(ids)), len(ids))
-    values, gradient = make.dynamic_step(ids, logits)
-    permuted, permuted_gradient = make.dynamic_step(ids[order], logits[order])
+    values, gradient = make_traced.dynamic_step(ids, logits)
+    permuted, permuted_gradient = make_traced.dynamic_step(ids[order], logits[order])
     np.testing.assert_allclose(permuted, values[order], rtol=1e-5, atol=1e-6)
     assert_close(permuted_gradient, gradient[order])
 
@@ -55,16 +55,16 @@ def test_the_order_of_the_images_does_not_matter(make, batch, shuffler):
 @examples
 @hypothesis.given(batches(), st.permutations(range(CLASSES)))
 @hypothesis.example(LARGE, [2, 0, 1])
-def test_the_order_of_the_classes_does_not_matter(make, batch, order):
+def test_the_order_of_the_classes_does_not_matter(make_traced, batch, order):
     ids, logits = batch
-    values, gradient = make.dynamic_step(ids, logits)
+    values, gradient = make_traced.dynamic_step(ids, logits)
     renamed = np.where(ids == IGNORED, IGNORED, np.argsort(order)[ids % CLASSES]).astype(np.int32)
-    loss = make(reduction="none")
+    loss = make_traced(reduction="none")
     if getattr(loss, "class_weights", None):
         loss.class_weights = [loss.class_weights[c] for c in order]
         other_values, other_gradient = value_and_gradient(loss, renamed, logits[..., order])
     else:
-        other_values, other_gradient = make.dynamic_step(renamed, logits[..., order])
+        other_values, other_gradient = make_traced.dynamic_step(renamed, logits[..., order])
     # Affinity fields: the logarithm of 1 − p + 1e-4, see `assert_close`.
     np.testing.assert_allclose(other_values, values, rtol=1e-4, atol=1e-6)
     assert_close(other_gradient, gradient[..., order])
@@ -78,11 +78,11 @@ def test_the_order_of_the_classes_does_not_matter(make, batch, order):
     ),
 )
 @hypothesis.example(LARGE, np.float32([np.nan, 1e30, -np.inf]))
-def test_ignored_pixels_may_hold_anything(make, batch, junk):
+def test_ignored_pixels_may_hold_anything(make_traced, batch, junk):
     ids, logits = batch
-    values, gradient = make.dynamic_step(ids, logits)
+    values, gradient = make_traced.dynamic_step(ids, logits)
     changed = np.where((ids == IGNORED)[..., None], np.resize(junk, logits.shape), logits)
-    changed_values, changed_gradient = make.dynamic_step(ids, changed)
+    changed_values, changed_gradient = make_traced.dynamic_step(ids, changed)
     np.testing.assert_array_equal(changed_values, values)
     np.testing.assert_array_equal(changed_gradient, gradient)
     assert (gradient[ids == IGNORED] == 0).all()
@@ -91,8 +91,8 @@ def test_ignored_pixels_may_hold_anything(make, batch, junk):
 @examples
 @hypothesis.given(batches(), st.sampled_from([1, 50, 10_000]), st.integers(0, 9))
 @hypothesis.example(LARGE, 10_000, 0)
-def test_a_softmax_does_not_see_a_constant_added_to_a_pixel(make, batch, size, seed):
-    loss = make()
+def test_a_softmax_does_not_see_a_constant_added_to_a_pixel(make_traced, batch, size, seed):
+    loss = make_traced()
     if loss.activation != "softmax":
         pytest.skip("sigmoids see it")
     if isinstance(loss, CenterLoss):
@@ -100,8 +100,8 @@ def test_a_softmax_does_not_see_a_constant_added_to_a_pixel(make, batch, size, s
     ids, logits = batch
     logits = np.round(logits * 8) / 8  # so that the sum is exact in float32
     constants = np.random.default_rng(seed).integers(-size, size + 1, ids.shape)
-    values, gradient = make.dynamic_step(ids, logits)
+    values, gradient = make_traced.dynamic_step(ids, logits)
     shifted = logits + constants[..., None].astype(np.float32)
-    shifted_values, shifted_gradient = make.dynamic_step(ids, shifted)
+    shifted_values, shifted_gradient = make_traced.dynamic_step(ids, shifted)
     np.testing.assert_allclose(shifted_values, values, rtol=1e-5, atol=1e-5)
     assert_close(shifted_gradient, gradient)

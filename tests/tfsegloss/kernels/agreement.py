@@ -18,7 +18,6 @@ cases = grid(
         (plan, dtype, dense)
         in [
             ("eager", "float64", True),
-            ("CPU", "float64", False),
             ("CPU", "float32", False),
             ("GPU", "float64", False),
         ]

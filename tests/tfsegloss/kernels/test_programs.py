@@ -2,17 +2,21 @@
 
 import functools
 
-import pytest
 import tensorflow as tf
 
+from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of
 from tfsegloss import AffinityFieldLoss, LADLoss, SoftmaxCrossEntropy, SSIMLoss, SSLLoss
 from tfsegloss.kernels import row_blocks, xla
 
-losses = pytest.mark.parametrize(
-    "loss",
-    [LADLoss(kernel_size=3), SSLLoss(), SSIMLoss(), AffinityFieldLoss(downsample_factor=2)],
-    ids=lambda loss: loss.name,
+losses = grid(
+    lambda loss: loss in ("LAD", "SSIM"),
+    loss={
+        "LAD": LADLoss(kernel_size=3),
+        "SSL": SSLLoss(),
+        "SSIM": SSIMLoss(),
+        "affinity": AffinityFieldLoss(downsample_factor=2),
+    },
 )
 
 

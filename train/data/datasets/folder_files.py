@@ -61,15 +61,16 @@ def list_folder(encoding: LabelEncoding, root: Path, split: str) -> FileSamples:
     Raises:
         UserError: A file is missing, or an image or label map has no partner.
     """
-    images = _scan(root, IMAGES)
-    labels = _by_name_of_image(images, _scan(root, LABELS))
+    images, labels = _scan(root, IMAGES), _scan(root, LABELS)
     lists, folders = _lists(root), _folders(root)
+    if folders and not lists:
+        images, labels = _by_split(images), _by_split(labels)
+    labels = _by_name_of_image(images, labels)
     if lists:
         _require_split(root, split, lists)
         names = _listed_names(root, lists[split], images, labels)
     elif folders:
         _require_split(root, split, folders)
-        images, labels = _by_split(images), _by_split(labels)
         _require_no_more_folders(root, images, folders)
         names = [n for n in sorted(images.keys() | labels.keys()) if n.startswith(f"{split}/")]
         _require_partners(root, names, images, labels)

@@ -117,8 +117,9 @@ def test_other_names_of_splits(root, val):
 def test_folders_of_images_and_labels_may_be_written_in_two_ways(root):
     add(root, "train/a", "valid/b")
     (root / "labels" / "valid").rename(root / "labels" / "Val")
+    (root / "labels" / "Val" / "b.png").rename(root / "labels" / "Val" / "b_mask.png")
     samples = read_folder(root).samples("val", root)
-    assert samples.labels == (root / "labels" / "Val" / "b.png",)
+    assert samples.labels == (root / "labels" / "Val" / "b_mask.png",)
 
 
 def test_lists_have_other_names_too(root):

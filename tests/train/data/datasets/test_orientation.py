@@ -77,6 +77,7 @@ def test_what_pillow_cannot_read_is_no_fault_of_an_image(check, root, monkeypatc
     assert (outcome.status, outcome.err) == (0, "")
 
 
+@pytest.mark.full
 def test_training_says_that_an_image_is_turned(train, root, tmp_path):
     turn(image(root, "b").with_suffix(".jpg"))
     data = ["--data.name=folder", f"--data.root={root}"]

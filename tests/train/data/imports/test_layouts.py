@@ -134,6 +134,7 @@ EXPORTS = {
     "mmsegmentation": mmsegmentation,
     "coco": coco,
 }
+VARIATIONS = ("cvat with lists", "newer labelme")
 SPLITS = {"cvat with lists": (2, 2), "roboflow": (3, 1), "mmsegmentation": (3, 1)}
 
 
@@ -145,7 +146,10 @@ def run(train, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", EXPORTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.full if name in VARIATIONS else ()) for name in EXPORTS],
+)
 def test_an_export_becomes_own_data(run, tmp_path, name):
     expected = EXPORTS[name](tmp_path / "export")
     more = ["--classes=[background, road, tree]"] if name == "mmsegmentation" else []
