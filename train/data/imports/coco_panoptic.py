@@ -1,15 +1,23 @@
 """COCO's panoptic format: colors are numbers of segments, and a JSON file has their categories."""
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from train.common.errors import UserError
 from train.data.decoding.palette import IGNORED
-from train.data.imports.layout import Export, Item, Layout, Source, image_of, images_by_name
+from train.data.imports.layout import (
+    Export,
+    Item,
+    Layout,
+    Source,
+    image_of,
+    images_by_name,
+    read_picture,
+)
 
 
 def recognizes(folder: Path) -> bool:
@@ -26,17 +34,28 @@ def read(source: Source) -> Export:
         content = json.loads(path.read_text(encoding="utf-8"))
         categories = {each["id"]: each["name"] for each in content["categories"]}
         stems = {each["id"]: Path(each["file_name"]).stem for each in content["images"]}
-        annotations = content["annotations"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: expected images, annotations and categories") from None
-    places = {category: place for place, category in enumerate(categories)}
+        places = {category: place for place, category in enumerate(categories)}
+        annotated = [
+            (
+                stems[each["image_id"]],
+                path.with_suffix("") / each["file_name"],
+                {
+                    segment["id"]: places[segment["category_id"]]
+                    for segment in each["segments_info"]
+                },
+            )
+            for each in content["annotations"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: expected images, annotations and categories as of COCO; "
+            f"{type(error).__name__}: {error}"
+        ) from None
     images = images_by_name([source.images, source.folder / "images"])
-    items = []
-    for annotation in annotations:
-        name, labels = stems[annotation["image_id"]], path.with_suffix("") / annotation["file_name"]
-        ids = {each["id"]: places[each["category_id"]] for each in annotation["segments_info"]}
-        image = image_of(name, images, labels)
-        items.append(Item(name, None, image, lambda labels=labels, ids=ids: _read(labels, ids)))
+    items = [
+        Item(name, None, image_of(name, images, labels), functools.partial(_read, labels, ids))
+        for name, labels, ids in annotated
+    ]
     return Export(tuple(categories.values()), tuple(items))
 
 
@@ -47,7 +66,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _read(path: Path, ids: Mapping[int, int]) -> np.ndarray:
     """Return the ids of the segments' categories; 0 and unknown segments are ignored."""
-    red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB"), np.int64), -1, 0)
+    red, green, blue = np.moveaxis(read_picture(path, "RGB").astype(np.int64), -1, 0)
     segments, places = np.unique(red + 256 * green + 256**2 * blue, return_inverse=True)
     table = np.array([ids.get(int(segment), IGNORED) for segment in segments], np.uint8)
     return table[places].reshape(red.shape)

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from PIL import Image
 
 from train.common.errors import UserError
+from train.data.decoding.images import IMAGE_SUFFIXES
 from train.data.imports.layout import (
     BACKGROUND,
     Export,
@@ -23,9 +23,12 @@ from train.data.imports.layout import (
     Source,
     image_of,
     images_by_name,
+    read_picture,
 )
 
-MASK = re.compile(r"task-(\d+)-annotation-\d+-by-[^-]*-[^-]+-(?P<label>.+)-(?P<number>\d+)\.png")
+MASK = re.compile(
+    r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-[^-]*-[^-]+-(?P<label>.+)-(?P<number>\d+)\.png"
+)
 # What Label Studio puts before the name of an uploaded file.
 PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
@@ -38,10 +41,16 @@ def recognizes(folder: Path) -> bool:
 def read(source: Source) -> Export:
     """Read the export."""
     folder = source.folder
-    masks = defaultdict(list)
+    masks, annotations = defaultdict(list), {}
     for path in sorted(folder.glob("task-*.png")):
         if found := MASK.fullmatch(path.name):
-            masks[int(found[1])].append((int(found["number"]), found["label"], path))
+            task, annotation = int(found["task"]), int(found["annotation"])
+            if annotations.setdefault(task, annotation) != annotation:
+                raise UserError(
+                    f"{path}: task {task} has the annotations {annotations[task]} and {annotation}:"
+                    " remove the masks of all but one"
+                )
+            masks[task].append((int(found["number"]), found["label"], path))
     labels = sorted({label for of_task in masks.values() for _, label, _ in of_task})
     class_names = (BACKGROUND, *(label for label in labels if label != BACKGROUND))
     images = images_by_name([source.images, folder / "images", folder])
@@ -71,14 +80,12 @@ def _names(folder: Path) -> dict[int, list[str]]:
             tasks = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             raise UserError(f"{path}: expected JSON") from None
-        for task in tasks if isinstance(tasks, list) else []:
+        tasks = tasks if isinstance(tasks, list) else []
+        for task in (task for task in tasks if isinstance(task, dict) and "id" in task):
             data = task.get("data", task)
-            address = next(
-                (v for k, v in data.items() if isinstance(v, str) and k in ("image", "img")), None
-            )
-            if address is not None and "id" in task:
-                stem = PurePosixPath(unquote(urlsplit(address).path)).stem
-                names[task["id"]] = [stem, PREFIX.sub("", stem)]
+            image = next(filter(None, map(_image, data.values())), None)
+            if image is not None:
+                names[task["id"]] = [image.stem, PREFIX.sub("", image.stem)]
     if not names:
         raise UserError(
             f"{folder}: no JSON of the tasks: export the project as JSON too, into this folder; "
@@ -87,11 +94,17 @@ def _names(folder: Path) -> dict[int, list[str]]:
     return names
 
 
+def _image(value: object) -> PurePosixPath | None:
+    """Return the path of an address, such as "/data/upload/1/a%20b.jpg", if it is of an image."""
+    path = PurePosixPath(unquote(urlsplit(value).path) if isinstance(value, str) else "")
+    return path if path.suffix.lower() in IMAGE_SUFFIXES else None
+
+
 def _paint(regions: Sequence[tuple[int, Path]]) -> np.ndarray:
     """Paint regions over each other, the later ones over the earlier."""
     ids = None
     for number, path in regions:
-        mask = np.asarray(Image.open(path).convert("L")) > 0
+        mask = read_picture(path, "L") > 0
         if ids is None:
             ids = np.zeros(mask.shape, np.uint8)
         if mask.shape != ids.shape:

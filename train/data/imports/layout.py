@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from train.common.errors import UserError
 from train.data.decoding.errors import DataError
@@ -89,6 +90,19 @@ def read_ids(path: Path, encoding: LabelEncoding) -> np.ndarray:
         raise UserError(f"{path}: {error}") from None
     except tf.errors.OpError:
         raise UserError(f"{path}: cannot be decoded") from None
+
+
+def read_picture(path: Path, mode: str) -> np.ndarray:
+    """Read a picture in a mode of Pillow's, uint8 `[H, W]` or `[H, W, 3]`.
+
+    Raises:
+        UserError: It is none.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert(mode))
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's, of damaged files
+        raise UserError(f"{path}: cannot be read: {error}") from None
 
 
 def images_by_name(folders: Iterable[Path | None]) -> dict[str, Path]:

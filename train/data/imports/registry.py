@@ -66,10 +66,7 @@ def import_labels(source: Source, output: Path, layout: Layout) -> Export:
     export = layout.read(source)
     if not export.items:
         raise UserError(f"{source.folder}: no label map")
-    if not 2 <= len(export.class_names) <= IGNORED:
-        raise UserError(
-            f"{source.folder}: expected 2 to {IGNORED} classes, got {len(export.class_names)}"
-        )
+    _check_classes(source.folder, export.class_names)
     several = _has_splits(export.items)
     with whole_folder(output) as unfinished:
         for item in track(export.items, "importing", len(export.items)):
@@ -79,6 +76,16 @@ def import_labels(source: Source, output: Path, layout: Layout) -> Export:
         )
         (unfinished / FILE).write_text(description, encoding="utf-8")
     return export
+
+
+def _check_classes(folder: Path, names: Sequence[str]) -> None:
+    if not 2 <= len(names) <= IGNORED:
+        raise UserError(f"{folder}: expected 2 to {IGNORED} classes, got {len(names)}")
+    for name in names:
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise UserError(f"{folder}: expected names of classes, got {name!r}")
+        if names.count(name) > 1:
+            raise UserError(f"{folder}: the class {name} is there twice")
 
 
 def _has_splits(items: Sequence[Item]) -> bool:

@@ -7,6 +7,7 @@ import csv
 from pathlib import Path
 
 from train.common.errors import UserError
+from train.data.datasets.dataset import read_list
 from train.data.datasets.folder_files import SPLIT_OF
 from train.data.decoding.labels import LabelEncoding
 from train.data.imports.layout import (
@@ -61,12 +62,15 @@ def _folders(folder: Path) -> list[Path]:
 
 def _table(path: Path) -> dict[int, str]:
     """Return the class of each gray level; the first line is a heading."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row][1:]
-    for row in rows:
-        if len(row) != 2 or not row[0].isdecimal() or not row[1]:
+    lines = [line for _, line in read_list(path)]
+    table = {}
+    for row in [[cell.strip() for cell in row] for row in csv.reader(lines)][1:]:
+        if len(row) != 2 or not row[0].isdecimal() or int(row[0]) > 255 or not row[1]:
             raise UserError(f"{path}: expected lines LEVEL, CLASS, got {', '.join(row)!r}")
-    return {int(level): name for level, name in rows}
+        if int(row[0]) in table:
+            raise UserError(f"{path}: the level {row[0]} is there twice")
+        table[int(row[0])] = row[1]
+    return table
 
 
 ROBOFLOW = Layout("roboflow", "Roboflow (semantic segmentation masks)", recognizes, read)

@@ -5,6 +5,7 @@ labelme `class_names.txt`, a name a line, and palettes with VOC's color map. Lis
 `ImageSets/Segmentation` that are called as splits are make them.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from train.common.errors import UserError
@@ -41,7 +42,10 @@ def read(source: Source) -> Export:
     encoding = LabelEncoding(
         folder.name,
         {**{i: i for i in range(len(names))}, IGNORED: IGNORED},
-        {**dict.fromkeys(voc_colors(256)[IGNORED:], IGNORED), **_by_color(colors)},
+        {
+            **dict.fromkeys(voc_colors(256)[IGNORED:], IGNORED),
+            **_by_color(folder / LABELMAP, colors),
+        },
     )
     images = images_by_name([source.images, folder / "JPEGImages"])
     splits = _splits(folder)
@@ -76,12 +80,16 @@ def _classes(folder: Path) -> tuple[tuple[str, ...], tuple[Color, ...]]:
 def _labelmap_line(place: str, line: str) -> tuple[str, Color]:
     name, _, rest = line.partition(":")
     numbers = rest.partition(":")[0].split(",")
-    if not name or len(numbers) != 3 or not all(n.strip().isdecimal() for n in numbers):
+    is_color = len(numbers) == 3 and all(n.strip().isdecimal() and int(n) < 256 for n in numbers)
+    if not name or not is_color:
         raise UserError(f"{place}: expected NAME:R,G,B::, got {line!r}")
     return name, tuple(int(number) for number in numbers)
 
 
-def _by_color(colors: tuple[Color, ...]) -> dict[Color, int]:
+def _by_color(path: Path, colors: tuple[Color, ...]) -> dict[Color, int]:
+    for color, count in Counter(colors).items():
+        if count > 1:
+            raise UserError(f"{path}: the color {','.join(map(str, color))} is there twice")
     return {color: i for i, color in enumerate(colors)}
 
 
@@ -96,12 +104,13 @@ def _label_maps(folder: Path) -> list[Path]:
 def _splits(folder: Path) -> dict[str, str]:
     """Return the split of each name, of the lists that are of splits."""
     lists = sorted((folder / "ImageSets" / "Segmentation").glob("*.txt"))
-    return {
-        name: SPLIT_OF[path.stem.lower()]
-        for path in lists
-        if path.stem.lower() in SPLIT_OF
-        for _, name in read_list(path)
-    }
+    splits: dict[str, str] = {}
+    for path in lists:
+        split = SPLIT_OF.get(path.stem.lower())
+        for place, name in read_list(path) if split else []:
+            if splits.setdefault(name, split) != split:
+                raise UserError(f"{place}: {name} is of {splits[name]} too: take it out of one")
+    return splits
 
 
 VOC_MASKS = Layout("voc", "CVAT (segmentation mask 1.1), labelme (VOC)", recognizes, read)

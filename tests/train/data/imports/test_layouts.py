@@ -1,6 +1,7 @@
 """Exports of annotation tools, as they write them, made own data and read as such."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -205,7 +206,32 @@ def no_masks(root):
     return "no PNG in SegmentationClassPNG or SegmentationClass"
 
 
-DAMAGES = [no_table, wrong_line, unknown_color, missing_image, no_masks]
+def one_color(root):
+    (root / "labelmap.txt").write_text("background:0,0,0::\nroad:9,9,9::\ntree:9,9,9::\n")
+    return "labelmap.txt: the color 9,9,9 is there twice"
+
+
+def one_name(root):
+    (root / "labelmap.txt").write_text("background:0,0,0::\nroad:250,50,83::\nroad:9,9,9::\n")
+    return "the class road is there twice"
+
+
+def two_lists(root):
+    for name in ("train", "val"):
+        (root / "ImageSets" / "Segmentation" / f"{name}.txt").write_text("photo 0\n")
+    return "val.txt line 1: photo 0 is of train too"
+
+
+DAMAGES = [
+    no_table,
+    wrong_line,
+    unknown_color,
+    missing_image,
+    no_masks,
+    one_color,
+    one_name,
+    two_lists,
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -220,6 +246,45 @@ def test_label_studio_needs_its_tasks(run, tmp_path):
     label_studio(tmp_path / "export")
     (tmp_path / "export" / "project.json").unlink()
     assert_one_line(run(tmp_path / "export"), "export the project as JSON too")
+
+
+def test_masks_of_two_annotators_are_not_painted_over_each_other(run, tmp_path):
+    label_studio(tmp_path / "export")
+    mask = next((tmp_path / "export").glob("task-30-annotation-90-*.png"))
+    shutil.copy(mask, mask.with_name(mask.name.replace("annotation-90", "annotation-95")))
+    assert_one_line(run(tmp_path / "export"), "task 30 has the annotations 90 and 95")
+
+
+def test_label_studio_s_images_may_have_any_key(run, tmp_path):
+    label_studio(tmp_path / "export")
+    project = tmp_path / "export" / "project.json"
+    project.write_text(project.read_text().replace('"image"', '"photograph"'))
+    assert run(tmp_path / "export").status == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("300, road", "expected lines LEVEL, CLASS, got '300, road'"), ("2, road", "the level 2 is")],
+)
+def test_roboflow_s_table_must_make_sense(run, tmp_path, line, message):
+    roboflow(tmp_path / "export")
+    (tmp_path / "export" / "train" / "_classes.csv").write_text(f"Level, Class\n2, tree\n{line}\n")
+    assert_one_line(run(tmp_path / "export"), "_classes.csv", message)
+
+
+def test_a_file_of_coco_must_be_whole(run, tmp_path):
+    coco(tmp_path / "export")
+    path = tmp_path / "export" / "panoptic_val.json"
+    path.write_text(path.read_text().replace('"image_id": 2', '"image_id": 99'))
+    assert_one_line(run(tmp_path / "export"), "panoptic_val.json", "KeyError: 99")
+
+
+def test_a_damaged_mask_is_named(run, tmp_path):
+    coco(tmp_path / "export")
+    path = tmp_path / "export" / "panoptic_val" / f"{1:012}.png"
+    path.write_bytes(path.read_bytes()[:60])
+    assert_one_line(run(tmp_path / "export"), f"{1:012}.png: cannot be read")
+    assert not (tmp_path / "own").exists()
 
 
 def test_mmsegmentation_needs_names(run, tmp_path):
