@@ -63,7 +63,13 @@ def import_labels(source: Source, output: Path, layout: Layout) -> Export:
     """
     if output.exists():
         raise UserError(f"{output} exists; choose another --output, or remove it")
+    if source.images is not None and not source.images.is_dir():
+        raise UserError(f"--images: no folder {source.images}")
     export = layout.read(source)
+    if source.class_names not in (None, export.class_names):
+        raise UserError(
+            f"--classes: {source.folder} has names of its own, {', '.join(export.class_names)}"
+        )
     if not export.items:
         raise UserError(f"{source.folder}: no label map")
     _check_classes(source.folder, export.class_names)

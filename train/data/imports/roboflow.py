@@ -40,7 +40,7 @@ def read(source: Source) -> Export:
         encoding = LabelEncoding(
             folder.name, {level: names.index(name) for level, name in table.items()}, {}
         )
-        images = images_by_name([folder])
+        images = images_by_name([source.images, folder])
         split = SPLIT_OF.get(folder.name.lower())
         for path in sorted(folder.glob(f"*{ENDING}.png")):
             name = path.stem.removesuffix(ENDING)

@@ -292,6 +292,14 @@ def test_mmsegmentation_needs_names(run, tmp_path):
     assert_one_line(run(tmp_path / "export"), "does not say what its ids mean", "--classes")
 
 
+def test_no_option_is_dropped(run, tmp_path):
+    cvat(tmp_path / "export")
+    outcome = run(tmp_path / "export", "--classes=[a, b, c]")
+    assert_one_line(outcome, "--classes: ", "has names of its own, background, road, tree")
+    outcome = run(tmp_path / "export", f"--images={tmp_path}/nowhere")
+    assert_one_line(outcome, "--images: no folder", "nowhere")
+
+
 def test_nothing_is_written_over(run, tmp_path):
     cvat(tmp_path / "export")
     (tmp_path / "own").mkdir()
