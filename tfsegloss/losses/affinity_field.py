@@ -180,7 +180,8 @@ class AffinityFieldLoss(StatefulLoss):
         sample_weight: None, `[B]`, or `[B, H, W]`, which the cross-entropy alone sees.
 
     Raises:
-        ValueError: An option or a shape is not as above.
+        ValueError: An option or a shape is not as above, or in eager mode a logit of a labelled
+            pixel is −∞ (in a graph the value is NaN or ∞).
 
     Example:
 
@@ -196,6 +197,7 @@ class AffinityFieldLoss(StatefulLoss):
     """
 
     activation = "softmax"
+    needs_finite_logits = True
 
     def __init__(
         self,

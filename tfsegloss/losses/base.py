@@ -45,6 +45,8 @@ class SegmentationLoss(keras.losses.Loss):
     """
 
     activation: str  # one of ACTIVATIONS
+    # Whether the formula has no value where a class is masked out by logits of −∞.
+    needs_finite_logits = False
     # Makes the scalars of NumPy leave `*` to the loss.
     __array_ufunc__ = None
 
@@ -203,6 +205,8 @@ class SegmentationLoss(keras.losses.Loss):
         if logits.shape[0] == 0:
             return self._terms_of_no_image(logits)
         terms = self.terms(targets, logits, pixel_weights)
+        if self.needs_finite_logits and tf.executing_eagerly():
+            _require_no_masked_class(type(self).__name__, terms, targets, logits)
         # 0, or √−1: a constant NaN in the graph would stop `tf.debugging.enable_check_numerics`.
         nan_if_wrong = tf.sqrt(tf.cast(targets.in_range, logits.dtype) - 1)
         return {name: value + nan_if_wrong for name, value in terms.items()}
@@ -251,6 +255,21 @@ class SegmentationLoss(keras.losses.Loss):
         p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
         p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
         return tf.math.log(p) if self.activation == "softmax" else tf.math.log(p / (1 - p))
+
+
+def _require_no_masked_class(
+    name: str, terms: dict[str, tf.Tensor], targets: Targets, logits: tf.Tensor
+) -> None:
+    """Say why a term is NaN or ∞, where −∞ masks a class out; the logits are searched only then."""
+    if all(tf.reduce_all(tf.math.is_finite(values)) for values in terms.values()):
+        return
+    masked = (logits == float("-inf")) & targets.valid[..., tf.newaxis]
+    if tf.reduce_any(masked):
+        pixels = tf.math.count_nonzero(tf.reduce_any(masked, axis=-1))
+        raise ValueError(
+            f"{name} needs finite logits: mask a class out by -1e4 instead of -inf. Received: -inf "
+            f"at {int(pixels)} labelled pixels"
+        )
 
 
 def _saying_where_class_weights_go(init: Callable[..., None]) -> Callable[..., None]:

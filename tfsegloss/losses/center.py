@@ -111,7 +111,8 @@ class CenterLoss(StatefulLoss):
         sample_weight: None, `[B]` or `[B, H, W]`; the centers do not see it.
 
     Raises:
-        ValueError: An option or a shape is not as above.
+        ValueError: An option or a shape is not as above, or in eager mode a logit of a labelled
+            pixel is −∞ (in a graph the value is NaN or ∞).
 
     Example:
 
@@ -126,6 +127,7 @@ class CenterLoss(StatefulLoss):
     """
 
     activation = "softmax"
+    needs_finite_logits = True
 
     def __init__(
         self,

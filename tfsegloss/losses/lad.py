@@ -98,7 +98,8 @@ class LADLoss(PixelLoss):
         sample_weight: None, `[B]`, or `[B, H, W]`, which multiplies ℓ; the window does not see it.
 
     Raises:
-        ValueError: An option or a shape is not as above.
+        ValueError: An option or a shape is not as above, or in eager mode a logit of a labelled
+            pixel is −∞ (in a graph the value is NaN or ∞).
 
     Example:
 
@@ -112,6 +113,7 @@ class LADLoss(PixelLoss):
     """
 
     activation = "softmax"
+    needs_finite_logits = True
 
     def __init__(
         self,

@@ -48,8 +48,8 @@ def test_value_and_gradient_are_finite_in_graphs(name, dtype, compiled):
 
 
 # Their formulas have means, distances or interpolations of logits.
-NEED_FINITE_LOGITS = ("LADLoss", "CenterLoss", "AffinityFieldLoss")
-MASKING = {n: make for n, make in VARIANTS.items() if not n.startswith(NEED_FINITE_LOGITS)}
+NEED_FINITE_LOGITS = {n: make for n, make in VARIANTS.items() if make().needs_finite_logits}
+MASKING = {n: make for n, make in VARIANTS.items() if n not in NEED_FINITE_LOGITS}
 
 
 @pytest.mark.parametrize("dense", [False, True], ids=["ids", "dense"])
@@ -68,3 +68,15 @@ def test_a_class_masked_by_minus_infinity_is_a_very_unlikely_one(make, dense):
     ]
     for ours, expected in zip(*steps, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
+
+
+@grid(lambda make: make in FIRST, make=NEED_FINITE_LOGITS)
+def test_a_masked_class_is_an_error_where_the_formula_has_no_value(make):
+    ids, logits = example()
+    logits[ids == IGNORED] = -np.inf  # where nothing counts it may stand
+    assert np.isfinite(make()(ids, logits))
+    logits[ids == 0, 1] = -np.inf
+    for loss in (make(), make() + make()):
+        message = f"needs finite logits.* at {np.sum(ids == 0)} labelled pixels"
+        with pytest.raises(ValueError, match=message):
+            loss(ids, logits)
