@@ -1,7 +1,6 @@
 """The folder of a run: one configuration, and metrics that survive a kill."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import keras
 import pytest
 
 from train.common.errors import UserError
-from train.runs.folder import MetricsFile, create_or_verify, create_or_verify_samples, locked
+from train.runs.folder import LOCK, MetricsFile, create_or_verify, create_or_verify_samples, locked
 
 
 def test_a_line_that_was_not_finished_and_scores_that_are_not_defined(tmp_path):
@@ -86,14 +85,21 @@ def test_scores_without_a_checkpoint_are_not_dropped(tmp_path):
 
 
 def test_one_process_at_a_time(tmp_path):
-    script = "import sys; from pathlib import Path; from train.runs.folder import locked\n"
-    script += "with locked(Path(sys.argv[1])): pass\n"
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    """The lock of a killed one is none."""
+    script = "import sys, time, filelock\n"
+    script += "with filelock.FileLock(sys.argv[1]): print(flush=True); time.sleep(600)\n"
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / LOCK)], stdout=subprocess.PIPE
+    )
+    other.stdout.readline()
+    message = f"{tmp_path} is being trained by another process"
+    try:
+        with pytest.raises(UserError, match=message), locked(tmp_path):
+            pass
+    finally:
+        other.kill()
+        other.communicate()
     with locked(tmp_path):
-        outcome = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert f"{tmp_path} is being trained by another process" in outcome.stderr
-    with locked(tmp_path):  # whose process has ended
         pass
 
 
