@@ -97,7 +97,7 @@ def test_a_threshold_of_one_class(trained, tmp_path, monkeypatch, capfd):
         np.testing.assert_array_equal(outputs["classes"], tf.cast(above, tf.uint8))
 
 
-@pytest.mark.usefixtures("small_networks")
+@pytest.mark.usefixtures("small_networks", "without_clusters")
 @pytest.mark.parametrize(
     "names", ["[leaf]", pytest.param("[background, leaf]", marks=pytest.mark.full)]
 )
