@@ -64,7 +64,10 @@ def test_every_number_of_a_run(capfd, tmp_path, small_growth):
 
 @pytest.mark.parametrize(
     ("stop", "status", "last"),
-    [(KeyboardInterrupt, 130, "interrupted"), (OSError("no space"), 2, "error: no space")],
+    [
+        (KeyboardInterrupt, 130, "interrupted"),
+        pytest.param(OSError("no space"), 2, "error: no space", marks=pytest.mark.full),
+    ],
 )
 def test_what_was_measured_before_a_stop_is_there(
     capfd, tmp_path, monkeypatch, small_growth, stop, status, last

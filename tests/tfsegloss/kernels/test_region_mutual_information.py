@@ -43,7 +43,7 @@ def test_equals_the_formula_by_every_plan(monkeypatch, device, maps_at_once, reg
     assert not gradient.numpy()[ids == 255].any()
 
 
-@pytest.mark.parametrize("device", ["CPU", "GPU"])
+@pytest.mark.parametrize("device", ["CPU", pytest.param("GPU", marks=pytest.mark.full)])
 def test_in_a_cluster_for_each_device_it_is_the_same(device):
     y, p = map(tf.constant, np.random.default_rng(0).random((2, 2, 6, 7, 3)))
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.tfsegloss.grid import grid
 from tfsegloss.core.targets import encode_targets, zero_ignored
 from tfsegloss.kernels import row_blocks, xla
 from tfsegloss.kernels.row_blocks import map_row_blocks
@@ -59,18 +60,22 @@ def test_rows_equal_the_whole(height, margin, reflect):
     assert_blocks_equal_the_whole(height, margin, reflect)
 
 
-@pytest.mark.parametrize("height", [1, 3, 16, 19])  # one block, two, and three of 7 rows
+# One block, two, and three of 7 rows.
+@grid(
+    lambda height, write_later: height == 19 or write_later,
+    height=[1, 3, 16, 19],
+    write_later=[True, False],
+)
 @both_borders
-@pytest.mark.parametrize("write_later", [True, False])
 def test_blocks_for_a_cpu_equal_the_whole(monkeypatch, height, reflect, write_later):
     monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)
     with xla.planned_for("CPU"):
         assert_blocks_equal_the_whole(height, 2, reflect, tf.function, write_later=write_later)
 
 
-@pytest.mark.parametrize("height", [1, 19])
+# Blocks of a part of an image, of one, of two, and of all.
+@grid(lambda height, rows: height == 19, height=[1, 19], rows=[4, 19, 40, 1000])
 @both_borders
-@pytest.mark.parametrize("rows", [4, 19, 40, 1000])  # part of an image, one, two, and all
 def test_blocks_for_a_gpu_equal_the_whole(monkeypatch, height, reflect, rows):
     monkeypatch.setattr(xla, "GPU_BYTES", rows * row_blocks.GPU_MAPS * BYTES_OF_A_ROW)
     with xla.planned_for("GPU"):
