@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
+from train.common import signals
 from train.common.errors import UserError
 
 
@@ -41,42 +42,15 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
         subparser = module.parser()
         subcommands.add_subcommand(command, subparser, help=subparser.description)
     try:
-        with _signals_as_interrupts():
+        with signals.as_interrupts():
             values = parser.parse_args()
             modules[values.subcommand].run(values[values.subcommand])
     except (UserError, ArgumentError, OSError) as error:
         _fail(f"python -m {package}: error: {_one_line(error)}", 2)
-    except _Terminated as error:
-        _fail(f"ended by {error.signal.name}", 128 + error.signal)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
-
-
-class _Terminated(KeyboardInterrupt):
-    """A signal by which systems end processes; what is under way is saved as by Ctrl-C."""
-
-    def __init__(self, number: int):
-        super().__init__()
-        self.signal = signal.Signals(number)
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Raise at SIGTERM, and at SIGHUP unless it is ignored, as `nohup` has it."""
-
-    def interrupt(number: int, _frame: object) -> None:
-        raise _Terminated(number)
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    former = {number: signal.getsignal(number) for number in (getattr(signal, n) for n in names)}
-    caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
-    for number in caught:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in caught:
-            signal.signal(number, former[number])
+    except KeyboardInterrupt as error:
+        number = error.signal if isinstance(error, signals.Interrupted) else signal.SIGINT
+        is_key = number == signal.SIGINT  # Ctrl-C
+        _fail("interrupted" if is_key else f"ended by {number.name}", 128 + number)
 
 
 class _Import(Action):

@@ -6,6 +6,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import Progress
 
+from train.common import signals
+
 Item = TypeVar("Item")
 
 
@@ -25,4 +27,6 @@ def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
         total: How many items there are.
     """
     with progress_bars() as progress:
-        yield from progress.track(items, total=total, description=what)
+        for item in progress.track(items, total=total, description=what):
+            signals.raise_caught()
+            yield item

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsegloss.metrics import confusion
+from train.common import signals
 from train.data.datasets.dataset import Dataset
 from train.data.decoding.palette import IGNORED
 from train.data.samples.decode import raise_first_fault, read_all
@@ -96,6 +97,7 @@ def evaluate(
     matrix = np.zeros([dataset.num_classes] * 2)
     try:
         for number, (image, ids) in enumerate(read_all(samples).prefetch(2)):
+            signals.raise_caught()
             predicted = classify(image[tf.newaxis])[0]
             matrix += confusion.confusion_matrix(
                 ids[tf.newaxis], predicted[tf.newaxis], dataset.num_classes, ignore_class=IGNORED

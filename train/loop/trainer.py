@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfsegloss import SegmentationLoss
 from tfsegloss.metrics import confusion
+from train.common import signals
 from train.common.errors import UserError
 from train.config import TrainerConfig
 from train.data.decoding.palette import IGNORED
@@ -196,6 +197,7 @@ class Trainer:
 
         Raises:
             UserError: The loss or a weight is not finite, or a checkpoint cannot be written.
+            KeyboardInterrupt: By Ctrl-C or another signal; the step is saved.
         """
         every = config.evaluate_every
         if min(self.step, evaluated) >= config.steps:
@@ -208,19 +210,34 @@ class Trainer:
         )
         chain.on_train_begin()
         try:
-            if self._at_end(self.step, config) and evaluated < self.step:
-                epoch = (self.step - 1) // every
-                chain.on_epoch_begin(epoch)
-                self._evaluate(epoch, config, evaluate, chain)
-            for epoch in range(self.step // every, chain.params["epochs"]):
-                if self.step < config.steps:
-                    self._epoch(epoch, batches, config, evaluate, chain)
-        except KeyboardInterrupt:
-            if self.step > max(checkpoints.steps(self._folder), default=0):
+            with signals.deferred():
+                self._epochs(batches, config, evaluate, chain, evaluated)
+        except KeyboardInterrupt as stop:
+            # A second signal may have come between a step and its losses' sums.
+            counted = not getattr(stop, "is_second", False)
+            if counted and self.step > max(checkpoints.steps(self._folder), default=0):
                 self.save()
             raise
         finally:
             chain.on_train_end()
+
+    def _epochs(
+        self,
+        batches: Callable[[int], Iterable],
+        config: TrainerConfig,
+        evaluate: Callable[[], Scores],
+        chain: keras.callbacks.CallbackList,
+        evaluated: int,
+    ) -> None:
+        """Take the epochs that are left, and first the evaluation that is."""
+        every = config.evaluate_every
+        if self._at_end(self.step, config) and evaluated < self.step:
+            epoch = (self.step - 1) // every
+            chain.on_epoch_begin(epoch)
+            self._evaluate(epoch, config, evaluate, chain)
+        for epoch in range(self.step // every, chain.params["epochs"]):
+            if self.step < config.steps:
+                self._epoch(epoch, batches, config, evaluate, chain)
 
     @staticmethod
     def _at_end(step: int, config: TrainerConfig) -> bool:
@@ -282,6 +299,7 @@ class Trainer:
             chain.on_train_batch_end(step - 1 - start, logs)
             if saves:
                 self.save()
+            signals.raise_caught()
 
 
 def _not_finite(what: str, step: int) -> str:

@@ -17,6 +17,7 @@ from train.data.input.pipeline import training_stream
 from train.data.input.sampling import ComplementaryWeights
 from train.data.samples.decode import raise_first_fault
 from train.data.samples.statistics import list_skipped
+from train.loop import checkpoints
 from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Classify, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
@@ -81,7 +82,8 @@ def _fit(config: FitConfig, dataset: Dataset, data: RunData, trainer: Trainer) -
         raise_first_fault(data.val)
         raise
     except KeyboardInterrupt:
-        print(f"Stopped and saved at step {trainer.step}: the same command goes on from there")
+        saved = max(checkpoints.steps(config.run / CHECKPOINTS), default=0)
+        print(f"Stopped and saved at step {saved}: the same command goes on from there")
         raise
     finally:
         list_skipped(data.faults)
@@ -98,8 +100,8 @@ def _make_trainer(
     sampling_weights = None
     if config.input.sampling.strategy == "complementary":
         sampling_weights = ComplementaryWeights(data.num_classes)
-    checkpoints = config.run / CHECKPOINTS
-    return Trainer(strategy, model, config.loss, optimizer, checkpoints, sampling_weights)
+    folder = config.run / CHECKPOINTS
+    return Trainer(strategy, model, config.loss, optimizer, folder, sampling_weights)
 
 
 def _classifier(model: keras.Model, resolution: float) -> Classify:

@@ -1,0 +1,82 @@
+"""Signals end a process where a loop can stop, and none is lost."""
+
+import contextlib
+import os
+import signal
+
+import pytest
+
+from train.common import signals
+
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_is_an_interrupt_that_knows_it(number):
+    before = signal.getsignal(number)
+    with pytest.raises(signals.Interrupted) as stop, signals.as_interrupts():
+        send(number)
+    assert stop.value.signal == number
+    assert isinstance(stop.value, KeyboardInterrupt)
+    assert signal.getsignal(number) is before
+    signals.raise_caught()  # what was raised is over
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_deferred_one_waits_for_the_end_of_a_step_and_a_second_one_does_not(number, count, capfd):
+    done = []
+
+    def loop():
+        with signals.as_interrupts(), signals.deferred():
+            for step in range(3):
+                for _ in range(count if step == 1 else 0):
+                    send(number)
+                done.append(step)
+                signals.raise_caught()
+
+    with pytest.raises(signals.Interrupted) as stop:
+        loop()
+    assert (done, stop.value.is_second) == (([0, 1], False) if count == 1 else ([0], True))
+    assert "Stopping after this step; once more to stop at once" in capfd.readouterr().err
+
+
+def test_one_that_was_swallowed_is_raised_by_the_next_loop():
+    def command():
+        with signals.as_interrupts():
+            with contextlib.suppress(KeyboardInterrupt):  # as in a callback of TensorFlow's
+                send(signal.SIGTERM)
+            signals.raise_caught()
+
+    with pytest.raises(signals.Interrupted):
+        command()
+
+
+def test_one_that_became_another_error_is_itself_again():
+    def command():
+        with signals.as_interrupts():
+            try:
+                send(signal.SIGTERM)
+            except KeyboardInterrupt:
+                raise RuntimeError("of TensorFlow's") from None
+
+    with pytest.raises(signals.Interrupted):
+        command()
+
+
+def test_other_errors_are_left_alone():
+    with pytest.raises(RuntimeError, match="mine"), signals.as_interrupts():
+        raise RuntimeError("mine")
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.as_interrupts():
+            send(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
