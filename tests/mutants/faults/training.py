@@ -314,7 +314,7 @@ TRAINING = (
     Fault(
         "train/runs/train.py",
         "sampling learns nothing",
-        "checkpoints, sampling_weights)",
-        "checkpoints, None)",
+        "folder, sampling_weights)",
+        "folder, None)",
     ),
 )
