@@ -123,7 +123,7 @@ def same_class_weights(ids: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
         same = (neighbors(k) == center) & (center >= 0)
         return tf.where(same, weights[k], 0)
 
-    if xla.is_compiling() and xla.planned_device() == "CPU":
+    if xla.is_compiling():
         # One place of the window after the other: an operation for each runs no faster, and LAD
         # takes 4.3 s to compile with it, 2.1 without, with a window of 5.
         return tf.map_fn(weigh, tf.range(size**2), fn_output_signature=dtype)
@@ -167,6 +167,8 @@ def weighted_sum(maps: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
     Reference: LAD (Guo et al., 2018), Eq. 2, before the division.
     """
+    if xla.is_compiling() and xla.planned_device() == "GPU":
+        return _weighted_sum_by_rows(maps, weights)
     size = math.isqrt(weights.shape[0])
     rows, columns = sizes(weights)[2:]
     places = itertools.product(range(size), repeat=2)
@@ -177,6 +179,28 @@ def weighted_sum(maps: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
             for w, (i, j) in zip(tf.unstack(weights), places, strict=True)
         ]
     )
+
+
+def _weighted_sum_by_rows(maps: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Return `weighted_sum`, one row of the window after the other, as a GPU likes it.
+
+    All 25 places of a window at once did not compile in 100 s for an H200. A row takes 7.8 ms for
+    LAD on [8, 513, 513, 21], one place after the other 22 ms, blocks for a CPU 41 ms.
+    """
+    size = math.isqrt(weights.shape[0])
+    batch, rows, columns = sizes(weights)[1:]
+
+    def add_row(i, total):
+        line = tf.slice(maps, [0, i, 0, 0], [batch, rows, -1, -1])
+        line_weights = tf.slice(weights, [size * i, 0, 0, 0], [size, -1, -1, -1])
+        terms = [
+            w[..., tf.newaxis] * line[:, :, j : j + columns]
+            for j, w in enumerate(tf.unstack(line_weights))
+        ]
+        return i + 1, total + tf.add_n(terms)
+
+    total = tf.zeros([batch, rows, columns, maps.shape[-1]], maps.dtype)
+    return tf.while_loop(lambda i, _: i < size, add_row, (0, total))[1]
 
 
 def mirrored(index: int | tf.Tensor, size: int | tf.Tensor) -> int | tf.Tensor:
