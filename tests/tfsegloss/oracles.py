@@ -281,3 +281,51 @@ def structural_dissimilarity(labels, logits, form, size=3, sigma=1.5, ignored=25
             similarity *= (2 * mean_y * mean_p + 1e-4) / (mean_y**2 + mean_p**2 + 1e-4)
         maps.append(1 - similarity)
     return np.mean(maps, 0) * (labels != ignored)
+
+
+def softmax(x):
+    """Along the last axis."""
+    exponentials = np.exp(x - x.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def tversky(labels, p, *, alpha, beta, gamma, smooth, classes):
+    """mean_c (1 − T_c)^γ of labels [N] and probabilities [N, C]."""
+    losses = []
+    for c in range(p.shape[1]):
+        t = labels == c
+        if classes == "present" and not t.any():
+            continue
+        hit, false, missed = p[t, c].sum(), p[~t, c].sum(), (1 - p[t, c]).sum()
+        index = (hit + smooth) / (hit + alpha * false + beta * missed + smooth)
+        losses.append((1 - index) ** gamma)
+    return np.mean(losses)
+
+
+def lovasz_softmax_errors(labels, x):
+    """|y − p| [N, C]."""
+    return abs(np.eye(x.shape[1])[labels] - softmax(x))
+
+
+def lovasz_hinge_errors(labels, x):
+    """max(0, 1 − x (2y − 1)) [N, C]."""
+    return np.maximum(0, 1 - x * (2 * np.eye(x.shape[1])[labels] - 1))
+
+
+def lovasz_extension(errors, truth):
+    """Σ_k m_k (Δ({1 … k}) − Δ({1 … k − 1})) of the Jaccard loss Δ of sets of mistakes."""
+
+    def jaccard_loss(mistaken):
+        union = set(np.flatnonzero(truth)) | mistaken
+        return len(mistaken) / len(union) if union else 0.0
+
+    mistaken, total = set(), 0.0
+    for k in np.argsort(-errors):
+        before = jaccard_loss(mistaken)
+        mistaken = mistaken | {k}
+        total += errors[k] * (jaccard_loss(mistaken) - before)
+    return total

@@ -43,6 +43,12 @@ OPTIONS = {
         "full": {"downsample": None},
     },
     "AffinityFieldLoss": {"": {"downsample_factor": 2}},
+    "DiceLoss": {"": {}, "sigmoid": {"activation": "sigmoid", "per_image": True, "classes": "all"}},
+    "TverskyLoss": {"": {}, "focal": {"gamma": 0.75}},
+    "LovaszLoss": {
+        "": {},
+        "hinge": {"activation": "sigmoid", "per_image": True, "classes": "all"},
+    },
 }
 # One of pixels, one of regions, one of several losses: for what happens before any formula.
 FEW = ("SoftmaxCrossEntropy", "RMILoss", "WeightedLosses")

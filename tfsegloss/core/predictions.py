@@ -73,3 +73,14 @@ def warn_of_probabilities(y_pred: tf.Tensor, loss: str) -> None:
             "remove the activation, or pass from_logits=False.",
             stacklevel=2,
         )
+
+
+def probabilities(logits: tf.Tensor, activation: str) -> tf.Tensor:
+    """Return what an activation, "softmax" or "sigmoid", makes of logits.
+
+    Example:
+
+    >>> probabilities(tf.zeros([1, 4]), "softmax").numpy().tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
+    return tf.nn.softmax(logits) if activation == "softmax" else tf.sigmoid(logits)

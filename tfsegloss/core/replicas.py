@@ -18,6 +18,53 @@ def global_sum(value: tf.Tensor) -> tf.Tensor:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
+def gather(value: tf.Tensor, axis: int) -> tuple[tf.Tensor, int | tf.Tensor]:
+    """Return the values of all replicas side by side, and where this one's begins; no gradient.
+
+    Args:
+        value: Of the same shape on all replicas but for the axis.
+        axis: Along which they are put.
+
+    Example:
+
+    >>> values, first = gather(tf.constant([[1, 2]]), axis=1)
+    >>> values.numpy().tolist(), first
+    ([[1, 2]], 0)
+    """
+    value = tf.stop_gradient(value)
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value, 0
+    counts = context.all_gather(tf.shape(value)[axis : axis + 1], axis=0)
+    first = tf.cumsum(counts, exclusive=True)[context.replica_id_in_sync_group]
+    return context.all_gather(value, axis=axis), first
+
+
+def global_total(value: tf.Tensor) -> tf.Tensor:
+    """Return the sum over all replicas of a value that a formula of the global batch is made of.
+
+    The gradient of such a formula f, which each replica computes, is R ∂f: Keras divides the value
+    of each replica by their number R, where f is the same for all of them.
+
+    Args:
+        value: This replica's share.
+
+    Returns:
+        In the value's shape.
+
+    Example:
+
+    >>> float(global_total(tf.constant(3.0)))
+    3.0
+    """
+
+    @tf.custom_gradient
+    def total(value):
+        return global_sum(value), lambda upstream: upstream * replica_count()
+
+    return total(value)
+
+
 def normalize_globally(numerators: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """Return per-image values whose Keras mean is `sum(numerators) / count` over the global batch.
 

@@ -77,3 +77,27 @@ def log_sum_exp(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """
     highest = tf.reduce_max(x, axis=-1)
     return highest, tf.math.log(sum_over_classes(tf.exp(x - highest[..., tf.newaxis])))
+
+
+def softmax(x: tf.Tensor) -> tf.Tensor:
+    """Return the softmax over the classes, with its gradient p (u − Σ_c u p).
+
+    Args:
+        x: `[…, C]`.
+
+    Returns:
+        p, `[…, C]`.
+
+    Example:
+
+    >>> softmax(tf.zeros([1, 2])).numpy().tolist()
+    [[0.5, 0.5]]
+    """
+
+    @tf.custom_gradient
+    def probabilities(x):
+        highest, log_sum = log_sum_exp(x)
+        p = tf.exp((x - highest[..., tf.newaxis]) - log_sum[..., tf.newaxis])
+        return p, lambda u: p * (u - sum_over_classes(u * p)[..., tf.newaxis])
+
+    return probabilities(x)

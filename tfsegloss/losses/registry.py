@@ -12,12 +12,14 @@ from tfsegloss.losses.cross_entropy import SigmoidCrossEntropy, SoftmaxCrossEntr
 from tfsegloss.losses.focal import FocalLoss
 from tfsegloss.losses.lad import LADLoss
 from tfsegloss.losses.lmp import LMPLoss
+from tfsegloss.losses.lovasz import LovaszLoss
+from tfsegloss.losses.overlap import DiceLoss, JaccardLoss, TverskyLoss
 from tfsegloss.losses.rmi import RMILoss
 from tfsegloss.losses.ssim import SSIMLoss
 from tfsegloss.losses.ssl_loss import SSLLoss
 
 # In the order of pictures and tables: first the one that others are compared with, then what looks
-# at pixels, windows, regions, pairs.
+# at pixels, windows, regions, pairs, and at the overlap of whole classes.
 LOSSES: dict[str, type[SegmentationLoss]] = {
     loss.__name__: loss
     for loss in (
@@ -31,6 +33,10 @@ LOSSES: dict[str, type[SegmentationLoss]] = {
         SSIMLoss,
         RMILoss,
         AffinityFieldLoss,
+        DiceLoss,
+        JaccardLoss,
+        TverskyLoss,
+        LovaszLoss,
     )
 }
 

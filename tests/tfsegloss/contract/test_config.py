@@ -18,7 +18,9 @@ COMMON = {"from_logits": False, "ignore_class": [7, 255], "reduction": "sum", "n
 # Values other than the default, for the options whose default does not tell one.
 OTHER = {
     **COMMON,
+    "activation": "sigmoid",
     "class_weights": [1.0, 2.0, 0.5],
+    "classes": "all",
     "decay_steps": 10,
     "pooling": TopK(threshold=0.5, min_kept=3),
 }

@@ -5,13 +5,14 @@ import pytest
 import tensorflow as tf
 
 from tests.tfsegloss.steps import value_and_gradient
-from tfsegloss import FocalLoss, MeanIoU, RMILoss, SigmoidCrossEntropy, SSIMLoss
+from tfsegloss import DiceLoss, FocalLoss, MeanIoU, RMILoss, SigmoidCrossEntropy, SSIMLoss
 
 SIGMOIDS = {
     "SigmoidCrossEntropy": SigmoidCrossEntropy,
     "FocalLoss": lambda **options: FocalLoss(activation="sigmoid", **options),
     "RMILoss": lambda **options: RMILoss(downsample_factor=2, **options),
     "SSIMLoss": SSIMLoss,
+    "DiceLoss": lambda **options: DiceLoss(activation="sigmoid", **options),
 }
 
 
@@ -37,13 +38,13 @@ def test_a_last_axis_changes_nothing(make):
 
 
 def test_soft_targets_are_those_of_the_same_class_twice(make):
-    """A second class with the same maps doubles sums over the classes, not SSIM, their mean."""
+    """A second class with the same maps doubles sums over the classes, not means of them."""
     ids, logits = binary()
     soft = np.where(ids == 255, 255, 0.2 + 0.7 * ids)[..., np.newaxis].astype(np.float32)
     one = make().parts(soft, logits)
     two = make().parts(np.repeat(soft, 2, -1), np.repeat(logits, 2, -1))
     for name, part in one.items():
-        ratio = 1 if name == "dissimilarity" else 2
+        ratio = 1 if name in ("dissimilarity", "overlap") else 2
         np.testing.assert_allclose(two[name], ratio * part, rtol=1e-5, err_msg=name)
     assert abs(float(make()(soft, logits)) - float(make()(ids, logits))) > 1e-4
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfsegloss.kernels import xla
-from tfsegloss.kernels.class_sums import log_sum_exp, sum_over_classes, times_matrix
+from tfsegloss.kernels.class_sums import log_sum_exp, softmax, sum_over_classes, times_matrix
 
 
 @pytest.mark.parametrize("device", ["CPU", "GPU"])
@@ -25,6 +25,26 @@ def test_log_sum_exp_keeps_its_digits():
     np.testing.assert_allclose(
         log_sum, [np.log1p(np.exp(-3)), np.log1p(2 * np.exp(-1))], rtol=1e-12
     )
+
+
+def test_softmax_and_its_derivatives_are_tensorflows():
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 5)))
+    weights = tf.cast(tf.range(30), tf.float64)
+
+    def first_and_second(function):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                value = tf.reduce_sum(function(x) * tf.reshape(weights, x.shape))
+            gradient = tape.gradient(value, x)
+            penalty = tf.reduce_sum(gradient**2)
+        return value, gradient, outer.gradient(penalty, x)
+
+    for ours, theirs in zip(
+        first_and_second(softmax), first_and_second(tf.nn.softmax), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
 def test_maps_of_any_shape_times_a_matrix():
