@@ -73,25 +73,24 @@ def jaccard_weights(errors: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
 def lovasz_errors(targets: Targets, logits: tf.Tensor, *, activation: str) -> tf.Tensor:
     """Return how wrong each pixel is about each class.
 
-        m = |y − p|, p = softmax(x);  for sigmoids the hinge m = max(0, 1 − x (2 y − 1)).
+    m = |y − p|, p = softmax(x);  for sigmoids the hinge m = max(0, 1 − x (2 y − 1)).
 
-        Args:
-            targets: From `encode_targets`; y is 1 where a dense target is at least ½, else 0.
-            logits: x, `[B, H, W, C]`, float32 or float64.
-            activation: "softmax" or "sigmoid".
+    Args:
+        targets: From `encode_targets`; y is 1 where a dense target is at least ½, else 0.
+        logits: x, `[B, H, W, C]`, float32 or float64.
+        activation: "softmax" or "sigmoid".
 
-        Returns:
-            m ≥ 0, `[B, H, W, C]`, 0 where ignored.
+    Returns:
+        m ≥ 0, `[B, H, W, C]`, 0 where ignored.
 
-        Example:
+    Example:
 
-        >>> from tfsegloss.core.shapes import sizes
-    from tfsegloss.core.targets import encode_targets
-        >>> targets = encode_targets(tf.constant([[[0]]]), num_classes=2)
-        >>> lovasz_errors(targets, tf.zeros([1, 1, 1, 2]), activation="softmax").numpy().tolist()
-        [[[[0.5, 0.5]]]]
+    >>> from tfsegloss.core.targets import encode_targets
+    >>> targets = encode_targets(tf.constant([[[0]]]), num_classes=2)
+    >>> lovasz_errors(targets, tf.zeros([1, 1, 1, 2]), activation="softmax").numpy().tolist()
+    [[[[0.5, 0.5]]]]
 
-        Reference: Berman et al., *The Lovász-softmax loss*, 2018, Eq. 6 (hinge) and 8 (softmax).
+    Reference: Berman et al., *The Lovász-softmax loss*, 2018, Eq. 6 (hinge) and 8 (softmax).
     """
     x = zero_ignored(logits, targets.valid)
     sign = tf.where(_is_of_class(targets, logits), tf.constant(1, x.dtype), -1)
