@@ -273,4 +273,34 @@ LIBRARY = (
         "count = tf.math.count_nonzero(valid, axis=[1, 2], keepdims=True)\n",
         "count = tf.math.count_nonzero(tf.ones_like(valid), axis=[1, 2], keepdims=True)\n",
     ),
+    Fault(
+        "tfsegloss/kernels/overlap_sums.py",
+        "what is missed and what is wrongly taken change places",
+        "alpha * p * (1 - t) + beta * (1 - p) * t",
+        "beta * p * (1 - t) + alpha * (1 - p) * t",
+    ),
+    Fault(
+        "tfsegloss/kernels/overlap_sums.py",
+        "ignored pixels are taken for every class",
+        "p = zero_ignored(p, targets.valid)",
+        "p = 1.0 * p",
+    ),
+    Fault(
+        "tfsegloss/core/replicas.py",
+        "a replica's gradient is as small as its share of the value",
+        "lambda upstream: upstream * replica_count()",
+        "lambda upstream: upstream",
+    ),
+    Fault(
+        "tfsegloss/losses/lovasz.py",
+        "a replica sorts its own pixels alone",
+        "everywhere, first = replicas.gather(rows, axis=1)",
+        "everywhere, first = rows, 0",
+    ),
+    Fault(
+        "tfsegloss/losses/lovasz.py",
+        "ignored pixels are sorted among the others",
+        "tf.stop_gradient(errors), -1)",
+        "tf.stop_gradient(errors), 0.5)",
+    ),
 )

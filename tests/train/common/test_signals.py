@@ -11,6 +11,15 @@ from train.common import signals
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+@pytest.fixture(autouse=True)
+def none_is_ignored():
+    """Tests may run in the background, or by `nohup`, which ignore some for all they start."""
+    former = [signal.signal(number, signal.default_int_handler) for number in NUMBERS]
+    yield
+    for number, handler in zip(NUMBERS, former, strict=True):
+        signal.signal(number, handler)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 
