@@ -13,7 +13,7 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 @pytest.fixture(autouse=True)
 def none_is_ignored():
-    """Tests may run in the background, or by `nohup`, which ignore some for all they start."""
+    """Handle all of them: the background and `nohup` ignore some for whatever they start."""
     former = [signal.signal(number, signal.default_int_handler) for number in NUMBERS]
     yield
     for number, handler in zip(NUMBERS, former, strict=True):
