@@ -131,15 +131,42 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How the learning rate changes: a linear warm-up, then a polynomial decay to 0.
+    """How the learning rate changes: a slow start, then a polynomial decay.
 
     Args:
-        warmup_steps: Steps in which it rises from 0 to the optimizer's `learning_rate`.
-        power: Exponent of the polynomial decay to 0.
+        warmup: linear: it rises to the optimizer's `learning_rate`, and decays from there.
+            constant: it is `warmup_rate`, then on the decay that began at the first step.
+        warmup_steps: Steps of the slow start.
+        warmup_rate: Where the linear rise begins, or the rate of the constant start.
+        power: Exponent of the polynomial decay.
+        final_rate: The least that it decays to.
+        multipliers: Factors of the learning rate of some weights, by a pattern (a regular
+            expression) found in their names, like `^logits: 10`; the last pattern that is found
+            counts. 0 freezes. `train fit` prints what reaches which weights.
     """
 
+    warmup: Literal["linear", "constant"] = "linear"
     warmup_steps: NonNegativeInt = 20
+    warmup_rate: NonNegativeFloat = 0.0
     power: NonNegativeFloat = 0.9
+    final_rate: NonNegativeFloat = 0.0
+    multipliers: dict[str, NonNegativeFloat] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RegularizationConfig:
+    """How weights are kept small.
+
+    Args:
+        l2: λ of ½ λ Σ w² in the loss, the papers' weight decay: its gradient λ w goes through the
+            optimizer's momentum. The optimizer's own `weight_decay` is beside the gradient,
+            w ← w − η · weight_decay · w: with the same number and momentum 0.9 ten times weaker.
+        weights: Which weights both keep small: kernels; kernels_but_depthwise; all, which means
+            biases, scales and offsets too.
+    """
+
+    l2: NonNegativeFloat = 0.0
+    weights: Literal["kernels", "kernels_but_depthwise", "all"] = "kernels"
 
 
 @dataclass(frozen=True)
@@ -149,6 +176,9 @@ class TrainerConfig:
     Args:
         steps: Number of optimizer steps, over which the learning rate falls to 0.
         batch_size: Images per step, over all replicas.
+        accumulation: In how many parts a replica's images pass the network, one after the other, to
+            fit into its memory. The loss still sees all of them at once, so that a step is that of
+            the whole batch; only batch normalization sees a part. A step takes a third longer.
         evaluate_every: Steps between evaluations on the validation split.
         checkpoint_every: Steps between checkpoints.
         replicas: Number of devices to train on; default: all GPUs, or one CPU. Without a GPU, more
@@ -158,6 +188,7 @@ class TrainerConfig:
 
     steps: PositiveInt = 300
     batch_size: PositiveInt = 8
+    accumulation: PositiveInt = 1
     evaluate_every: PositiveInt = 100
     checkpoint_every: PositiveInt = 50
     replicas: PositiveInt | None = None
@@ -176,8 +207,8 @@ class FitConfig:
         loss: The loss, a class of tfsegloss; `--loss.help CLASS` lists its options.
         optimizer: How the weights follow the gradient: an optimizer of Keras, such as AdamW, whose
             `learning_rate` is the peak of the schedule; `--optimizer.help CLASS` lists its options.
-            Its weight decay leaves biases and batch normalization alone.
-        schedule: How the learning rate changes: a warm-up, then a polynomial decay to 0.
+        schedule: How the learning rate changes: a slow start, then a polynomial decay.
+        regularization: How weights are kept small.
         trainer: The loop.
     """
 
@@ -188,4 +219,5 @@ class FitConfig:
     loss: SegmentationLoss = field(default_factory=tfsegloss.RMILoss)
     optimizer: Callable[[], keras.optimizers.Optimizer] = SGD
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    regularization: RegularizationConfig = field(default_factory=RegularizationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -3,19 +3,35 @@
 import keras
 import tensorflow as tf
 
+from tfsegloss.core.checks import check_choice
+
+WARMUPS = ("linear", "constant")
+
 
 @keras.saving.register_keras_serializable(package="tfsegloss_train")
 class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then polynomial decay to 0: "poly", the schedule of the DeepLab papers.
+    """A slow start, then polynomial decay: "poly", the schedule of the DeepLab papers.
 
-    η(t) = η₀ · (t + 1) / w for t < w, then η₀ · (1 − (t − w) / (T − w))^power, with w
-    `warmup_steps` and T `steps`. The papers have no warm-up: w = 0 is theirs.
+    With w `warmup_steps`, T `steps`, η₀ `learning_rate`, η₁ `warmup_rate` and η₂ `final_rate`:
+
+    - linear: η(t) = η₁ + (η₀ − η₁) (t + 1) / w for t < w, then η₀ (1 − (t − w) / (T − w))^power, as
+      RMI (section 5.1) warms up;
+    - constant: η(t) = η₁ for t < w, then η₀ (1 − t / T)^power, counted from the first step, as
+      SSL (section 4.1) and TensorFlow's DeepLab start;
+
+    and at least η₂ after the start. LAD and LMP have no slow start: w = 0.
 
     Args:
         learning_rate: η₀.
         steps: T.
         warmup_steps: w < T.
         power: Exponent.
+        warmup: "linear" or "constant".
+        warmup_rate: η₁, where the linear rise begins (0: it begins with η₀ / w).
+        final_rate: η₂.
+
+    Raises:
+        ValueError: `warmup_steps` or `warmup` is not as above.
 
     Example:
 
@@ -24,7 +40,16 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
 
-    def __init__(self, learning_rate: float, steps: int, warmup_steps: int = 0, power: float = 0.9):
+    def __init__(
+        self,
+        learning_rate: float,
+        steps: int,
+        warmup_steps: int = 0,
+        power: float = 0.9,
+        warmup: str = "linear",
+        warmup_rate: float = 0.0,
+        final_rate: float = 0.0,
+    ):
         if not 0 <= warmup_steps < steps:
             raise ValueError(
                 "`warmup_steps` must be in [0, steps). "
@@ -34,14 +59,26 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
         self.steps = steps
         self.warmup_steps = warmup_steps
         self.power = power
+        self.warmup = check_choice("warmup", warmup, WARMUPS)
+        self.warmup_rate = warmup_rate
+        self.final_rate = final_rate
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Return the learning rate of a step, counted from 0."""
         step = tf.cast(step, tf.float32)
-        warmup = (step + 1) / max(self.warmup_steps, 1)
-        rest = (self.steps - step) / (self.steps - self.warmup_steps)
-        decay = tf.clip_by_value(rest, 0, 1) ** self.power
-        return self.learning_rate * tf.where(step < self.warmup_steps, warmup, decay)
+        start, rise, shift = self.warmup_rate, 0.0, 0
+        if self.warmup == "linear":
+            rise = (self.learning_rate - start) * (step + 1) / max(self.warmup_steps, 1)
+            shift = self.warmup_steps
+        rest = (self.steps - step) / (self.steps - shift)
+        decay = self.learning_rate * tf.clip_by_value(rest, 0, 1) ** self.power
+        return tf.where(step < self.warmup_steps, start + rise, tf.maximum(decay, self.final_rate))
+
+    def times(self, factor: float) -> "PolynomialWithWarmup":
+        """Return the schedule with all its rates times a factor."""
+        rates = ("learning_rate", "warmup_rate", "final_rate")
+        config = self.get_config()
+        return PolynomialWithWarmup(**config | {name: factor * config[name] for name in rates})
 
     def get_config(self) -> dict:
         """Return all options."""
@@ -50,4 +87,7 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
             "steps": self.steps,
             "warmup_steps": self.warmup_steps,
             "power": self.power,
+            "warmup": self.warmup,
+            "warmup_rate": self.warmup_rate,
+            "final_rate": self.final_rate,
         }

@@ -5,9 +5,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from keras.optimizers import MultiOptimizer
 
 from tfsegloss import SegmentationLoss
 from tfsegloss.metrics import confusion
@@ -17,8 +19,10 @@ from train.config import TrainerConfig
 from train.data.decoding.palette import IGNORED
 from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
+from train.loop.accumulation import StepInParts
 from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
+from train.loop.optimization import GradientRules
 
 # Reading the loss waits for the device, so it is not read at every step of a fast one.
 SECONDS_PER_LOSS_READ = 1.0
@@ -60,6 +64,15 @@ class EpochLogs(tf.train.experimental.PythonState):
         self.learning_rate = state["learning_rate"]
 
 
+class Losses(NamedTuple):
+    """What a replica finds in its share of a batch."""
+
+    loss: tf.Tensor  # []
+    parts: dict[str, tf.Tensor]  # [] by name
+    scaled: tf.Tensor  # [], what is differentiated
+    matrix: tf.Tensor | None  # confusion matrix [C, C], where sampling learns from it
+
+
 class Trainer:
     """A model, its loss and its optimizer, and the steps they take together.
 
@@ -71,6 +84,9 @@ class Trainer:
         loss: Loss of the labels and the logits.
         optimizer: Its `iterations` are the step count.
         folder: Where checkpoints are; the last one is restored.
+        schedule: Of the learning rate, which is logged.
+        rules: What is done to gradients; None: nothing.
+        accumulation: In how many parts images pass the network.
         sampling_weights: Those of the classes; told how well each is segmented.
     """
 
@@ -81,6 +97,9 @@ class Trainer:
         loss: SegmentationLoss,
         optimizer: keras.optimizers.Optimizer,
         folder: Path,
+        schedule: keras.optimizers.schedules.LearningRateSchedule,
+        rules: GradientRules | None = None,
+        accumulation: int = 1,
         sampling_weights: ComplementaryWeights | None = None,
     ):
         self.strategy = strategy
@@ -88,6 +107,11 @@ class Trainer:
         self.loss = loss
         self.optimizer = optimizer
         self.sampling_weights = sampling_weights
+        self._schedule, self._rules = schedule, rules or GradientRules()
+        self._step = self._whole_step
+        if accumulation > 1:
+            steps = self._losses, self._update, self._reduced
+            self._step = StepInParts(strategy, model, accumulation, *steps)
         optimizer.build(model.trainable_variables)
         model.compile(optimizer=optimizer)  # TensorBoard's callback asks the model for it
         # TensorFlow's tracking of a Keras model leaves out the states of its random generators.
@@ -96,7 +120,10 @@ class Trainer:
         loss.build(model.output_shape[-1])
         self._epoch_logs = EpochLogs()
         self._folder = folder
+        # Of which TensorFlow's tracking of a `MultiOptimizer` leaves out all.
+        groups = [*optimizer.optimizers] if isinstance(optimizer, MultiOptimizer) else []
         self._checkpoint = tf.train.Checkpoint(
+            **{"groups": groups} if groups else {},
             model=model,
             optimizer=optimizer,
             randomness=randomness,
@@ -113,8 +140,8 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the next step."""
-        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+        """Learning rate of the next step, where no multiplier changes it."""
+        return float(self._schedule(self.step))
 
     def restore(self) -> bool:
         """Restore the newest whole checkpoint; return False where there is none.
@@ -141,39 +168,50 @@ class Trainer:
             raise UserError(_not_finite("a weight", self.step))
         checkpoints.write(self._checkpoint, self._folder, self.step)
 
-    @tf.function
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take one step on a (distributed) batch.
 
         Returns:
             "loss" of the global batch `[]`, and "loss_PART" of each part where it has several.
         """
-        loss, parts, matrix = self.strategy.run(self._replica_step, args=batch)
-        if self.sampling_weights:
-            matrix = self.strategy.reduce(tf.distribute.ReduceOp.SUM, matrix, axis=None)
-            self.sampling_weights.observe(matrix)
-        # Keras' losses divide by the number of replicas: their sum is the global batch's loss.
-        values = {"loss": self.strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None)}
-        for name, part in parts.items() if len(parts) > 1 else ():
-            mean = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None)
-            values[f"loss_{name}"] = mean
-        return values
+        return self._step(batch)
 
-    def _replica_step(
-        self, images: tf.Tensor, ids: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor | None]:
-        variables = self.model.trainable_variables
+    @tf.function
+    def _whole_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return self._reduced(self.strategy.run(self._replica_step, args=batch))
+
+    def _replica_step(self, images: tf.Tensor, ids: tf.Tensor) -> Losses:
         with tf.GradientTape() as tape:
             logits = self.model(tf.cast(images, keras.config.floatx()), training=True)
-            loss, parts = self.loss.value_and_parts(ids, logits)
-            scaled = self.optimizer.scale_loss(loss)  # the loss itself, unless asked otherwise
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+            losses = self._losses(ids, logits)
+        self._update(tape.gradient(losses.scaled, self.model.trainable_variables))
+        return losses
+
+    def _losses(self, ids: tf.Tensor, logits: tf.Tensor) -> Losses:
+        loss, parts = self.loss.value_and_parts(ids, logits)
+        scaled = self.optimizer.scale_loss(loss)  # the loss itself, unless asked otherwise
         matrix = None
         if self.sampling_weights:
             matrix = confusion.confusion_matrix(
                 ids, predict_classes(logits), logits.shape[-1], ignore_class=IGNORED
             )
-        return loss, parts, matrix
+        return Losses(loss, parts, scaled, matrix)
+
+    def _update(self, gradients: list[tf.Tensor | None]) -> None:
+        variables = self.model.trainable_variables
+        gradients = self._rules(gradients, variables, self.optimizer.scale_loss)
+        self.optimizer.apply(gradients, variables)
+
+    def _reduced(self, losses: Losses) -> dict[str, tf.Tensor]:
+        """Return the losses of the global batch, of those of the replicas."""
+        reduce, op = self.strategy.reduce, tf.distribute.ReduceOp
+        if self.sampling_weights:
+            self.sampling_weights.observe(reduce(op.SUM, losses.matrix, axis=None))
+        # Keras' losses divide by the number of replicas: their sum is the global batch's loss.
+        values = {"loss": reduce(op.SUM, losses.loss, axis=None)}
+        for name, part in losses.parts.items() if len(losses.parts) > 1 else ():
+            values[f"loss_{name}"] = reduce(op.MEAN, part, axis=None)
+        return values
 
     def fit(
         self,

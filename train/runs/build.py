@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -11,10 +11,11 @@ import models
 from train.common.errors import UserError
 from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
+from train.loop.optimization import GradientRules, Group, group_variables, optimizer_of_groups
 from train.loop.schedules import PolynomialWithWarmup
 
-# Parts of the names of variables that weight decay leaves alone.
-NOT_DECAYED = ("bias", "gamma", "beta")
+# Options of Keras' optimizers that clip gradients.
+CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
@@ -48,30 +49,72 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
         raise UserError(f"model.weights: no ImageNet weights: {error}") from None
 
 
-def build_optimizer(config: FitConfig) -> keras.optimizers.Optimizer:
-    """Build the optimizer of a run, its learning rate under the schedule.
+class Optimization(NamedTuple):
+    """What moves the weights of a network."""
+
+    optimizer: keras.optimizers.Optimizer
+    schedule: PolynomialWithWarmup
+    rules: GradientRules
+    groups: list[Group]
+
+
+def build_optimization(config: FitConfig, model: keras.Model) -> Optimization:
+    """Build the optimizer of a run, its learning rate under the schedule, and what goes with it.
+
+    Weights that a multiplier of 0 freezes are no longer trainable.
 
     Raises:
-        UserError: The optimizer refuses an option, or the schedule does not fit the steps.
+        UserError: The optimizer refuses an option, the schedule does not fit the steps, or a
+            pattern fits no weight.
     """
-    _check_options(config.optimizer.keywords)
-    peak, options = config.optimizer.keywords["learning_rate"], config.schedule
+    options = config.optimizer.keywords
+    _check_options(options)
+    schedule = _build_schedule(config)
+    clipping = {name: options[name] for name in CLIPPING if name in options}
+    regularization = config.regularization
     try:
-        schedule = PolynomialWithWarmup(
-            peak, config.trainer.steps, options.warmup_steps, options.power
+        groups = group_variables(model, config.schedule.multipliers, regularization.weights)
+    except ValueError as error:
+        raise UserError(f"schedule.multipliers: {error}") from None
+    if not any(group.multiplier for group in groups):
+        raise UserError("schedule.multipliers freezes every weight: leave some a factor above 0")
+
+    def make(multiplier: float) -> keras.optimizers.Optimizer:
+        # Keras would clip what a replica has, before it is summed up over the replicas.
+        optimizer = config.optimizer(
+            learning_rate=schedule.times(multiplier), **dict.fromkeys(clipping)
+        )
+        if isinstance(optimizer, keras.optimizers.ScheduleFreeAdamW):
+            raise UserError(
+                "optimizer: ScheduleFreeAdamW has a schedule of its own; choose another"
+            )
+        return optimizer
+
+    try:
+        optimizer = optimizer_of_groups(make, groups)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise UserError(f"optimizer: {error}") from None
+    decayed = [v for group in groups if group.is_decayed for v in group.variables]
+    rules = GradientRules(l2=regularization.l2, decayed=decayed, **clipping)
+    return Optimization(optimizer, schedule, rules, groups)
+
+
+def _build_schedule(config: FitConfig) -> PolynomialWithWarmup:
+    options = config.schedule
+    try:
+        return PolynomialWithWarmup(
+            config.optimizer.keywords["learning_rate"],
+            config.trainer.steps,
+            options.warmup_steps,
+            options.power,
+            options.warmup,
+            options.warmup_rate,
+            options.final_rate,
         )
     except ValueError as error:
         raise UserError(
             f"schedule: {error} Lower --schedule.warmup_steps, or raise --trainer.steps"
         ) from None
-    try:
-        optimizer = config.optimizer(learning_rate=schedule)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise UserError(f"optimizer: {error}") from None
-    if isinstance(optimizer, keras.optimizers.ScheduleFreeAdamW):
-        raise UserError("optimizer: ScheduleFreeAdamW has a schedule of its own; choose another")
-    optimizer.exclude_from_weight_decay(var_names=[*NOT_DECAYED])
-    return optimizer
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -81,15 +124,17 @@ def _check_options(options: Mapping[str, Any]) -> None:
         raise UserError(f"optimizer.learning_rate must be a number above 0; got {rate}")
     if decay is not None and not (_is_number(decay) and decay >= 0):
         raise UserError(f"optimizer.weight_decay must be null or at least 0; got {decay}")
-    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+    for name in CLIPPING:
         limit = options.get(name)
         if limit is not None and not (_is_number(limit) and limit > 0):
             raise UserError(f"optimizer.{name} must be null or a number above 0; got {limit}")
+    if sum(options.get(name) is not None for name in CLIPPING) > 1:
+        raise UserError(f"optimizer: only one of {', '.join(CLIPPING)} may be a number")
     if options.get("use_ema"):
         raise UserError("optimizer.use_ema must be false: averaged weights would not be exported")
     if options.get("gradient_accumulation_steps") is not None:
         raise UserError(
-            "optimizer.gradient_accumulation_steps must be null: it fails on several replicas"
+            "optimizer.gradient_accumulation_steps must be null: use --trainer.accumulation"
         )
 
 

@@ -2,15 +2,19 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from train.common.errors import UserError
+from train.config import FitConfig
 from train.loop.evaluation import METRICS
+from train.loop.optimization import Group
 
 SECONDS_PER_LINE = 5
 
@@ -123,6 +127,27 @@ class ScalarsByStep(keras.callbacks.Callback):
             self._writer.flush()
         except tf.errors.OpError as error:
             raise UserError(f"{self._folder} cannot be written: {error.message}") from None
+
+
+def print_groups(groups: Sequence[Group], config: FitConfig) -> None:
+    """Print what reaches which weights, as a table.
+
+    Args:
+        groups: Of the network's weights.
+        config: Of the run.
+    """
+    decay, l2 = config.optimizer.keywords.get("weight_decay"), config.regularization.l2
+    table = Table("learning rate", "decay", "weights", "numbers", box=None)
+    for group in sorted(groups, key=lambda group: (group.multiplier, not group.is_decayed)):
+        decays = [f"l2 {l2:g}"] * bool(l2) + [f"weight_decay {decay:g}"] * bool(decay)
+        paths = [v.path for v in group.variables]
+        table.add_row(
+            f"× {group.multiplier:g}" if group.multiplier else "frozen",
+            ", ".join(decays) if group.is_decayed and group.multiplier and decays else "none",
+            f"{len(paths)}, such as {paths[0]}, {paths[-1]}" if len(paths) > 1 else paths[0],
+            f"{sum(math.prod(v.shape) for v in group.variables):,}",
+        )
+    Console(soft_wrap=True, highlight=False).print(table)
 
 
 def print_end(run: Path, lines: list[dict]) -> None:

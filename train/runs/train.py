@@ -21,12 +21,13 @@ from train.loop import checkpoints
 from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Classify, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
+from train.loop.optimization import Group
 from train.loop.trainer import Trainer
 from train.runs import folder
-from train.runs.build import build_model, build_optimizer
+from train.runs.build import Optimization, build_model, build_optimization
 from train.runs.data import RunData, class_sampling, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
-from train.runs.reporting import ProgressReport, ScalarsByStep, print_end
+from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
 
 
 def train(config: FitConfig, yaml: str) -> None:
@@ -46,17 +47,20 @@ def train(config: FitConfig, yaml: str) -> None:
     keras.utils.set_random_seed(config.trainer.seed)
     with strategy.scope():
         # Before the data are read, or rendered, which takes minutes.
-        model, optimizer = build_model(config, dataset), build_optimizer(config)
+        model = build_model(config, dataset)
+        optimization = build_optimization(config, model)
     data = open_data(dataset, config.data, config.input.sampling)
     folder.create_or_verify(config.run, yaml)
     with folder.locked(config.run):
         folder.create_or_verify_samples(config.run, data.sample_names)
         with strategy.scope():
-            trainer = _make_trainer(config, strategy, model, optimizer, data)
-        _fit(config, dataset, data, trainer)
+            trainer = _make_trainer(config, strategy, model, optimization, data)
+        _fit(config, dataset, data, trainer, optimization.groups)
 
 
-def _fit(config: FitConfig, dataset: Dataset, data: RunData, trainer: Trainer) -> None:
+def _fit(
+    config: FitConfig, dataset: Dataset, data: RunData, trainer: Trainer, groups: list[Group]
+) -> None:
     """Train from the last checkpoint to the end, and say what comes next."""
     resuming = trainer.restore()
     metrics = MetricsFile(config.run / METRICS, trainer.step)
@@ -65,6 +69,7 @@ def _fit(config: FitConfig, dataset: Dataset, data: RunData, trainer: Trainer) -
         print_end(config.run, metrics.read())
         return
     _announce(trainer, config, data, resuming=resuming)
+    print_groups(groups, config)
     progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val))
     classify = _classifier(trainer.model, config.input.resolution)
     try:
@@ -94,14 +99,23 @@ def _make_trainer(
     config: FitConfig,
     strategy: tf.distribute.Strategy,
     model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
+    optimization: Optimization,
     data: RunData,
 ) -> Trainer:
     sampling_weights = None
     if config.input.sampling.strategy == "complementary":
         sampling_weights = ComplementaryWeights(data.num_classes)
-    folder = config.run / CHECKPOINTS
-    return Trainer(strategy, model, config.loss, optimizer, folder, sampling_weights)
+    return Trainer(
+        strategy,
+        model,
+        config.loss,
+        optimization.optimizer,
+        config.run / CHECKPOINTS,
+        optimization.schedule,
+        optimization.rules,
+        config.trainer.accumulation,
+        sampling_weights,
+    )
 
 
 def _classifier(model: keras.Model, resolution: float) -> Classify:
@@ -128,10 +142,11 @@ def _batches(config: FitConfig, data: RunData, trainer: Trainer) -> Callable[[in
 
 
 def _check_batch_size(config: FitConfig, replicas: int) -> None:
-    if config.trainer.batch_size % replicas:
+    size, parts = config.trainer.batch_size, config.trainer.accumulation
+    if size % (replicas * parts):
+        times = f" times the {parts} parts of trainer.accumulation" if parts > 1 else ""
         raise UserError(
-            f"trainer.batch_size must be a multiple of the {replicas} replicas, "
-            f"got {config.trainer.batch_size}"
+            f"trainer.batch_size must be a multiple of the {replicas} replicas{times}, got {size}"
         )
 
 

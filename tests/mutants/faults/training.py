@@ -230,8 +230,8 @@ TRAINING = (
     Fault(
         "train/loop/schedules.py",
         "the decay counted from step 0",
-        "rest = (self.steps - step) / (self.steps - self.warmup_steps)",
-        "rest = (self.steps - step) / self.steps",
+        "            shift = self.warmup_steps\n",
+        "            shift = 0\n",
     ),
     Fault(
         "train/loop/trainer.py",
@@ -260,8 +260,8 @@ TRAINING = (
     Fault(
         "train/loop/trainer.py",
         "parts summed over replicas",
-        "mean = self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None)",
-        "mean = self.strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)",
+        "reduce(op.MEAN, part, axis=None)",
+        "reduce(op.SUM, part, axis=None)",
     ),
     Fault(
         "train/loop/trainer.py",
@@ -270,9 +270,33 @@ TRAINING = (
         'if math.isinf(logs["loss"]):',
     ),
     Fault(
-        "train/runs/build.py",
+        "train/loop/optimization.py",
         "biases decay",
-        "    optimizer.exclude_from_weight_decay(var_names=[*NOT_DECAYED])\n",
+        "        optimizer.exclude_from_weight_decay(var_list=kept)\n",
+        "        pass\n",
+    ),
+    Fault(
+        "train/loop/optimization.py",
+        "each replica clips its own gradient",
+        "known = replicas.all_reduce(tf.distribute.ReduceOp.SUM, known)",
+        "known = [replicas.num_replicas_in_sync * g for g in known]",
+    ),
+    Fault(
+        "train/loop/optimization.py",
+        "L2 added once by each replica",
+        "scale(self.l2 / replicas.num_replicas_in_sync)",
+        "scale(self.l2)",
+    ),
+    Fault(
+        "train/loop/accumulation.py",
+        "a part passes the second time with another dropout",
+        "        self._restore(before)\n",
+        "",
+    ),
+    Fault(
+        "train/loop/trainer.py",
+        "the momentum of groups of weights not in the checkpoint",
+        '**{"groups": groups} if groups else {},',
         "",
     ),
     Fault(
@@ -314,7 +338,7 @@ TRAINING = (
     Fault(
         "train/runs/train.py",
         "sampling learns nothing",
-        "folder, sampling_weights)",
-        "folder, None)",
+        "        sampling_weights,\n",
+        "        None,\n",
     ),
 )

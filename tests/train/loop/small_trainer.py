@@ -49,14 +49,11 @@ def batches(count, size=16, dtype=np.float32):
         yield images, ids
 
 
-def make_trainer(strategy, make_model, folder, loss=None, steps=20, sampling_weights=None):
+def make_trainer(strategy, make_model, folder, loss=None, steps=20, **options):
     """Make a trainer; its loss has two parts, and a state that every step changes."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
-        optimizer = keras.optimizers.SGD(
-            PolynomialWithWarmup(0.05, steps=steps, warmup_steps=2),
-            momentum=0.9,
-            weight_decay=1e-3,
-        )
+        schedule = PolynomialWithWarmup(0.05, steps=steps, warmup_steps=2)
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=1e-3)
         loss = loss or tfsegloss.CenterLoss(weight=0.1)
-        return Trainer(strategy, make_model(), loss, optimizer, folder, sampling_weights)
+        return Trainer(strategy, make_model(), loss, optimizer, folder, schedule, **options)

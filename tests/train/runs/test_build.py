@@ -6,9 +6,10 @@ import keras
 import pytest
 
 import models
+from tests.train.loop.small_trainer import two_convolutions
 from train.config import FitConfig, ModelConfig, ScheduleConfig, TrainerConfig
 from train.data.datasets.registry import SCENES
-from train.runs.build import build_model, build_optimizer
+from train.runs.build import build_model, build_optimization
 
 CONFIG = FitConfig(trainer=TrainerConfig(steps=100))
 
@@ -30,7 +31,7 @@ def test_every_option_reaches_the_network(monkeypatch):
 
 def test_the_default_optimizer_follows_the_schedule():
     config = replace(CONFIG, schedule=ScheduleConfig(warmup_steps=10, power=2.0))
-    optimizer = build_optimizer(config)
+    optimizer = build_optimization(config, two_convolutions()).optimizer
     assert isinstance(optimizer, keras.optimizers.SGD)
     assert (optimizer.momentum, optimizer.weight_decay) == (0.9, 1e-4)
     for step, rate in ((0, 0.01), (10, 0.1), (55, 0.1 / 4), (100, 0)):

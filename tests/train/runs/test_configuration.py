@@ -10,9 +10,10 @@ import yaml
 from jsonargparse import ArgumentError
 
 import tfsegloss
+from tests.train.loop.small_trainer import two_convolutions
 from tfsegloss.explain import losses_by_name
 from train.common.errors import UserError
-from train.runs.build import build_optimizer
+from train.runs.build import build_optimization
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
 
 
@@ -20,8 +21,9 @@ def parse(*arguments):
     return configuration_parser().parse_args([*arguments])
 
 
-def optimizer_of(*arguments):
-    return build_optimizer(instantiate(parse(*arguments)))
+def optimizer_of(*arguments, model=None):
+    config = instantiate(parse(*arguments))
+    return build_optimization(config, model or two_convolutions()).optimizer
 
 
 def options(optimizer):
@@ -34,13 +36,21 @@ def test_the_default_is_sgd_of_the_deeplab_papers_under_the_schedule():
     schedule = optimizer.get_config()["learning_rate"]["config"]
     assert type(optimizer) is keras.optimizers.SGD
     assert (optimizer.momentum, optimizer.nesterov, optimizer.weight_decay) == (0.9, False, 1e-4)
-    assert schedule == {"learning_rate": 0.1, "steps": 50, "warmup_steps": 7, "power": 0.9}
+    assert schedule == {
+        "learning_rate": 0.1,
+        "steps": 50,
+        "warmup_steps": 7,
+        "power": 0.9,
+        "warmup": "linear",
+        "warmup_rate": 0.0,
+        "final_rate": 0.0,
+    }
 
 
 def test_biases_and_batch_normalization_do_not_decay():
     layers = [keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization()]
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
-    optimizer = optimizer_of("--optimizer=AdamW", "--optimizer.weight_decay=50")
+    optimizer = optimizer_of("--optimizer=AdamW", "--optimizer.weight_decay=50", model=model)
     optimizer.build(model.trainable_variables)
     before = [variable.numpy() for variable in model.trainable_variables]
     for variable in model.trainable_variables:
@@ -96,7 +106,8 @@ def test_what_is_written_is_read_again(tmp_path, name):
     assert yaml.safe_load(path.read_text())["optimizer"]["class_path"] == f"keras.optimizers.{name}"
     again = configuration_parser().parse_path(path)
     assert as_yaml(again) == as_yaml(values)
-    first, second = (build_optimizer(instantiate(v)) for v in (values, again))
+    arguments = (["--config", str(path)], ["--optimizer", name, "--optimizer.learning_rate=3e-4"])
+    first, second = (optimizer_of(*each) for each in arguments)
     assert options(first) == options(second)
 
 
@@ -122,7 +133,17 @@ def test_what_is_written_is_read_again(tmp_path, name):
         (["--optimizer.learning_rate=[1]"], ["optimizer.learning_rate", "[1]"]),
         (["--optimizer.weight_decay=[1]"], ["optimizer.weight_decay", "[1]"]),
         (["--optimizer.clipnorm=-1"], ["optimizer.clipnorm", "above 0", "-1"]),
-        (["--optimizer.gradient_accumulation_steps=2"], ["gradient_accumulation_steps", "null"]),
+        (["--optimizer.gradient_accumulation_steps=2"], ["use --trainer.accumulation"]),
+        (
+            ["--optimizer.clipnorm=1", "--optimizer.clipvalue=1"],
+            ["only one of clipnorm, clipvalue, global_clipnorm"],
+        ),
+        (["--schedule.multipliers={head: 10}"], ["'head' is found in no name", "conv2d", "bias"]),
+        (["--schedule.multipliers={'(': 10}"], ["'(' is no regular expression"]),
+        (["--schedule.multipliers={bias: -1}"], ["schedule.multipliers", "-1"]),
+        (["--regularization.l2=-1"], ["regularization.l2", "-1"]),
+        (["--regularization.weights=some"], ["regularization.weights", "kernels_but_depthwise"]),
+        (["--schedule.warmup=cosine"], ["schedule.warmup", "linear", "constant"]),
         (["--optimizer=ScheduleFreeAdamW"], ["ScheduleFreeAdamW", "schedule of its own"]),
         (["--optimizer.use_ema=true"], ["optimizer.use_ema", "false"]),
         (["--optimizer=MultiOptimizer"], ["keras.optimizers.MultiOptimizer", "no learning_rate"]),

@@ -1,11 +1,16 @@
 """What a run shows: lines where there is no terminal, curves over steps, and what comes next."""
 
+import re
+
 import keras
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.train.loop.small_trainer import two_convolutions
+from train.config import FitConfig, RegularizationConfig, ScheduleConfig
 from train.runs import reporting
-from train.runs.reporting import ProgressReport, ScalarsByStep, print_end
+from train.runs.build import build_optimization
+from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
 
 LOGS = {"loss": 0.5, "learning_rate": 0.1, "val_mean_iou": 0.25, "val_pixel_accuracy": 0.75}
 
@@ -45,6 +50,19 @@ def test_curves_are_over_steps(tmp_path):
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
     assert {*events.Tags()["tensors"]} == {*LOGS}
     assert [event.step for event in events.Tensors("val_mean_iou")] == [150, 300]
+
+
+def test_a_table_says_what_reaches_which_weights(capsys):
+    config = FitConfig(
+        schedule=ScheduleConfig(multipliers={"bias": 20, "kernel": 0}),
+        regularization=RegularizationConfig(l2=0.01, weights="all"),
+    )
+    print_groups(build_optimization(config, two_convolutions()).groups, config)
+    _, *lines = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
+    frozen, biases = lines
+    assert re.fullmatch(r"frozen none 2, such as \S+/kernel, \S+/kernel 432", frozen)
+    assert biases.startswith("× 20 l2 0.01, weight_decay 0.0001 2, such as ")
+    assert biases.endswith("/bias 11")
 
 
 @pytest.mark.parametrize(
