@@ -137,13 +137,14 @@ def print_groups(groups: Sequence[Group], config: FitConfig) -> None:
         config: Of the run.
     """
     decay, l2 = config.optimizer.keywords.get("weight_decay"), config.regularization.l2
+    decays = {"l2": l2, "weight_decay": decay}
+    by_name = ", ".join(f"{name} {value:g}" for name, value in decays.items() if value)
     table = Table("learning rate", "decay", "weights", "numbers", box=None)
     for group in sorted(groups, key=lambda group: (group.multiplier, not group.is_decayed)):
-        decays = [f"l2 {l2:g}"] * bool(l2) + [f"weight_decay {decay:g}"] * bool(decay)
         paths = [v.path for v in group.variables]
         table.add_row(
             f"× {group.multiplier:g}" if group.multiplier else "frozen",
-            ", ".join(decays) if group.is_decayed and group.multiplier and decays else "none",
+            (by_name if group.is_decayed and group.multiplier else "") or "none",
             f"{len(paths)}, such as {paths[0]}, {paths[-1]}" if len(paths) > 1 else paths[0],
             f"{sum(math.prod(v.shape) for v in group.variables):,}",
         )

@@ -52,7 +52,8 @@ def test_curves_are_over_steps(tmp_path):
     assert [event.step for event in events.Tensors("val_mean_iou")] == [150, 300]
 
 
-def test_a_table_says_what_reaches_which_weights(capsys):
+def test_a_table_says_what_reaches_which_weights(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     config = FitConfig(
         schedule=ScheduleConfig(multipliers={"bias": 20, "kernel": 0}),
         regularization=RegularizationConfig(l2=0.01, weights="all"),
