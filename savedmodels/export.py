@@ -3,21 +3,26 @@
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import OpenUnitInterval
+from jsonargparse.typing import OpenUnitInterval, PositiveInt
 
 from savedmodels import archive
 from train.common.cli import make_parser
 from train.common.errors import UserError
-from train.runs.load import load_trained
+from train.runs.load import best_step, load_trained
 
 
 def parser() -> ArgumentParser:
     """Return the parser of the command."""
-    parser = make_parser(description="Write a run's last checkpoint as a SavedModel.")
+    parser = make_parser(description="Write a checkpoint of a run, the last one, as a SavedModel.")
     parser.add_argument("run", type=Path, help="Folder of the run.")
     parser.add_argument(
         "--output", type=Path, required=True, help="Folder of the SavedModel; must not exist."
     )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--best", action="store_true", help="Take the checkpoint of the best mean IoU in training."
+    )
+    which.add_argument("--step", type=PositiveInt, help="Take the checkpoint of this step.")
     parser.add_argument(
         "--threshold",
         type=OpenUnitInterval,
@@ -33,7 +38,8 @@ def run(values: Namespace) -> None:
         UserError: The folder is none of a run, its losses have no common activation, or a threshold
             does not fit its classes.
     """
-    config, dataset, model = load_trained(values.run)
+    step = best_step(values.run) if values.best else values.step
+    config, dataset, model = load_trained(values.run, step)
     try:
         activation = config.loss.activation
     except ValueError as error:  # of a sum of losses that have none in common

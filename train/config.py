@@ -180,7 +180,9 @@ class TrainerConfig:
             fit into its memory. The loss still sees all of them at once, so that a step is that of
             the whole batch; only batch normalization sees a part. A step takes a third longer.
         evaluate_every: Steps between evaluations on the validation split.
-        checkpoint_every: Steps between checkpoints.
+        checkpoint_every: Steps between checkpoints, of which the last three are kept.
+        keep_at: Steps whose checkpoints are kept for good, like [150000, 160000]; so is that of the
+            best `val_mean_iou`.
         replicas: Number of devices to train on; default: all GPUs, or one CPU. Without a GPU, more
             than 1 splits the CPU into logical devices, to try distribution out.
         seed: Seed of the first weights, of the order of the images and of their augmentation.
@@ -191,8 +193,16 @@ class TrainerConfig:
     accumulation: PositiveInt = 1
     evaluate_every: PositiveInt = 100
     checkpoint_every: PositiveInt = 50
+    keep_at: tuple[PositiveInt, ...] = ()
     replicas: PositiveInt | None = None
     seed: Seed = 0
+
+    def __post_init__(self):
+        late = [step for step in self.keep_at if step > self.steps]
+        if late:
+            raise ValueError(
+                f"trainer.keep_at must be steps up to trainer.steps, {self.steps}; got {late[0]}"
+            )
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,8 @@ class FitConfig:
 
     Args:
         run: Folder of the run; a stopped run is resumed.
+        init_from: Folder of a run whose last weights are the first ones here, but for those that
+            another number of classes needs new.
         data: Which dataset.
         input: How images reach the network.
         model: Which network.
@@ -213,6 +225,7 @@ class FitConfig:
     """
 
     run: Path = Path("runs/scenes")
+    init_from: Path | None = None
     data: DataConfig = field(default_factory=DataConfig)
     input: InputConfig = field(default_factory=InputConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -42,7 +42,36 @@ def test_losses_without_a_common_activation_are_named(
     """Whoever trains on such a sum learns it here: nothing says what the probabilities are."""
     losses = tfsegloss.SoftmaxCrossEntropy() + tfsegloss.SigmoidCrossEntropy()
     loaded = SimpleNamespace(loss=losses), SCENES, None
-    monkeypatch.setattr(export, "load_trained", lambda run: loaded)
+    monkeypatch.setattr(export, "load_trained", lambda run, step: loaded)
     outcome = savedmodels("export", trained_run, f"--output={tmp_path}/model")
     assert_one_line(outcome, "loss", "softmax", "sigmoid")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_a_checkpoint_of_another_step_or_of_the_best_scores(
+    trained_run, savedmodels, tmp_path, monkeypatch
+):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    first, last = (line["step"] for line in lines)
+    lines[0]["val_mean_iou"] = 0.9
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = []
+
+    def load(run, step):
+        asked.append(step)
+        return load_trained(run, step)
+
+    load_trained = export.load_trained
+    monkeypatch.setattr(export, "load_trained", load)
+    for options in (["--best"], [f"--step={last}"], []):
+        output = tmp_path / f"model{len(asked)}"
+        assert savedmodels("export", run, f"--output={output}", *options).status == 0
+    assert asked == [first, last, None]
+    outcome = savedmodels("export", run, f"--output={tmp_path}/none", "--step=7")
+    assert_one_line(outcome, f"{run} holds no checkpoint of step 7: those kept are of {last}, ")
+    (run / "metrics.jsonl").unlink()
+    outcome = savedmodels("export", run, f"--output={tmp_path}/none", "--best")
+    assert_one_line(outcome, f"{run} has no scores yet")
+    assert not (tmp_path / "none").exists()

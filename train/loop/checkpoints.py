@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import tensorflow as tf
@@ -27,12 +27,15 @@ def steps(folder: Path) -> list[int]:
     return sorted({int(found[1]) for found in map(NAME.fullmatch, names) if found}, reverse=True)
 
 
-def restore_newest(folder: Path, restore: Callable[[str], None]) -> int | None:
+def restore_newest(
+    folder: Path, restore: Callable[[str], None], only: int | None = None
+) -> int | None:
     """Restore the newest checkpoint that is whole; name those that are not.
 
     Args:
         folder: Where the checkpoints are.
         restore: Restores that of a path without suffix, all of it or with an error of TensorFlow.
+        only: The step of the one that is wanted; None: any.
 
     Returns:
         Its step; None where there is no checkpoint.
@@ -41,7 +44,7 @@ def restore_newest(folder: Path, restore: Callable[[str], None]) -> int | None:
         UserError: There are checkpoints, and none can be read.
     """
     damaged = []
-    for step in steps(folder):
+    for step in steps(folder) if only is None else [only]:
         path = folder / f"ckpt-{step}"
         try:
             restore(str(path))
@@ -60,8 +63,16 @@ def restore_newest(folder: Path, restore: Callable[[str], None]) -> int | None:
     return None
 
 
-def write(checkpoint: tf.train.Checkpoint, folder: Path, step: int) -> None:
+def write(
+    checkpoint: tf.train.Checkpoint, folder: Path, step: int, keep: Collection[int] = ()
+) -> None:
     """Write a checkpoint, all of it or nothing, and only then remove the oldest.
+
+    Args:
+        checkpoint: What is written.
+        folder: Where to.
+        step: Its name.
+        keep: Steps whose checkpoints stay, beside the last ones.
 
     Raises:
         UserError: It cannot be written, such as on a full disk; those before are still there.
@@ -79,7 +90,8 @@ def write(checkpoint: tf.train.Checkpoint, folder: Path, step: int) -> None:
     except (tf.errors.OpError, OSError) as error:
         raise UserError(f"{folder}/ckpt-{step} cannot be written: {_reason(error)}") from None
     for old in steps(folder)[KEPT:]:
-        _remove(folder, old)
+        if old not in keep:
+            _remove(folder, old)
     _note_newest(folder)
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,8 +156,11 @@ class Trainer:
         checkpoints.remove_unfinished(self._folder)
         return checkpoints.restore_newest(self._folder, restore) is not None
 
-    def save(self) -> None:
+    def save(self, keep: Collection[int] = ()) -> None:
         """Write a checkpoint, named by the step.
+
+        Args:
+            keep: Steps whose checkpoints stay, beside the last ones.
 
         Raises:
             UserError: A weight is not finite, or the checkpoint cannot be written; those before
@@ -166,7 +169,7 @@ class Trainer:
         finite = [tf.reduce_all(tf.math.is_finite(v)) for v in self.model.trainable_variables]
         if not tf.reduce_all(finite):
             raise UserError(_not_finite("a weight", self.step))
-        checkpoints.write(self._checkpoint, self._folder, self.step)
+        checkpoints.write(self._checkpoint, self._folder, self.step, keep)
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take one step on a (distributed) batch.
@@ -220,6 +223,7 @@ class Trainer:
         evaluate: Callable[[], Scores],
         callbacks: list[keras.callbacks.Callback],
         evaluated: int = 0,
+        best: Callable[[], int | None] = lambda: None,
     ) -> None:
         """Step until `config.steps`, in epochs of `config.evaluate_every` steps.
 
@@ -232,6 +236,7 @@ class Trainer:
             evaluate: Called after each epoch; its scores are logged.
             callbacks: Keras callbacks.
             evaluated: The last step whose scores are on record; 0: none.
+            best: Returns the step of the best scores so far, whose checkpoint is kept.
 
         Raises:
             UserError: The loss or a weight is not finite, or a checkpoint cannot be written.
@@ -240,6 +245,7 @@ class Trainer:
         every = config.evaluate_every
         if min(self.step, evaluated) >= config.steps:
             return
+        self._keep = lambda: {*config.keep_at, best()}
         chain = keras.callbacks.CallbackList(
             callbacks,
             model=self.model,
@@ -254,7 +260,7 @@ class Trainer:
             # A second signal may have come between a step and its losses' sums.
             counted = not getattr(stop, "is_second", False)
             if counted and self.step > max(checkpoints.steps(self._folder), default=0):
-                self.save()
+                self.save(self._keep())
             raise
         finally:
             chain.on_train_end()
@@ -329,14 +335,14 @@ class Trainer:
             if step == end:
                 epoch.learning_rate = self.learning_rate
             epoch.add(self.train_step(next(batches)))
-            saves = step % config.checkpoint_every == 0 or step == end
+            saves = step % config.checkpoint_every == 0 or step == end or step in config.keep_at
             if saves or time.monotonic() - read >= SECONDS_PER_LOSS_READ:
                 logs, read = epoch.means(step - start), time.monotonic()
                 if not math.isfinite(logs["loss"]):
                     raise UserError(_not_finite("the loss", step))
             chain.on_train_batch_end(step - 1 - start, logs)
             if saves:
-                self.save()
+                self.save(self._keep())
             signals.raise_caught()
 
 

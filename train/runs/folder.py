@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from train.common.errors import UserError
 from train.common.files import require_no_pattern, write_whole
 from train.loop import checkpoints
+from train.loop.evaluation import METRICS as SCORES
 from train.loop.evaluation import defined
 
 CONFIG = "config.yaml"
@@ -126,6 +127,17 @@ def _flat(config: dict, prefix: str = "") -> dict[str, object]:
     return {key: value for key, value in flat.items() if key != "run"}
 
 
+def read_metrics(path: Path) -> list[dict]:
+    """Return the lines of `metrics.jsonl`."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def best_line(lines: Sequence[dict]) -> dict:
+    """Return the line of the best score, the first of METRICS, of at least one."""
+    key = f"val_{next(iter(SCORES))}"
+    return max(lines, key=lambda line: -1.0 if line[key] is None else line[key])
+
+
 class MetricsFile(keras.callbacks.Callback):
     """Appends one JSON object a line to `metrics.jsonl` after each epoch.
 
@@ -156,7 +168,12 @@ class MetricsFile(keras.callbacks.Callback):
 
     def read(self) -> list[dict]:
         """Return what the file holds."""
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        return read_metrics(self.path)
+
+    def best_step(self) -> int | None:
+        """Return the step of the best scores; None before the first."""
+        lines = self.read()
+        return best_line(lines)["step"] if lines else None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Append the logs with the step they were taken at."""

@@ -15,7 +15,7 @@ from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
 from train.runs.build import build_model
 from train.runs.configuration import configuration_parser, instantiate
-from train.runs.folder import CHECKPOINTS, CONFIG
+from train.runs.folder import CHECKPOINTS, CONFIG, METRICS, best_line, read_metrics
 from train.runs.mistakes import explain_mistake
 
 
@@ -36,18 +36,22 @@ def load_config(run: Path) -> FitConfig:
         raise UserError(f"{path}: {explain_mistake(str(error))}") from None
 
 
-def load_trained(run: Path) -> tuple[FitConfig, Dataset, keras.Model]:
-    """Load a run's configuration, dataset, and network with the weights of its last checkpoint.
+def load_trained(run: Path, step: int | None = None) -> tuple[FitConfig, Dataset, keras.Model]:
+    """Load a run's configuration, dataset, and network with the weights of a checkpoint.
+
+    Args:
+        run: Its folder.
+        step: Of the checkpoint; None: the last one.
 
     Raises:
-        UserError: The folder is none of a run, or holds no checkpoint.
+        UserError: The folder is none of a run, or holds no such checkpoint.
     """
     config = load_config(run)
     dataset = find_dataset(config.data.name, config.data.root)
     # The checkpoint holds all weights: those the network started from are not needed.
     config = replace(config, model=replace(config.model, weights=None))
     model = build_model(config, dataset)
-    _restore(run, tf.train.Checkpoint(model=model))
+    _restore(run, tf.train.Checkpoint(model=model), step)
     return config, dataset, model
 
 
@@ -67,8 +71,21 @@ def load_sampling_weights(run: Path, num_classes: int) -> ComplementaryWeights:
     return sampling_weights
 
 
-def _restore(run: Path, checkpoint: tf.train.Checkpoint) -> None:
-    """Restore a part of a run's last checkpoint that is whole.
+def best_step(run: Path) -> int:
+    """Return the step of a run's best scores.
+
+    Raises:
+        UserError: There are none yet.
+    """
+    path = run / METRICS
+    lines = read_metrics(path) if path.is_file() else []
+    if not lines:
+        raise UserError(f"{run} has no scores yet: nothing is the best in {path}")
+    return best_line(lines)["step"]
+
+
+def _restore(run: Path, checkpoint: tf.train.Checkpoint, step: int | None = None) -> None:
+    """Restore a part of a run's checkpoint, of a step or the last one that is whole.
 
     Raises:
         UserError: There is none.
@@ -77,5 +94,12 @@ def _restore(run: Path, checkpoint: tf.train.Checkpoint) -> None:
     def restore(path: str) -> None:
         checkpoint.read(path).assert_existing_objects_matched().expect_partial()
 
-    if checkpoints.restore_newest(run / CHECKPOINTS, restore) is None:
+    folder = run / CHECKPOINTS
+    kept = checkpoints.steps(folder)
+    if step is not None and step not in kept:
+        raise UserError(
+            f"{run} holds no checkpoint of step {step}: those kept are of "
+            f"{', '.join(map(str, kept)) or 'no step'}"
+        )
+    if checkpoints.restore_newest(folder, restore, step) is None:
         raise UserError(f"{run} holds no checkpoint yet: no step was saved in {run / CHECKPOINTS}")

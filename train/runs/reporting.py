@@ -15,6 +15,7 @@ from train.common.errors import UserError
 from train.config import FitConfig
 from train.loop.evaluation import METRICS
 from train.loop.optimization import Group
+from train.runs.folder import best_line
 
 SECONDS_PER_LINE = 5
 
@@ -158,10 +159,9 @@ def print_end(run: Path, lines: list[dict]) -> None:
         run: The folder.
         lines: What `metrics.jsonl` holds.
     """
-    key = f"val_{next(iter(METRICS))}"
-    best = max(lines, key=lambda line: -1.0 if line[key] is None else line[key])
+    best = best_line(lines)
     if best is not lines[-1]:
-        print(f"Best:  step {best['step']}: {_scores(best)} (the last step is what is kept)")
+        print(f"Best:  step {best['step']}: {_scores(best)} (export it by --best)")
     print(f"Last:  step {lines[-1]['step']}: {_scores(lines[-1])}")
     model = f"savedmodels/{run.name}"
     print(f"Run:   {run}")

@@ -27,6 +27,7 @@ from train.runs import folder
 from train.runs.build import Optimization, build_model, build_optimization
 from train.runs.data import RunData, class_sampling, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
+from train.runs.initialize import initialize_from
 from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
 
 
@@ -47,7 +48,7 @@ def train(config: FitConfig, yaml: str) -> None:
     keras.utils.set_random_seed(config.trainer.seed)
     with strategy.scope():
         # Before the data are read, or rendered, which takes minutes.
-        model = build_model(config, dataset)
+        model = _first_model(config, dataset)
         optimization = build_optimization(config, model)
     data = open_data(dataset, config.data, config.input.sampling)
     folder.create_or_verify(config.run, yaml)
@@ -81,6 +82,7 @@ def _fit(
             ),
             [ScalarsByStep(config.run / TENSORBOARD), metrics, progress],
             metrics.last_step,
+            metrics.best_step,
         )
     except tf.errors.OpError:
         raise_first_fault(data.train)
@@ -93,6 +95,20 @@ def _fit(
     finally:
         list_skipped(data.faults)
     print_end(config.run, metrics.read())
+
+
+def _first_model(config: FitConfig, dataset: Dataset) -> keras.Model:
+    """Build the network, with the weights of another run where this one begins with them."""
+    model = build_model(config, dataset)
+    if config.init_from is not None:
+        if config.model.weights is not None:
+            raise UserError(
+                f"init_from and model.weights are both given ({config.init_from}, "
+                f"{config.model.weights}): which weights are the first ones?"
+            )
+        if not checkpoints.steps(config.run / CHECKPOINTS):
+            initialize_from(model, config.init_from)
+    return model
 
 
 def _make_trainer(

@@ -16,15 +16,15 @@ class State:
         self.variable = tf.Variable(tf.zeros([1000]))
         self.checkpoint = tf.train.Checkpoint(variable=self.variable)
 
-    def write(self, folder, *steps):
+    def write(self, folder, *steps, keep=()):
         for step in steps:
             self.variable.assign(tf.fill([1000], float(step)))
-            checkpoints.write(self.checkpoint, folder, step)
+            checkpoints.write(self.checkpoint, folder, step, keep)
 
-    def restore(self, folder):
+    def restore(self, folder, only=None):
         self.variable.assign(tf.fill([1000], -1.0))
         return checkpoints.restore_newest(
-            folder, lambda path: self.checkpoint.read(path).assert_consumed()
+            folder, lambda path: self.checkpoint.read(path).assert_consumed(), only
         )
 
     @property
@@ -46,6 +46,13 @@ def test_the_last_three_are_kept(state, tmp_path):
         "checkpoint",
         *(f"ckpt-{n}.{end}" for n in (9, 10, 11) for end in ("index", "data-00000-of-00001")),
     }
+
+
+def test_some_are_kept_for_good(state, tmp_path):
+    for step in range(1, 8):
+        state.write(tmp_path, step, keep={2, 4, 9})
+    assert checkpoints.steps(tmp_path) == [7, 6, 5, 4, 2]
+    assert state.restore(tmp_path, only=2) == state.step == 2
 
 
 def test_others_find_them(state, tmp_path):

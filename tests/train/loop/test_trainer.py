@@ -21,6 +21,7 @@ from tests.train.loop.small_trainer import (
 from train.common.errors import UserError
 from train.config import TrainerConfig
 from train.data.input.sampling import ComplementaryWeights
+from train.loop import checkpoints
 from train.loop.evaluation import Scores
 from train.loop.schedules import PolynomialWithWarmup
 from train.loop.trainer import Trainer
@@ -272,3 +273,24 @@ def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):
         np.testing.assert_allclose(
             weight, old * (1 - rate * 1e-3) - rate * gradient.numpy(), atol=1e-6
         )
+
+
+def test_checkpoints_of_named_steps_and_of_the_best_scores_are_kept(tmp_path):
+    ious = iter([0.3, 0.9, 0.5, 0.4])
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 0)
+
+    def evaluate():
+        share = next(ious)
+        return Scores(np.array([[share, 1 - share], [0, 0]]), ("a", "b"), 1)
+
+    config = TrainerConfig(steps=8, evaluate_every=2, checkpoint_every=8, keep_at=(1, 3))
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+    data = list(batches(8))
+    trainer.fit(lambda step: data[step:], config, evaluate, [metrics], best=metrics.best_step)
+    assert checkpoints.steps(tmp_path) == [8, 6, 4, 3, 1]
+    assert metrics.best_step() == 4
+
+
+def test_a_step_to_be_kept_must_be_one():
+    with pytest.raises(ValueError, match="keep_at must be steps up to trainer.steps, 8; got 9"):
+        TrainerConfig(steps=8, keep_at=(2, 9))
