@@ -35,7 +35,7 @@ class DataConfig:
         name: Name of the dataset; `folder` is your own.
         root: Its folder, or a folder of its records; default: `data/NAME`, where the scenes are
             written if they are missing.
-        train_split: Split to train on, such as VOC's trainaug.
+        train_split: Split to train on, such as VOC's trainaug, or several, like train+val.
         val_split: Split to evaluate on.
         verify: Whether every file is decoded and checked before the first step.
         on_error: What to do about a wrong file: stop, or skip its sample and list it at the end.
@@ -216,6 +216,8 @@ class FitConfig:
         data: Which dataset.
         input: How images reach the network.
         model: Which network.
+        class_weights: Weights of the classes in the loss, which is one of pixels: computed from the
+            training data when the run begins, as `train weights` does.
         loss: The loss, a class of tfsegloss; `--loss.help CLASS` lists its options.
         optimizer: How the weights follow the gradient: an optimizer of Keras, such as AdamW, whose
             `learning_rate` is the peak of the schedule; `--optimizer.help CLASS` lists its options.
@@ -229,6 +231,7 @@ class FitConfig:
     data: DataConfig = field(default_factory=DataConfig)
     input: InputConfig = field(default_factory=InputConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    class_weights: Literal["median_frequency", "inverse_frequency"] | None = None
     loss: SegmentationLoss = field(default_factory=tfsegloss.RMILoss)
     optimizer: Callable[[], keras.optimizers.Optimizer] = SGD
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

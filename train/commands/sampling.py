@@ -10,7 +10,7 @@ from train.common.cli import make_parser
 from train.common.errors import UserError
 from train.data.datasets.registry import find_dataset
 from train.reports.sampling import frequency_plot, frequency_table
-from train.runs.data import class_sampling, open_data
+from train.runs.data import class_sampling, needs_statistics, open_data
 from train.runs.explain import check_picture
 from train.runs.load import load_config, load_sampling_weights
 
@@ -45,7 +45,7 @@ def run(values: Namespace) -> None:
     sampling_weights = None
     if options.strategy == "complementary":
         sampling_weights = load_sampling_weights(values.run, dataset.num_classes)
-    data = open_data(dataset, config.data, options)
+    data = open_data(dataset, config.data, needs_statistics(config))
     pixels = data.statistics.pixels.sum(axis=0)
     uniform = pixels / pixels.sum()
     by_class = class_sampling(data, options, sampling_weights).frequencies(uniform)

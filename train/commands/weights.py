@@ -5,18 +5,13 @@ from typing import Literal
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-import tfsegloss
 from train.common.cli import make_parser
 from train.common.errors import UserError
 from train.config import DataConfig
 from train.data.datasets.registry import find_dataset
 from train.data.samples.statistics import class_counts, list_skipped, validate_samples
 from train.reports.class_weights import weights_table
-
-METHODS = {
-    "median_frequency": tfsegloss.median_frequency,
-    "inverse_frequency": tfsegloss.inverse_frequency,
-}
+from train.runs.class_weights import METHODS
 
 
 def parser() -> ArgumentParser:

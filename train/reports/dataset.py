@@ -38,7 +38,7 @@ def class_table(splits: Sequence[ReadSplit], dataset: Dataset) -> Table:
 
 def facts(split: ReadSplit, dataset: Dataset) -> Iterator[str]:
     """Yield what else is worth knowing of a split."""
-    found, expected = split.statistics, dataset.splits[split.name]
+    found, expected = split.statistics, dataset.expected(split.name)
     count = f"{len(split.samples)}" + (f" of {expected}" if expected else "")
     yield f"{count} samples" + (f", {len(found.faults)} of them wrong" if found.faults else "")
     if split.samples.variant:

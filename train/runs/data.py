@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from train.common.errors import SeveralFaultsError, UserError
-from train.config import DataConfig, SamplingConfig
+from train.config import DataConfig, FitConfig, SamplingConfig
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.problems import absent_classes, turned_names
 from train.data.input.sampling import ClassSampling, ComplementaryWeights
@@ -43,13 +43,18 @@ class RunData:
         return {split: [s.image_name(i) for i in range(len(s))] for split, s in splits.items()}
 
 
-def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -> RunData:
+def needs_statistics(config: FitConfig) -> bool:
+    """Return whether a run must know which classes its samples hold."""
+    return config.input.sampling.strategy != "uniform" or config.class_weights is not None
+
+
+def open_data(dataset: Dataset, options: DataConfig, needs_statistics: bool) -> RunData:
     """Return the samples of a run, checked if it says so.
 
     Args:
         dataset: The dataset.
         options: Where it is, which splits, whether and how it is checked.
-        sampling: How crops are drawn: by class, it must be known what the samples hold.
+        needs_statistics: Whether it must be known what the samples hold, checked or not.
 
     Raises:
         UserError: Something is wrong with a split or a sample.
@@ -65,8 +70,7 @@ def open_data(dataset: Dataset, options: DataConfig, sampling: SamplingConfig) -
         files = [samples for samples in (train, val) if isinstance(samples, FileSamples)]
         turned = [name for samples in files for name in turned_names(samples, range(len(samples)))]
     else:
-        needed = sampling.strategy != "uniform"
-        statistics, faults = _statistics(train, dataset.num_classes, needed), []
+        statistics, faults = _statistics(train, dataset.num_classes, needs_statistics), []
         turned = []
     if statistics is not None and not options.allow_absent_classes:
         _require_classes(statistics, dataset, options.train_split)

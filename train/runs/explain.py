@@ -12,6 +12,7 @@ from train.common.files import check_output
 from train.data.samples.decode import raise_first_fault, read_all
 from train.data.samples.samples import Samples
 from train.loop.inference import whole_image_logits
+from train.runs.class_weights import with_class_weights
 from train.runs.load import load_trained
 
 
@@ -43,7 +44,7 @@ def draw_losses(run: Path, split: str, index: int, output: Path) -> str:
     logits = whole_image_logits(model, image[tf.newaxis], config.input.resolution)
     try:
         figure = tfsegloss.explain.draw(
-            _losses(config.loss, dataset.num_outputs),
+            _losses(with_class_weights(config.loss, run), dataset.num_outputs),
             ids,
             logits,
             image=image.numpy(),

@@ -25,7 +25,12 @@ from train.loop.optimization import Group
 from train.loop.trainer import Trainer
 from train.runs import folder
 from train.runs.build import Optimization, build_model, build_optimization
-from train.runs.data import RunData, class_sampling, open_data
+from train.runs.class_weights import (
+    require_class_weights,
+    with_class_weights,
+    write_class_weights,
+)
+from train.runs.data import RunData, class_sampling, needs_statistics, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
 from train.runs.initialize import initialize_from
 from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
@@ -45,15 +50,19 @@ def train(config: FitConfig, yaml: str) -> None:
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
     _check_loss(config.loss, dataset.num_outputs)
+    if config.class_weights:
+        require_class_weights(config.loss)
     keras.utils.set_random_seed(config.trainer.seed)
     with strategy.scope():
         # Before the data are read, or rendered, which takes minutes.
         model = _first_model(config, dataset)
         optimization = build_optimization(config, model)
-    data = open_data(dataset, config.data, config.input.sampling)
+    data = open_data(dataset, config.data, needs_statistics(config))
     folder.create_or_verify(config.run, yaml)
     with folder.locked(config.run):
         folder.create_or_verify_samples(config.run, data.sample_names)
+        if config.class_weights:
+            write_class_weights(config.run, config.class_weights, data.statistics)
         with strategy.scope():
             trainer = _make_trainer(config, strategy, model, optimization, data)
         _fit(config, dataset, data, trainer, optimization.groups)
@@ -124,7 +133,7 @@ def _make_trainer(
     return Trainer(
         strategy,
         model,
-        config.loss,
+        with_class_weights(config.loss, config.run),
         optimization.optimizer,
         config.run / CHECKPOINTS,
         optimization.schedule,
@@ -189,6 +198,9 @@ def _announce(trainer: Trainer, config: FitConfig, data: RunData, *, resuming: b
         print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
     if data.faults:
         print(f"Skipping {len(data.faults)} samples that are wrong; they are listed at the end")
+    train, val = (set(names) for names in data.sample_names.values())
+    if train & val:
+        print(f"Of the {len(val)} images that are scored, {len(train & val)} are trained on")
     if data.turned:
         print(
             f"The EXIF orientation of {len(data.turned)} images is not applied, such as that of "

@@ -11,6 +11,8 @@ from train.data.decoding.palette import IGNORED, Color
 from train.data.samples import records
 from train.data.samples.samples import FileSamples, Samples
 
+UNION = "+"  # between the names of splits that are one
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -72,11 +74,16 @@ class Dataset:
             self.labels_remedy,
         )
 
+    def expected(self, split: str) -> int | None:
+        """Return how many samples a split, or a union, has; None where that is open."""
+        counts = [self.splits[part] for part in split.split(UNION)]
+        return None if None in counts else sum(counts)
+
     def samples(self, split: str, root: Path | None = None) -> Samples:
         """Return a split's samples: records where `train prepare` has written them, else files.
 
         Args:
-            split: Name of the split.
+            split: Name of the split, or of several, as in "train+val".
             root: The dataset's folder, or the records'. None: `data/NAME`, and there a dataset that
                 can be made is made first (a folder that was asked for and is missing may be
                 misspelt).
@@ -84,13 +91,22 @@ class Dataset:
         Raises:
             UserError: The folder, the split's list or a file is missing, or the split is empty.
         """
-        if split not in self.splits:
-            raise UserError(f"{self.name} has the splits {', '.join(self.splits)}, not {split!r}")
+        parts = split.split(UNION)
+        for number, part in enumerate(parts):
+            if part not in self.splits:
+                known = ", ".join(self.splits)
+                raise UserError(f"{self.name} has the splits {known}, not {part!r}")
+            if part in parts[:number]:
+                raise UserError(f"{split!r} names the split {part!r} twice")
         folder = default_root(self.name) if root is None else root
         if root is None and self.make is not None and not folder.exists():
             self._make(folder)
         if not folder.is_dir():
             raise UserError(f"data.root: no folder {folder}; {self.name}: {self.source}")
+        first, *others = (self._split(part, folder) for part in parts)
+        return first.joined(others) if others else first
+
+    def _split(self, split: str, folder: Path) -> Samples:
         samples = records.find(folder, split, self.name, self.class_names)
         if samples is None and any(folder.glob("*-of-*.tfrecord")):
             raise UserError(f"{folder} holds no records of {split}: run `train prepare` again")

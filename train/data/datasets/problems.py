@@ -46,7 +46,7 @@ def find_problems(splits: Sequence[ReadSplit], dataset: Dataset, train_split: st
         train_split: Name of the split in which no class may be missing.
     """
     for split in splits:
-        expected = dataset.splits[split.name]
+        expected = dataset.expected(split.name)
         if expected and len(split.samples) != expected:
             yield f"{split.name} has {len(split.samples)} samples, expected {expected}"
         yield from split.statistics.faults.values()

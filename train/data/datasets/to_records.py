@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from train.common.errors import UserError
 from train.common.files import write_whole
-from train.data.datasets.dataset import Dataset, default_root
+from train.data.datasets.dataset import UNION, Dataset, default_root
 from train.data.datasets.folder import FILE, NAME
 from train.data.samples.decode import raise_first_fault, reason
 from train.data.samples.record_writer import write_split
@@ -51,7 +51,8 @@ def write_dataset(
     root_folder = root or default_root(dataset.name)
     _check_folder(output, root_folder)
     parts: dict[str, tuple[FileSamples, SplitStatistics, list[str]]] = {}
-    for split in dict.fromkeys(splits):  # everything is checked before anything is written
+    names = (part for split in splits for part in split.split(UNION))
+    for split in dict.fromkeys(names):  # everything is checked before anything is written
         samples = dataset.samples(split, root)
         if not isinstance(samples, FileSamples):
             raise UserError(f"data.root: {root_folder} holds records already")

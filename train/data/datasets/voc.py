@@ -59,7 +59,7 @@ def list_voc2012(encoding: LabelEncoding, root: Path, split: str) -> FileSamples
     Args:
         encoding: What the label maps mean.
         root: `VOC2012`, `VOCdevkit`, or the folder that holds `VOCdevkit`.
-        split: "train", "val" or "trainaug".
+        split: "train", "val", "trainval" or "trainaug".
 
     Returns:
         Its files.
@@ -125,7 +125,7 @@ VOC2012 = Dataset(
     colors=voc_colors(len(CLASS_NAMES)),
     ignored_colors=voc_colors(256)[IGNORED:],
     # 10,582: the names of VOC's train list and of SBD's two lists, without those of VOC's val.
-    splits={"train": 1464, "val": 1449, "trainaug": 10582},
+    splits={"train": 1464, "val": 1449, "trainval": 2913, "trainaug": 10582},
     source="VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
     license="images under Flickr's terms of use; Everingham et al., 2015",
     list_split=list_voc2012,

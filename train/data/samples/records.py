@@ -85,6 +85,21 @@ class RecordSamples(Samples):
             **{column: getattr(self, column)[indices] for column in columns},
         )
 
+    def joined(self, others: Sequence["RecordSamples"]) -> "RecordSamples":
+        """Return these records and after them others."""
+        every = [self, *others]
+        starts = np.cumsum([0, *(len(each.shards) for each in every)])
+        shard_of = [each.shard_of + start for each, start in zip(every, starts, strict=False)]
+        columns = ("offsets", "lengths", "fingerprints")
+        return replace(
+            self,
+            shards=tuple(shard for each in every for shard in each.shards),
+            names=tuple(name for each in every for name in each.names),
+            shard_of=np.concatenate(shard_of),
+            statistics=self.statistics.joined([each.statistics for each in others]),
+            **{name: np.concatenate([getattr(each, name) for each in every]) for name in columns},
+        )
+
     def image_name(self, index: int) -> str:
         """Return shard and name."""
         return f"{self.shards[self.shard_of[index]]}: {self.names[index]}"
@@ -244,7 +259,7 @@ def read_index(shard: Path) -> ShardIndex:
 
 def _join(dataset: str, indices: Sequence[ShardIndex]) -> RecordSamples:
     ids = {i: i for i in (*range(len(indices[0].class_names)), IGNORED)}
-    statistics = zip(*(index.statistics.columns for index in indices), strict=True)
+    first, *others = (index.statistics for index in indices)
     places = zip(
         *((index.offsets, index.lengths, index.fingerprints) for index in indices), strict=True
     )
@@ -254,5 +269,5 @@ def _join(dataset: str, indices: Sequence[ShardIndex]) -> RecordSamples:
         tuple(name for index in indices for name in index.names),
         np.repeat(np.arange(len(indices)), [len(index.names) for index in indices]),
         *map(np.concatenate, places),
-        SplitStatistics(*map(np.concatenate, statistics)),
+        first.joined(others),
     )

@@ -36,6 +36,10 @@ class Samples(ABC):
         """Return some of the samples, in the order given."""
 
     @abstractmethod
+    def joined(self, others: Sequence["Samples"]) -> "Samples":
+        """Return these samples and after them others of the same kind."""
+
+    @abstractmethod
     def image_name(self, index: int) -> str:
         """Return what the user calls an image."""
 
@@ -71,6 +75,14 @@ class FileSamples(Samples):
     def subset(self, indices: Sequence[int]) -> "FileSamples":
         """Return some of the files."""
         images, labels = (tuple(p[i] for i in indices) for p in (self.images, self.labels))
+        return replace(self, images=images, labels=labels)
+
+    def joined(self, others: Sequence["FileSamples"]) -> "FileSamples":
+        """Return these files and after them others."""
+        images, labels = (
+            tuple(path for each in (self, *others) for path in getattr(each, name))
+            for name in ("images", "labels")
+        )
         return replace(self, images=images, labels=labels)
 
     def image_name(self, index: int) -> str:

@@ -43,6 +43,11 @@ class SplitStatistics:
         """Return the statistics of some samples, none of which is wrong."""
         return type(self)(*(column[list(indices)] for column in self.columns))
 
+    def joined(self, others: Sequence["SplitStatistics"]) -> "SplitStatistics":
+        """Return the statistics of these samples and after them others, none of which is wrong."""
+        columns = zip(*(each.columns for each in (self, *others)), strict=True)
+        return type(self)(*map(np.concatenate, columns))
+
 
 @dataclass(frozen=True)
 class ClassCounts:

@@ -110,3 +110,25 @@ def test_lists_may_have_a_byte_order_mark_but_must_be_utf_8(scenes_root, tmp_pat
     path.write_text(text, encoding="utf-16")
     with pytest.raises(UserError, match="train.txt: expected a list in UTF-8"):
         SCENES.samples("train", root)
+
+
+def test_several_splits_are_one(scenes_root):
+    train, val, both = (
+        SCENES.samples(split, scenes_root) for split in ("train", "val", "train+val")
+    )
+    assert both.images == train.images + val.images
+    assert both.labels == train.labels + val.labels
+    assert SCENES.expected("train+val") == SCENES.splits["train"] + SCENES.splits["val"]
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("train+all", "has the splits train, val, not 'all'"),
+        ("train+", "has the splits train, val, not ''"),
+        ("val+train+val", "'val\\+train\\+val' names the split 'val' twice"),
+    ],
+)
+def test_what_is_wrong_with_several_is_named(scenes_root, split, message):
+    with pytest.raises(UserError, match=message):
+        SCENES.samples(split, scenes_root)

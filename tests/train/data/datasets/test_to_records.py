@@ -252,3 +252,19 @@ def test_killed_it_leaves_whole_shards_and_the_same_command_finishes(tmp_path):
     assert names(killed) == names(whole)
     for path in whole.iterdir():
         assert (killed / path.name).read_bytes() == path.read_bytes()
+
+
+def test_records_of_several_splits_are_one(train, tmp_path):
+    """As the files are, in the same order."""
+    root = own_data.write(tmp_path / "own")
+    options = ["--data.name=folder", f"--data.root={root}", "--data.train_split=train+val"]
+    outcome = train("prepare", *options, "--output", tmp_path / "records")
+    assert outcome.status == 0
+    files, records = (
+        find_dataset("folder", root).samples("val+train", folder)
+        for folder in (root, tmp_path / "records")
+    )
+    assert len(records) == len(files) > len(find_dataset("folder", root).samples("train", root))
+    assert [*map(Path, records.names)] == [Path(path.stem) for path in files.images]
+    assert records.statistics.pixels.shape[0] == len(records)
+    assert ids_of(tmp_path / "records", "val+train") == ids_of(root, "val+train")

@@ -138,7 +138,7 @@ def test_what_a_run_draws(scenes_root, verify):
     uniform = SamplingConfig()
     assert class_sampling(RunData(None, None, None, []), uniform, None) is None
     balanced = replace(uniform, strategy="class_balanced", uniform_share=0.3)
-    data = open_data(SCENES, options, balanced)
+    data = open_data(SCENES, options, needs_statistics=True)
     sampling = class_sampling(data, balanced, None)
     present = data.statistics.pixels.any(axis=0)
     np.testing.assert_allclose(sampling.shares, present / present.sum())
