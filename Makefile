@@ -13,7 +13,7 @@ FULL_PARTS := $(wildcard tests/test_*.py tests/tfsegloss/contract/test_*.py) \
   $(filter-out %/contract/,$(sort $(dir $(wildcard tests/tfsegloss/*/__init__.py)))) \
   tests/models tests/savedmodels tests/train
 
-.PHONY: demo test test-full test-slow test-oldest mutants lint format wheel clean
+.PHONY: demo test test-full test-slow test-oldest mutants recipes lint format wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m train fit --config train/recipes/scenes.yaml
@@ -47,6 +47,12 @@ test-oldest: $(OLDEST)/installed
 # Plants each fault of a list alone; the tests of its folder must fail.
 mutants: $(VENV)/installed
 	$(BIN)/python -m tests.mutants
+
+# Three steps of every row of the papers' tables, on made-up images.
+recipes: $(VENV)/installed
+	@for recipe in $$(ls train/recipes/*/*.yaml | grep -v /base_); do \
+	  echo "== $$recipe"; $(BIN)/python -m train fit --config $$recipe --dry_run || exit 1; \
+	done
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

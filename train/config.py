@@ -206,10 +206,29 @@ class TrainerConfig:
 
 
 @dataclass(frozen=True)
+class PaperConfig:
+    """What a paper says of a recipe; nothing follows from it.
+
+    Args:
+        table: Which table, like `RMI table 1a`.
+        row: Which of its rows.
+        mean_iou: Its score, in percent.
+        differs: What is not as it was there, or is not stated.
+    """
+
+    table: str | None = None
+    row: str | None = None
+    mean_iou: PositiveFloat | None = None
+    differs: str | None = None
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """A run.
 
     Args:
+        base: In a recipe, the recipe that it changes, beside it.
+        paper: What a paper says of the recipe.
         run: Folder of the run; a stopped run is resumed.
         init_from: Folder of a run whose last weights are the first ones here, but for those that
             another number of classes needs new.
@@ -226,6 +245,8 @@ class FitConfig:
         trainer: The loop.
     """
 
+    base: str | None = None
+    paper: PaperConfig = field(default_factory=PaperConfig)
     run: Path = Path("runs/scenes")
     init_from: Path | None = None
     data: DataConfig = field(default_factory=DataConfig)

@@ -3,14 +3,28 @@
 from jsonargparse import ArgumentParser, Namespace
 
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
+from train.runs.dry_run import dry_run
 from train.runs.train import train
 
 
 def parser() -> ArgumentParser:
     """Return the parser of the command."""
-    return configuration_parser(description="Train a model, or resume a run that was stopped.")
+    parser = configuration_parser(description="Train a model, or resume a run that was stopped.")
+    parser.add_argument(
+        "--dry_run",
+        "--dry-run",
+        action="store_true",
+        help="Take three steps on small crops of made-up images, without the data and the first "
+        "weights, and keep nothing.",
+    )
+    return parser
 
 
 def run(values: Namespace) -> None:
     """Train the run."""
-    train(instantiate(values), as_yaml(values))
+    is_dry = values.pop("dry_run")
+    config = instantiate(values)
+    if is_dry:
+        dry_run(config)
+    else:
+        train(config, as_yaml(values))

@@ -2,9 +2,11 @@
 
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from train.common.errors import UserError
@@ -65,7 +67,9 @@ class ConfigurationParser(ArgumentParser):
         self.set_defaults(
             {key: _defaults_of(values[key], old) for key, old in self.default_classes.items()}
         )
-        return super().parse_args(args, **options)
+        parsed = super().parse_args(args, **options)
+        parsed.base = None  # has been read
+        return parsed
 
     def dump(self, *arguments, **options) -> str:
         """Return the values as YAML."""
@@ -85,7 +89,38 @@ def _recipes_first(args: Sequence[str]) -> list[str]:
             recipes += [argument, *itertools.islice(rest, 1)]
         else:
             (recipes if argument.startswith("--config=") else others).append(argument)
-    return recipes + others
+    return [*_with_bases(recipes), *others]
+
+
+def _with_bases(recipes: Sequence[str]) -> Iterator[str]:
+    """Yield `--config RECIPE` of recipes, each after those that it changes."""
+    paths = [argument.removeprefix("--config=") for argument in recipes if argument != "--config"]
+    for path in map(Path, paths):
+        chain = [path]
+        while base := _base_of(chain[0]):
+            if base in chain:
+                raise ArgumentError(None, f"{path}: `base` leads back to {base}")
+            chain.insert(0, base)
+        for each in chain:
+            yield f"--config={each}"
+
+
+def _base_of(recipe: Path) -> Path | None:
+    """Return the recipe that one changes; None where it is a whole one, or none that can be read.
+
+    Raises:
+        ArgumentError: There is no such recipe.
+    """
+    try:
+        base = yaml.safe_load(recipe.read_text()).get("base")
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        return None  # the parser will say what is wrong
+    if base is None:
+        return None
+    path = recipe.parent / str(base)
+    if not path.is_file():
+        raise ArgumentError(None, f"{recipe}: base: no file {path}")
+    return path
 
 
 def configuration_parser(**options) -> ArgumentParser:

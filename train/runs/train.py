@@ -48,8 +48,8 @@ def train(config: FitConfig, yaml: str) -> None:
     """
     dataset = find_dataset(config.data.name, config.data.root)
     strategy = choose_strategy(config.trainer.replicas)
-    _check_batch_size(config, strategy.num_replicas_in_sync)
-    _check_loss(config.loss, dataset.num_outputs)
+    check_batch_size(config, strategy.num_replicas_in_sync)
+    check_loss(config.loss, dataset.num_outputs)
     if config.class_weights:
         require_class_weights(config.loss)
     keras.utils.set_random_seed(config.trainer.seed)
@@ -64,7 +64,7 @@ def train(config: FitConfig, yaml: str) -> None:
         if config.class_weights:
             write_class_weights(config.run, config.class_weights, data.statistics)
         with strategy.scope():
-            trainer = _make_trainer(config, strategy, model, optimization, data)
+            trainer = make_trainer(config, strategy, model, optimization, data)
         _fit(config, dataset, data, trainer, optimization.groups)
 
 
@@ -84,7 +84,7 @@ def _fit(
     classify = _classifier(trainer.model, config.input.resolution)
     try:
         trainer.fit(
-            _batches(config, data, trainer),
+            distributed_batches(config, data, trainer),
             config.trainer,
             lambda: evaluate(
                 classify, data.val, dataset, lambda number, *_: progress.on_image_scored(number)
@@ -120,13 +120,14 @@ def _first_model(config: FitConfig, dataset: Dataset) -> keras.Model:
     return model
 
 
-def _make_trainer(
+def make_trainer(
     config: FitConfig,
     strategy: tf.distribute.Strategy,
     model: keras.Model,
     optimization: Optimization,
     data: RunData,
 ) -> Trainer:
+    """Make the trainer of a run, in its strategy's scope."""
     sampling_weights = None
     if config.input.sampling.strategy == "complementary":
         sampling_weights = ComplementaryWeights(data.num_classes)
@@ -151,7 +152,11 @@ def _classifier(model: keras.Model, resolution: float) -> Classify:
     return classify
 
 
-def _batches(config: FitConfig, data: RunData, trainer: Trainer) -> Callable[[int], Iterable]:
+def distributed_batches(
+    config: FitConfig, data: RunData, trainer: Trainer
+) -> Callable[[int], Iterable]:
+    """Return what gives the batches of a run from a step on, shared among the replicas."""
+
     def batches(first_step: int) -> Iterable:
         stream = training_stream(
             data.train,
@@ -166,7 +171,12 @@ def _batches(config: FitConfig, data: RunData, trainer: Trainer) -> Callable[[in
     return batches
 
 
-def _check_batch_size(config: FitConfig, replicas: int) -> None:
+def check_batch_size(config: FitConfig, replicas: int) -> None:
+    """Refuse a batch that the replicas cannot share.
+
+    Raises:
+        UserError: It is such a batch.
+    """
     size, parts = config.trainer.batch_size, config.trainer.accumulation
     if size % (replicas * parts):
         times = f" times the {parts} parts of trainer.accumulation" if parts > 1 else ""
@@ -175,7 +185,7 @@ def _check_batch_size(config: FitConfig, replicas: int) -> None:
         )
 
 
-def _check_loss(loss: SegmentationLoss, num_outputs: int) -> None:
+def check_loss(loss: SegmentationLoss, num_outputs: int) -> None:
     """Try the loss on two pixels, one of them ignored."""
     if not loss.from_logits:
         raise UserError("loss.from_logits must be true: the networks give logits")

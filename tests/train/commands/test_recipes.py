@@ -1,0 +1,173 @@
+"""The recipes of the papers' tables: each can be read, is listed, and fits together."""
+
+import math
+import re
+
+import keras
+import pytest
+
+import models
+import tfsegloss
+from tests.commands import assert_one_line
+from train.commands.recipes import FOLDER, read_rows
+from train.runs.build import build_optimization
+from train.runs.configuration import as_yaml, configuration_parser, instantiate
+
+ROWS = {row.recipe: row for row in read_rows()}
+FIRST_STAGES = {name for name in ROWS if name.endswith("_stage1")}
+
+
+def parse(name):
+    return configuration_parser().parse_args(["--config", str(FOLDER / f"{name}.yaml")])
+
+
+def config_of(name):
+    return instantiate(parse(name))
+
+
+def test_every_row_of_the_papers_has_one():
+    papers = [name.split("/")[0] for name in ROWS if name not in FIRST_STAGES]
+    counts = {paper: papers.count(paper) for paper in dict.fromkeys(papers)}
+    assert counts == {"lad": 11, "lmp": 22, "rmi": 26, "ssl": 44}
+    assert len(FIRST_STAGES) == 37
+    for name, row in ROWS.items():
+        assert row.table.split(" ")[0] == name.split("/")[0].upper()
+        assert row.row
+        assert (row.mean_iou is None) == (name in FIRST_STAGES)
+    scores = [row.mean_iou for row in ROWS.values() if row.mean_iou is not None]
+    assert (min(scores), max(scores)) == (61.02, 80.63)
+
+
+# Of each paper, for what is the same in all.
+SAMPLE = [
+    "lad/t1_k3",
+    "lmp/city_median_frequency",
+    "ssl/v3p_ssl3",
+    "ssl/v3p_ssl3_stage1",
+    "ssl/city_ce",
+    "rmi/a_int4",
+    "rmi/camvid_v3p_rmi",
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.full) for name in ROWS],
+)
+def test_each_can_be_read_and_has_a_folder_of_its_own(name):
+    values = parse(name)
+    config = instantiate(values)
+    assert str(config.run) == f"runs/{name.replace('/', '_')}"
+    assert config.paper.mean_iou == ROWS[name].mean_iou
+    assert config.base is None
+    assert "base: null" in as_yaml(values)
+    assert (config.init_from is not None) == (f"{name}_stage1" in ROWS)
+    if config.init_from:
+        assert str(config.init_from) == f"{config.run}_stage1"
+
+
+def test_lad():
+    config = config_of("lad/t1_k3")
+    assert (config.loss.kernel_size, config.loss.pooling.k) == (5, 3)
+    assert (config.trainer.steps, config.trainer.batch_size) == (1000, 2)
+    assert config.model.options == {"upsampling": "deconvolution"}
+
+
+def test_lmp():
+    config = config_of("lmp/city_p1.7")
+    assert isinstance(config.loss, tfsegloss.LMPLoss)
+    assert (config.loss.p, config.loss.fraction) == (1.7, 0.25)
+    assert config.trainer.keep_at == (150_000, 160_000, 165_000)
+    assert config.input.sampling.strategy == "complementary"
+    alone = config_of("lmp/voc_median_frequency")
+    assert alone.class_weights == "median_frequency"
+    assert alone.input.sampling.strategy == "uniform"
+
+
+def test_the_two_stages_of_ssl():
+    first, second = config_of("ssl/v3_ssl7_stage1"), config_of("ssl/v3_ssl7")
+    assert (first.data.train_split, second.data.train_split) == ("trainaug", "train")
+    assert (first.trainer.steps, second.trainer.steps) == (30_000, 20_000)
+    assert (first.model.freeze_batch_norm, second.model.freeze_batch_norm) == (False, True)
+    assert second.model.weights is None
+    assert first.loss.window_size == second.loss.window_size == 7
+    rates = [(0, 0.001), (100, 0.007 * (1 - 100 / 30_000) ** 0.9)], [(0, 1e-4), (100, 4.978e-4)]
+    for config, expected in zip((first, second), rates, strict=True):
+        schedule = build_optimization(config, small()).schedule
+        for step, rate in expected:
+            assert float(schedule(step)) == pytest.approx(rate, rel=1e-3)
+
+
+def small():
+    layers = [keras.layers.Conv2D(2, 1, name=name) for name in ("aspp", "logits")]
+    return keras.Sequential([keras.Input((None, None, 3)), *layers])
+
+
+def test_rmi_on_camvid():
+    config = config_of("rmi/camvid_v3p_rmi")
+    assert (config.data.train_split, config.data.val_split) == ("train+val", "test")
+    assert (config.trainer.steps, config.input.crop) == (6000, (479, 479))
+    assert config.schedule.multipliers == {"^(aspp|decoder|logits)": 5}
+    schedule = build_optimization(config_of("rmi/camvid_v3_ce"), small_head()).schedule
+    assert float(schedule(0)) == pytest.approx(1e-4 + (0.025 - 1e-4) / 300)
+    assert float(schedule(6000)) == pytest.approx(1e-6)
+
+
+def small_head():
+    return models.build("deeplab_v3_plus", backbone="mobilenet_v2", num_classes=2)
+
+
+def test_the_list(train):
+    outcome = train("recipes", "rmi table 3b")
+    assert outcome.status == 0
+    head, *lines = outcome.out.splitlines()
+    assert "mean IoU %" in head
+    assert len(lines) == 6
+    assert re.search(r"rmi/a_d6_r4 +RMI table 3b +DF 6, R 4 +78.33", outcome.out)
+    assert "PyTorch" in train("recipes", "rmi/a_d6_r4", "--differs").out
+    assert_one_line(train("recipes", "unet"), "no recipe with 'unet' in its name or table")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: none.yaml", "recipe.yaml: base: no file"),
+        ("base: recipe.yaml", "recipe.yaml: `base` leads back to"),
+        ("paper: {score: 3}", "score"),
+    ],
+)
+def test_a_bad_base_is_named(train, tmp_path, text, message):
+    (tmp_path / "recipe.yaml").write_text(f"{text}\n")
+    assert_one_line(train("fit", f"--config={tmp_path}/recipe.yaml", "--dry_run"), message)
+
+
+def test_bases_are_beside_their_recipes_and_options_come_last(tmp_path):
+    (tmp_path / "first.yaml").write_text("trainer: {steps: 10, batch_size: 2}\nrun: a\n")
+    (tmp_path / "second.yaml").write_text("base: first.yaml\ntrainer: {steps: 20}\n")
+    (tmp_path / "third.yaml").write_text("base: second.yaml\nrun: c\n")
+    arguments = ["--trainer.seed=5", f"--config={tmp_path}/third.yaml"]
+    config = instantiate(configuration_parser().parse_args(arguments))
+    assert str(config.run) == "c"
+    assert (config.trainer.steps, config.trainer.batch_size, config.trainer.seed) == (20, 2, 5)
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_a_dry_run_takes_three_steps_and_keeps_nothing(train, tmp_path):
+    recipe = FOLDER / "lmp/city_median_frequency.yaml"
+    outcome = train("fit", f"--config={recipe}", "--dry_run", "--schedule.multipliers={bias: 20}")
+    assert outcome.status == 0
+    losses = re.findall(r"^step (\d)/3: loss (\S+)$", outcome.out, re.MULTILINE)
+    assert [step for step, _ in losses] == ["1", "2", "3"]
+    assert all(math.isfinite(float(loss)) for _, loss in losses)
+    assert "× 20" in outcome.out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lad/t1_k3", "ssl/v3p_ssl3_stage1", "rmi/camvid_v3_rmi"])
+def test_real_ones_fit_together(train, name):
+    outcome = train("fit", f"--config={FOLDER}/{name}.yaml", "--dry_run")
+    assert outcome.status == 0
+    losses = re.findall(r"^step \d/3: loss (\S+?),?(?: |$)", outcome.out, re.MULTILINE)
+    assert len(losses) == 3
+    assert all(math.isfinite(float(loss)) for loss in losses)

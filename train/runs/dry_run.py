@@ -1,0 +1,92 @@
+"""Three steps of a run without its data: does all that its recipe names fit together?"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from train.config import FitConfig
+from train.data.datasets.dataset import Dataset
+from train.data.datasets.registry import find_dataset
+from train.data.samples.samples import FileSamples
+from train.data.samples.statistics import collect_statistics
+from train.loop.distribution import choose_strategy
+from train.runs.build import build_model, build_optimization
+from train.runs.class_weights import require_class_weights, write_class_weights
+from train.runs.data import RunData
+from train.runs.reporting import print_groups
+from train.runs.train import check_batch_size, check_loss, distributed_batches, make_trainer
+
+STEPS, IMAGES = 3, 4
+SIZE = 97  # of the images, pixels
+CROP = 65  # at most
+
+
+def dry_run(config: FitConfig) -> None:
+    """Take three steps with all that a run is made of, but on made-up images in small crops.
+
+    The first weights are random. Nothing is kept.
+
+    Args:
+        config: The configuration.
+
+    Raises:
+        UserError: What is wrong with it.
+    """
+    dataset = find_dataset(config.data.name, config.data.root)
+    strategy = choose_strategy(config.trainer.replicas)
+    check_batch_size(config, strategy.num_replicas_in_sync)
+    check_loss(config.loss, dataset.num_outputs)
+    if config.class_weights:
+        require_class_weights(config.loss)
+    keras.utils.set_random_seed(config.trainer.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        config = _without_files(config, Path(folder))
+        with strategy.scope():
+            model = build_model(config, dataset)
+            optimization = build_optimization(config, model)
+        samples = _made_up(dataset, Path(folder))
+        statistics = collect_statistics(samples, dataset.num_classes)
+        data = RunData(samples, samples, statistics, [])
+        if config.class_weights:
+            write_class_weights(config.run, config.class_weights, statistics)
+        with strategy.scope():
+            trainer = make_trainer(config, strategy, model, optimization, data)
+        print_groups(optimization.groups, config)
+        batches = iter(distributed_batches(config, data, trainer)(0))
+        for step in range(1, STEPS + 1):
+            losses = trainer.train_step(next(batches))
+            values = ", ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
+            print(f"step {step}/{STEPS}: {values}", flush=True)
+    print("Nothing was kept.")
+
+
+def _without_files(config: FitConfig, folder: Path) -> FitConfig:
+    """Return the configuration in a folder of its own, and without what others have made."""
+    crop = tuple(min(side, CROP) for side in config.input.crop)
+    return replace(
+        config,
+        run=folder,
+        init_from=None,
+        input=replace(config.input, crop=crop),
+        model=replace(config.model, weights=None),
+    )
+
+
+def _made_up(dataset: Dataset, folder: Path) -> FileSamples:
+    """Write images of noise, and label maps that hold every id of the dataset, in blocks."""
+    random = np.random.default_rng(0)
+    ids = np.array([*dataset.encoding.gray], np.uint8)
+    paths: tuple[list[Path], list[Path]] = ([], [])
+    for number in range(IMAGES):
+        image = random.integers(0, 256, [SIZE, SIZE, 3]).astype(np.uint8)
+        blocks = np.resize(random.permutation(ids), [-(-SIZE // 8)] * 2)
+        labels = blocks.repeat(8, 0).repeat(8, 1)[:SIZE, :SIZE, np.newaxis]
+        for kind, pixels, found in zip(("image", "labels"), (image, labels), paths, strict=True):
+            path = folder / f"{kind}{number}.png"
+            path.write_bytes(tf.io.encode_png(pixels).numpy())
+            found.append(path)
+    return FileSamples(dataset.encoding, *map(tuple, paths))
