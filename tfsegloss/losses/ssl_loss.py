@@ -183,7 +183,9 @@ class SSLLoss(SegmentationLoss):
 
     Reference: SSL (Zhao et al., 2019), Eq. 10 to 17 and table 3, whose ablations are `reweight` and
     `mine`. Deviations are named in `structural_difference` and `structural_similarity`; λ weighs a
-    sum over the classes, averaged over pixels, against a mean over pairs of pixel and class.
+    sum over the classes, averaged over pixels, against a mean over pairs of pixel and class, by the
+    letter of Eq. 1, 13 and 17. Were both means over pairs, λ = ½ would be `weight` = 1 / (C + 1)
+    here, and the loss (C + 1) / 2C times as large. β = 0.01 in section 4.2.2 is a misprint of 0.10.
     """
 
     activation = "sigmoid"
