@@ -109,8 +109,8 @@ class LADLoss(PixelLoss):
     <tf.Tensor: shape=(), dtype=bool, numpy=True>
 
     Reference: LAD (Guo et al., 2018), Eq. 5 on Eq. 2 to 4; kernel 5 and k = 3 are its best (tables
-    1 and 2), its stride is 1. The gradient is that of these formulas: Eq. 7 and 8 as printed are not
-    (Eq. 8 lacks 1/ξ, Eq. 7 has a sum too many). The mean over the images of a batch is a choice.
+    1 and 2), its stride is 1. The gradient is that of these formulas; Eq. 7 and 8 as printed are
+    not (Eq. 8 lacks 1/ξ, Eq. 7 has a sum too many). The mean over a batch's images is a choice.
     """
 
     activation = "softmax"
