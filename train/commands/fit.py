@@ -14,8 +14,8 @@ def parser() -> ArgumentParser:
         "--dry_run",
         "--dry-run",
         action="store_true",
-        help="Take three steps on small crops of made-up images, without the data and the first "
-        "weights, and keep nothing.",
+        help="Take three steps on small crops of made-up images, with random first weights (and so "
+        "without frozen batch normalization), and keep nothing.",
     )
     return parser
 

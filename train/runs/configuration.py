@@ -171,6 +171,11 @@ def _check_optimizer(values: Any) -> None:
             raise UserError(f"optimizer.{name} must be a number; got {value!r}")
 
 
+def default_yaml() -> str:
+    """Return the configuration of a run without any option as YAML."""
+    return as_yaml(configuration_parser().parse_args([]))
+
+
 def as_yaml(values: Namespace) -> str:
     """Return the full configuration as YAML.
 

@@ -1,5 +1,6 @@
 """Three steps of a run without its data: does all that its recipe names fit together?"""
 
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from train.common.errors import UserError
 from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import find_dataset
@@ -28,13 +30,14 @@ CROP = 65  # at most
 def dry_run(config: FitConfig) -> None:
     """Take three steps with all that a run is made of, but on made-up images in small crops.
 
-    The first weights are random. Nothing is kept.
+    The first weights are random, and batch normalization is not frozen, which needs trained ones.
+    Nothing is kept.
 
     Args:
         config: The configuration.
 
     Raises:
-        UserError: What is wrong with it.
+        UserError: What is wrong with it, or a loss is not finite.
     """
     dataset = find_dataset(config.data.name, config.data.root)
     strategy = choose_strategy(config.trainer.replicas)
@@ -61,6 +64,8 @@ def dry_run(config: FitConfig) -> None:
             losses = trainer.train_step(next(batches))
             values = ", ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
             print(f"step {step}/{STEPS}: {values}", flush=True)
+            if not math.isfinite(losses["loss"]):
+                raise UserError(f"the loss is not finite at step {step}: {values}")
     print("Nothing was kept.")
 
 
@@ -72,7 +77,7 @@ def _without_files(config: FitConfig, folder: Path) -> FitConfig:
         run=folder,
         init_from=None,
         input=replace(config.input, crop=crop),
-        model=replace(config.model, weights=None),
+        model=replace(config.model, weights=None, freeze_batch_norm=False),
     )
 
 

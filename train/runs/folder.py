@@ -45,12 +45,14 @@ def locked(run: Path) -> Iterator[None]:
         ) from None
 
 
-def create_or_verify(run: Path, config: str) -> None:
+def create_or_verify(run: Path, config: str, defaults: str = "{}") -> None:
     """Make the folder and write the configuration, or check that it is the folder's.
 
     Args:
         run: The folder.
         config: The full configuration as YAML.
+        defaults: That of a run without any option: what keys mean that an earlier version, which
+            began the run, did not have.
 
     Raises:
         UserError: The folder holds a run of another configuration, or a damaged one; or its name
@@ -59,7 +61,7 @@ def create_or_verify(run: Path, config: str) -> None:
     require_no_pattern(run, "run")
     path = run / CONFIG
     if path.exists():
-        _check_same(path, config)
+        _check_same(path, config, defaults)
         return
     if (run / METRICS).exists() or checkpoints.steps(run / CHECKPOINTS):
         raise UserError(f"{run} holds a run without {CONFIG}: restore it, or choose another --run")
@@ -104,11 +106,13 @@ def _samples_before(path: Path, splits: Iterable[str]) -> dict[str, dict]:
         ) from None
 
 
-def _check_same(path: Path, config: str) -> None:
+def _check_same(path: Path, config: str, defaults: str) -> None:
     before = yaml.safe_load(path.read_text())
     if not isinstance(before, dict):
         raise UserError(f"{path} is empty or damaged: restore it, or choose another --run")
-    before, now = _flat(before), _flat(yaml.safe_load(config))
+    now = _flat(yaml.safe_load(config))
+    unknown = {key: v for key, v in _flat(yaml.safe_load(defaults)).items() if key in now}
+    before = {**unknown, **_flat(before)}
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         raise UserError(

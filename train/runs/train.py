@@ -30,6 +30,7 @@ from train.runs.class_weights import (
     with_class_weights,
     write_class_weights,
 )
+from train.runs.configuration import default_yaml
 from train.runs.data import RunData, class_sampling, needs_statistics, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
 from train.runs.initialize import initialize_from
@@ -58,7 +59,7 @@ def train(config: FitConfig, yaml: str) -> None:
         model = _first_model(config, dataset)
         optimization = build_optimization(config, model)
     data = open_data(dataset, config.data, needs_statistics(config))
-    folder.create_or_verify(config.run, yaml)
+    folder.create_or_verify(config.run, yaml, default_yaml())
     with folder.locked(config.run):
         folder.create_or_verify_samples(config.run, data.sample_names)
         if config.class_weights:

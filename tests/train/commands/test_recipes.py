@@ -10,6 +10,7 @@ import models
 import tfsegloss
 from tests.commands import assert_one_line
 from train.commands.recipes import FOLDER, read_rows
+from train.loop.trainer import Trainer
 from train.runs.build import build_optimization
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
 
@@ -38,6 +39,8 @@ def test_every_row_of_the_papers_has_one():
     assert (min(scores), max(scores)) == (61.02, 80.63)
 
 
+# The small network's weights are not called after a head.
+NO_HEAD = "--schedule.multipliers={bias: 20}"
 # Of each paper, for what is the same in all.
 SAMPLE = [
     "lad/t1_k3",
@@ -161,6 +164,13 @@ def test_a_dry_run_takes_three_steps_and_keeps_nothing(train, tmp_path):
     assert all(math.isfinite(float(loss)) for _, loss in losses)
     assert "× 20" in outcome.out
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("small_networks")
+def test_a_dry_run_says_that_a_loss_is_not_finite(train, monkeypatch):
+    monkeypatch.setattr(Trainer, "train_step", lambda *_: {"loss": math.nan})
+    outcome = train("fit", f"--config={FOLDER}/lmp/voc_base.yaml", "--dry_run", NO_HEAD)
+    assert_one_line(outcome, "the loss is not finite at step 1: loss nan")
 
 
 @pytest.mark.slow

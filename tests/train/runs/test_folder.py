@@ -32,6 +32,14 @@ def test_a_folder_belongs_to_one_configuration(tmp_path):
         create_or_verify(tmp_path / "run", "trainer:\n  steps: 10\n  crop: [2, 1]\n")
 
 
+def test_a_key_that_an_earlier_version_did_not_have_is_its_default(tmp_path):
+    defaults = "trainer: {steps: 1, parts: 1}\noptimizer: {momentum: 0.9}\n"
+    create_or_verify(tmp_path / "run", "trainer: {steps: 10}\n", defaults)
+    create_or_verify(tmp_path / "run", "trainer: {steps: 10, parts: 1}\n", defaults)
+    with pytest.raises(UserError, match="trainer.parts: 1, now 2; choose another"):
+        create_or_verify(tmp_path / "run", "trainer: {steps: 10, parts: 2}\n", defaults)
+
+
 def test_a_run_goes_on_with_the_samples_it_began_with_only(tmp_path):
     splits = {"train": ["a", "b"], "val": ["c"]}
     for _ in range(2):
