@@ -35,6 +35,7 @@ from train.runs.data import RunData, class_sampling, needs_statistics, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
 from train.runs.initialize import initialize_from
 from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
+from train.runs.summary import write_summary
 
 
 def train(config: FitConfig, yaml: str) -> None:
@@ -79,6 +80,13 @@ def _fit(
         print(f"{config.run} is finished: {trainer.step} steps were taken, and scored")
         print_end(config.run, metrics.read())
         return
+    write_summary(
+        config.run,
+        seed=config.trainer.seed,
+        step=trainer.step,
+        replicas=trainer.strategy.num_replicas_in_sync,
+        samples={"train": len(data.train), "val": len(data.val)},
+    )
     _announce(trainer, config, data, resuming=resuming)
     print_groups(groups, config)
     progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val))
