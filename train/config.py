@@ -68,10 +68,13 @@ class SamplingConfig:
             classes equally often. complementary: a class the more often, the lower its running IoU
             in training is (LMP, section 4).
         uniform_share: Share of the crops that the other two strategies draw uniformly.
+        refresh_every: Steps after which complementary sampling looks at the running IoU again;
+            default: at each evaluation.
     """
 
     strategy: Literal["uniform", "class_balanced", "complementary"] = "uniform"
     uniform_share: ClosedUnitInterval = 0.5
+    refresh_every: PositiveInt | None = None
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ class Trainer:
         rules: What is done to gradients; None: nothing.
         accumulation: In how many parts images pass the network.
         sampling_weights: Those of the classes; told how well each is segmented.
+        refresh_every: Steps between their changes; None: they change where an epoch begins.
     """
 
     def __init__(
@@ -101,12 +102,14 @@ class Trainer:
         rules: GradientRules | None = None,
         accumulation: int = 1,
         sampling_weights: ComplementaryWeights | None = None,
+        refresh_every: int | None = None,
     ):
         self.strategy = strategy
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.sampling_weights = sampling_weights
+        self._refresh_every = refresh_every
         self._schedule, self._rules = schedule, rules or GradientRules()
         self._step = self._whole_step
         if accumulation > 1:
@@ -301,10 +304,16 @@ class Trainer:
         chain.on_epoch_begin(epoch)
         if self.step % every == 0:  # not where an epoch is resumed
             self._epoch_logs.clear()
+        bounds = epoch * every, min((epoch + 1) * every, config.steps)
+        refresh_every = self._refresh_every or every
+        while self.step < bounds[1]:
+            count = bounds[1] - self.step
             if self.sampling_weights:
-                self.sampling_weights.refresh()
-        stream = iter(batches(self.step))
-        self._steps(stream, config, epoch * every, min((epoch + 1) * every, config.steps), chain)
+                done = self.step % refresh_every
+                count = min(count, refresh_every - done)
+                if not done:
+                    self.sampling_weights.refresh()
+            self._steps(iter(batches(self.step)), config, bounds, count, chain)
         self._evaluate(epoch, config, evaluate, chain)
 
     def _evaluate(
@@ -324,13 +333,14 @@ class Trainer:
         self,
         batches: Iterator,
         config: TrainerConfig,
-        start: int,
-        end: int,
+        bounds: tuple[int, int],
+        count: int,
         chain: keras.callbacks.CallbackList,
     ) -> None:
-        """Step until `end`, of an epoch that began after the step `start`, and save."""
+        """Take some of the steps of an epoch, and save; the epoch lies between two steps."""
         epoch, read = self._epoch_logs, -math.inf
-        for step in range(self.step + 1, end + 1):
+        start, end = bounds
+        for step in range(self.step + 1, self.step + count + 1):
             chain.on_train_batch_begin(step - 1 - start)
             if step == end:
                 epoch.learning_rate = self.learning_rate

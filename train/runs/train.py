@@ -150,6 +150,7 @@ def make_trainer(
         optimization.rules,
         config.trainer.accumulation,
         sampling_weights,
+        config.input.sampling.refresh_every,
     )
 
 

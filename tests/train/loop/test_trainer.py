@@ -294,3 +294,26 @@ def test_checkpoints_of_named_steps_and_of_the_best_scores_are_kept(tmp_path):
 def test_a_step_to_be_kept_must_be_one():
     with pytest.raises(ValueError, match="keep_at must be steps up to trainer.steps, 8; got 9"):
         TrainerConfig(steps=8, keep_at=(2, 9))
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"), [(None, [0, 4, 8]), (2, [0, 2, 4, 6, 8]), (3, [0, 3, 6, 9])]
+)
+def test_sampling_is_refreshed_by_steps_or_at_evaluations(tmp_path, monkeypatch, every, expected):
+    weights, seen = ComplementaryWeights(CLASSES), []
+    options = {"sampling_weights": weights, "refresh_every": every}
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path, **options)
+    monkeypatch.setattr(weights, "refresh", lambda: seen.append(trainer.step))
+
+    def step(trainer, batch):
+        trainer.optimizer.iterations.assign_add(1)
+        return {"loss": tf.constant(0.0)}
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+    asked = []
+    config = TrainerConfig(steps=10, evaluate_every=4)
+    trainer.fit(lambda at: asked.append(at) or iter(range(10)), config, scores, [])
+    assert trainer.step == 10
+    assert seen == expected
+    assert asked == sorted({*expected, 4, 8})
+    assert checkpoints.steps(tmp_path) == [10, 8, 4]
