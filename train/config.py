@@ -181,7 +181,7 @@ class TrainerConfig:
         batch_size: Images per step, over all replicas.
         accumulation: In how many parts a replica's images pass the network, one after the other, to
             fit into its memory. The loss still sees all of them at once, so that a step is that of
-            the whole batch; only batch normalization sees a part. A step takes a third longer.
+            the whole batch; only batch normalization sees a part. Each part passes twice.
         evaluate_every: Steps between evaluations on the validation split.
         checkpoint_every: Steps between checkpoints, of which the last three are kept.
         keep_at: Steps whose checkpoints are kept for good, like [150000, 160000]; so is that of the
