@@ -1,8 +1,7 @@
 """The configuration of a run: parsed from recipes and command lines, and as YAML."""
 
-import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,24 +84,26 @@ def _recipes_first(args: Sequence[str]) -> list[str]:
     recipes, others = [], []
     rest = iter(args)
     for argument in rest:
-        if argument == "--config":
-            recipes += [argument, *itertools.islice(rest, 1)]
+        name, equals, value = argument.partition("=")
+        if name == "--base":
+            raise ArgumentError(None, f"{argument}: only a recipe has a base; name it by --config")
+        if name != "--config":
+            others.append(argument)
+        elif path := value if equals else next(rest, None):
+            recipes += [f"--config={each}" for each in _with_bases(Path(path))]
         else:
-            (recipes if argument.startswith("--config=") else others).append(argument)
-    return [*_with_bases(recipes), *others]
+            others.append(argument)  # the parser says that there is none
+    return recipes + others
 
 
-def _with_bases(recipes: Sequence[str]) -> Iterator[str]:
-    """Yield `--config RECIPE` of recipes, each after those that it changes."""
-    paths = [argument.removeprefix("--config=") for argument in recipes if argument != "--config"]
-    for path in map(Path, paths):
-        chain = [path]
-        while base := _base_of(chain[0]):
-            if base in chain:
-                raise ArgumentError(None, f"{path}: `base` leads back to {base}")
-            chain.insert(0, base)
-        for each in chain:
-            yield f"--config={each}"
+def _with_bases(recipe: Path) -> list[Path]:
+    """Return a recipe after those that it changes."""
+    chain = [recipe]
+    while base := _base_of(chain[0]):
+        if base.resolve() in [path.resolve() for path in chain]:
+            raise ArgumentError(None, f"{recipe}: `base` leads back to {base}")
+        chain.insert(0, base)
+    return chain
 
 
 def _base_of(recipe: Path) -> Path | None:

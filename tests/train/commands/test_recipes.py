@@ -136,12 +136,26 @@ def test_the_list(train):
     [
         ("base: none.yaml", "recipe.yaml: base: no file"),
         ("base: recipe.yaml", "recipe.yaml: `base` leads back to"),
+        ("base: ../own/recipe.yaml", "recipe.yaml: `base` leads back to"),
         ("paper: {score: 3}", "score"),
     ],
 )
 def test_a_bad_base_is_named(train, tmp_path, text, message):
-    (tmp_path / "recipe.yaml").write_text(f"{text}\n")
-    assert_one_line(train("fit", f"--config={tmp_path}/recipe.yaml", "--dry_run"), message)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "recipe.yaml").write_text(f"{text}\n")
+    assert_one_line(train("fit", f"--config={tmp_path}/own/recipe.yaml", "--dry_run"), message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--base=a.yaml"], "--base=a.yaml: only a recipe has a base"),
+        (["--base", "a.yaml"], "--base: only a recipe has a base"),
+        (["--dry_run", "--config"], "expected one argument"),
+    ],
+)
+def test_no_option_is_dropped(train, arguments, message):
+    assert_one_line(train("fit", *arguments), message)
 
 
 def test_bases_are_beside_their_recipes_and_options_come_last(tmp_path):
