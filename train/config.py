@@ -186,6 +186,8 @@ class TrainerConfig:
         checkpoint_every: Steps between checkpoints, of which the last three are kept.
         keep_at: Steps whose checkpoints are kept for good, like [150000, 160000]; so is that of the
             best `val_mean_iou`.
+        patience: Evaluations without a better mean IoU after which the run ends; default: it takes
+            all its steps.
         replicas: Number of devices to train on; default: all GPUs, or one CPU. Without a GPU, more
             than 1 splits the CPU into logical devices, to try distribution out.
         seed: Seed of the first weights, of the order of the images and of their augmentation.
@@ -197,6 +199,7 @@ class TrainerConfig:
     evaluate_every: PositiveInt = 100
     checkpoint_every: PositiveInt = 50
     keep_at: tuple[PositiveInt, ...] = ()
+    patience: PositiveInt | None = None
     replicas: PositiveInt | None = None
     seed: Seed = 0
 

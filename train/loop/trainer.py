@@ -227,6 +227,7 @@ class Trainer:
         callbacks: list[keras.callbacks.Callback],
         evaluated: int = 0,
         best: Callable[[], int | None] = lambda: None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Step until `config.steps`, in epochs of `config.evaluate_every` steps.
 
@@ -240,6 +241,7 @@ class Trainer:
             callbacks: Keras callbacks.
             evaluated: The last step whose scores are on record; 0: none.
             best: Returns the step of the best scores so far, whose checkpoint is kept.
+            is_over: Returns, after an evaluation, whether the run ends before its last step.
 
         Raises:
             UserError: The loss or a weight is not finite, or a checkpoint cannot be written.
@@ -258,7 +260,7 @@ class Trainer:
         chain.on_train_begin()
         try:
             with signals.deferred():
-                self._epochs(batches, config, evaluate, chain, evaluated)
+                self._epochs(batches, config, evaluate, chain, evaluated, is_over)
         except KeyboardInterrupt as stop:
             # A second signal may have come between a step and its losses' sums.
             counted = not getattr(stop, "is_second", False)
@@ -275,6 +277,7 @@ class Trainer:
         evaluate: Callable[[], Scores],
         chain: keras.callbacks.CallbackList,
         evaluated: int,
+        is_over: Callable[[], bool],
     ) -> None:
         """Take the epochs that are left, and first the evaluation that is."""
         every = config.evaluate_every
@@ -283,7 +286,7 @@ class Trainer:
             chain.on_epoch_begin(epoch)
             self._evaluate(epoch, config, evaluate, chain)
         for epoch in range(self.step // every, chain.params["epochs"]):
-            if self.step < config.steps:
+            if self.step < config.steps and not is_over():
                 self._epoch(epoch, batches, config, evaluate, chain)
 
     @staticmethod

@@ -179,6 +179,11 @@ class MetricsFile(keras.callbacks.Callback):
         lines = self.read()
         return best_line(lines)["step"] if lines else None
 
+    def evaluations_since_best(self) -> int:
+        """Return how many evaluations there were after that of the best scores."""
+        lines = self.read()
+        return len(lines) - 1 - lines.index(best_line(lines)) if lines else 0
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Append the logs with the step they were taken at."""
         step = int(self.model.optimizer.iterations.numpy())

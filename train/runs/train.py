@@ -76,7 +76,13 @@ def _fit(
     """Train from the last checkpoint to the end, and say what comes next."""
     resuming = trainer.restore()
     metrics = MetricsFile(config.run / METRICS, trainer.step)
-    if min(trainer.step, metrics.last_step) >= config.trainer.steps:
+
+    def is_over() -> bool:
+        patience = config.trainer.patience
+        return patience is not None and metrics.evaluations_since_best() >= patience
+
+    all_taken = min(trainer.step, metrics.last_step) >= config.trainer.steps
+    if all_taken or (is_over() and trainer.step == metrics.last_step):
         print(f"{config.run} is finished: {trainer.step} steps were taken, and scored")
         print_end(config.run, metrics.read())
         return
@@ -101,6 +107,7 @@ def _fit(
             [ScalarsByStep(config.run / TENSORBOARD), metrics, progress],
             metrics.last_step,
             metrics.best_step,
+            is_over,
         )
     except tf.errors.OpError:
         raise_first_fault(data.train)
@@ -112,6 +119,10 @@ def _fit(
         raise
     finally:
         list_skipped(data.faults)
+    if trainer.step < config.trainer.steps:
+        print(
+            f"No better mean IoU in {config.trainer.patience} evaluations: trainer.patience ends it"
+        )
     print_end(config.run, metrics.read())
 
 

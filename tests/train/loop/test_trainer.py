@@ -317,3 +317,25 @@ def test_sampling_is_refreshed_by_steps_or_at_evaluations(tmp_path, monkeypatch,
     assert seen == expected
     assert asked == sorted({*expected, 4, 8})
     assert checkpoints.steps(tmp_path) == [10, 8, 4]
+
+
+def test_patience_ends_a_run_after_evaluations_without_a_better_score(tmp_path):
+    ious = iter([0.3, 0.5, 0.5, 0.4, 0.9])
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 0)
+
+    def evaluate():
+        share = next(ious)
+        return Scores(np.array([[share, 1 - share], [0, 0]]), ("a", "b"), 1)
+
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+    data = list(batches(10))
+    trainer.fit(
+        lambda step: data[step:],
+        TrainerConfig(steps=10, evaluate_every=2),
+        evaluate,
+        [metrics],
+        best=metrics.best_step,
+        is_over=lambda: metrics.evaluations_since_best() >= 2,
+    )
+    assert trainer.step == 8
+    assert metrics.best_step() == 4  # the first of equal ones

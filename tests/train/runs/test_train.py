@@ -71,6 +71,21 @@ def test_batches_are_those_of_the_seed_and_of_the_step(fit, scenes_root, steps):
             np.testing.assert_array_equal(part, expected_part)
 
 
+@pytest.mark.usefixtures("small_networks")
+def test_a_run_that_patience_has_ended_is_finished(fit, tmp_path):
+    """The learning rate is so small that no score changes."""
+    options = ["--loss=SoftmaxCrossEntropy", "--data.verify=false", "--trainer.patience=1"]
+    options += ["--trainer.evaluate_every=1", "--optimizer.learning_rate=1e-30"]
+    options += ["--model.freeze_batch_norm=all"]
+    ended = fit(*options)
+    assert ended.status == 0
+    steps = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert steps < 4
+    assert "No better mean IoU in 1 evaluations: trainer.patience ends it" in ended.out
+    again = fit(*options)
+    assert f"is finished: {steps} steps were taken" in again.out
+
+
 def test_complementary_sampling_learns_from_the_steps(fit, steps):
     assert fit(*COMPLEMENTARY, "--trainer.evaluate_every=4").status == 130
     assert len({id(weights) for _, weights in steps}) == 1
