@@ -71,6 +71,7 @@ def test_batches_are_those_of_the_seed_and_of_the_step(fit, scenes_root, steps):
             np.testing.assert_array_equal(part, expected_part)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("small_networks")
 def test_a_run_that_patience_has_ended_is_finished(fit, tmp_path):
     """The learning rate is so small that no score changes."""
