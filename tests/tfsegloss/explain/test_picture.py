@@ -47,8 +47,8 @@ def test_wrong_arguments_are_named():
         draw({}, IDS, LOGITS)
     with pytest.raises(ValueError, match="every pixel is ignored"):
         draw({"LMP": loss}, np.full_like(IDS, 255), LOGITS)
-    with pytest.raises(ValueError, match="LMPLoss.*'DiceLoss'"):
-        losses_by_name(["DiceLoss"])
+    with pytest.raises(ValueError, match="LMPLoss.*'NoSuchLoss'"):
+        losses_by_name(["NoSuchLoss"])
 
 
 @pytest.mark.parametrize(
