@@ -90,7 +90,7 @@ def write(
     except (tf.errors.OpError, OSError) as error:
         raise UserError(f"{folder}/ckpt-{step} cannot be written: {_reason(error)}") from None
     for old in steps(folder)[KEPT:]:
-        if old not in keep:
+        if old not in {step, *keep}:  # which damaged ones may be newer than
             _remove(folder, old)
     _note_newest(folder)
 

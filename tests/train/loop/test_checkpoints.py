@@ -55,6 +55,13 @@ def test_some_are_kept_for_good(state, tmp_path):
     assert state.restore(tmp_path, only=2) == state.step == 2
 
 
+def test_the_one_just_written_stays_below_newer_ones(state, tmp_path):
+    """As after three damaged ones, past which an older one was restored."""
+    state.write(tmp_path, 100, 150, 200)
+    state.write(tmp_path, 60)
+    assert checkpoints.steps(tmp_path) == [200, 150, 100, 60]
+
+
 def test_others_find_them(state, tmp_path):
     state.write(tmp_path, 1, 2)
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "ckpt-2")
