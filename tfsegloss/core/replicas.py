@@ -40,11 +40,12 @@ def gather(value: tf.Tensor, axis: int) -> tuple[tf.Tensor, int | tf.Tensor]:
     return context.all_gather(value, axis=axis), first
 
 
+@tf.custom_gradient
 def global_total(value: tf.Tensor) -> tf.Tensor:
     """Return the sum over all replicas of a value that a formula of the global batch is made of.
 
-    The gradient of such a formula f, which each replica computes, is R ∂f: Keras divides the value
-    of each replica by their number R, where f is the same for all of them.
+    All replicas compute that formula, and each of their values depends on what this replica adds:
+    the gradient is the sum of theirs, which the same function gives, and so the further ones.
 
     Args:
         value: This replica's share.
@@ -57,12 +58,7 @@ def global_total(value: tf.Tensor) -> tf.Tensor:
     >>> float(global_total(tf.constant(3.0)))
     3.0
     """
-
-    @tf.custom_gradient
-    def total(value):
-        return global_sum(value), lambda upstream: upstream * replica_count()
-
-    return total(value)
+    return global_sum(value), global_total
 
 
 def normalize_globally(numerators: tf.Tensor, count: tf.Tensor) -> tf.Tensor:

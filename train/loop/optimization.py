@@ -151,4 +151,5 @@ def optimizer_of_groups(
     if len(optimizers) == 1:
         return next(iter(optimizers.values()))
     by_variable = {id(v): optimizers[g.multiplier] for g in moved for v in g.variables}
-    return keras.optimizers.MultiOptimizer(lambda v: by_variable[id(v)])
+    scale = next(iter(optimizers.values())).loss_scale_factor  # it would take theirs away
+    return keras.optimizers.MultiOptimizer(lambda v: by_variable[id(v)], loss_scale_factor=scale)

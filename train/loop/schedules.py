@@ -16,7 +16,7 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
 
     - linear: η(t) = η₁ + (η₀ − η₁) (t + 1) / w for t < w, then η₀ (1 − (t − w) / (T − w))^power, as
       RMI (section 5.1) warms up;
-    - constant: η(t) = η₁ for t < w, then η₀ (1 − t / T)^power, counted from the first step, as
+    - constant: η(t) = η₁ > 0 for t < w, then η₀ (1 − t / T)^power, counted from the first step, as
       SSL (section 4.1) and TensorFlow's DeepLab start;
 
     and at least η₂ after the start. LAD and LMP have no slow start: w = 0.
@@ -28,10 +28,10 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
         power: Exponent.
         warmup: "linear" or "constant".
         warmup_rate: η₁, where the linear rise begins (0: it begins with η₀ / w).
-        final_rate: η₂.
+        final_rate: η₂ ≤ η₀.
 
     Raises:
-        ValueError: `warmup_steps` or `warmup` is not as above.
+        ValueError: An argument is not as above.
 
     Example:
 
@@ -55,11 +55,22 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
                 "`warmup_steps` must be in [0, steps). "
                 f"Received: warmup_steps={warmup_steps}, steps={steps}"
             )
+        check_choice("warmup", warmup, WARMUPS)
+        if warmup == "constant" and warmup_steps and not warmup_rate > 0:
+            raise ValueError(
+                "`warmup_rate` must be above 0 where the start is constant. "
+                f"Received: warmup_rate={warmup_rate}"
+            )
+        if final_rate > learning_rate:
+            raise ValueError(
+                "`final_rate` must be at most `learning_rate`. "
+                f"Received: final_rate={final_rate}, learning_rate={learning_rate}"
+            )
         self.learning_rate = learning_rate
         self.steps = steps
         self.warmup_steps = warmup_steps
         self.power = power
-        self.warmup = check_choice("warmup", warmup, WARMUPS)
+        self.warmup = warmup
         self.warmup_rate = warmup_rate
         self.final_rate = final_rate
 

@@ -112,9 +112,9 @@ def _build_schedule(config: FitConfig) -> PolynomialWithWarmup:
             options.final_rate,
         )
     except ValueError as error:
-        raise UserError(
-            f"schedule: {error} Lower --schedule.warmup_steps, or raise --trainer.steps"
-        ) from None
+        is_long = options.warmup_steps >= config.trainer.steps
+        remedy = " Lower --schedule.warmup_steps, or raise --trainer.steps" if is_long else ""
+        raise UserError(f"schedule: {error}{remedy}") from None
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import keras
 
 from train.common.errors import UserError
+from train.loop import checkpoints
+from train.runs.folder import CHECKPOINTS
 from train.runs.load import load_trained
 
 
@@ -35,7 +37,9 @@ def initialize_from(model: keras.Model, run: Path) -> None:
             new.assign(old)
     others = [new.path for new, old in pairs if new.shape != old.shape]
     new = f"; new, for other classes than {dataset.name}'s: {', '.join(others)}" if others else ""
-    print(f"First weights: {len(pairs) - len(others)} of {run}{new}")
+    step, steps = max(checkpoints.steps(run / CHECKPOINTS)), config.trainer.steps
+    at = f"{run} at step {step} of {steps}{'' if step == steps else ', not its last one'}"
+    print(f"First weights: {len(pairs) - len(others)} of {at}{new}")
 
 
 def _fits(new: keras.Variable, old: keras.Variable, classes: tuple[int, int]) -> bool:

@@ -288,8 +288,8 @@ LIBRARY = (
     Fault(
         "tfsegloss/core/replicas.py",
         "a replica's gradient is as small as its share of the value",
-        "lambda upstream: upstream * replica_count()",
-        "lambda upstream: upstream",
+        "return global_sum(value), global_total",
+        "return global_sum(value), lambda upstream: upstream",
     ),
     Fault(
         "tfsegloss/losses/lovasz.py",

@@ -8,7 +8,8 @@ import tensorflow as tf
 from tests.tfsegloss import oracles
 from tests.tfsegloss.examples import CLASSES, IGNORED, example, soft_targets
 from tests.tfsegloss.grid import grid
-from tests.tfsegloss.steps import value_and_gradient
+from tests.tfsegloss.steps import step_of, value_and_gradient
+from tests.tfsegloss.unequal_replicas import on_replicas, unequal_batch
 from tfsegloss import DiceLoss, JaccardLoss, TverskyLoss
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.overlap import tversky
@@ -124,3 +125,15 @@ def test_small_mistakes_keep_their_digits():
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         TverskyLoss(**options)
+
+
+@pytest.mark.parametrize("weights", [[1, 1, 1, 1], [4, 4, 0, 0], [1, 2, 3, 4]])
+def test_two_replicas_with_weights_of_images_have_the_gradient_of_one(two_replicas, weights):
+    ids, logits = unequal_batch(2, 5)
+    weights = np.array(weights, np.float32)
+    step = step_of(DiceLoss())
+    value, gradient = value_and_gradient(DiceLoss(), ids, logits, weights)
+    shards = on_replicas(two_replicas, step, 2, ids, logits, weights)
+    np.testing.assert_allclose(sum(v.numpy() for v, _ in shards), value, rtol=1e-6)
+    of_shards = np.concatenate([g.numpy() for _, g in shards])
+    np.testing.assert_allclose(of_shards, gradient, atol=1e-7)

@@ -55,6 +55,18 @@ def test_config_round_trip():
     assert schedule.get_config().items() >= options.items()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"warmup": "constant", "warmup_steps": 2}, "`warmup_rate` must be above 0.*=0.0"),
+        ({"final_rate": 1.0}, "`final_rate` must be at most .*=1.0, learning_rate=0.1"),
+    ],
+)
+def test_rates_that_make_no_sense_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        PolynomialWithWarmup(0.1, steps=20, **options)
+
+
 def test_an_unknown_start_is_named():
     with pytest.raises(ValueError, match="`warmup` must be one of .*'linear'.*'cosine'"):
         PolynomialWithWarmup(0.1, steps=20, warmup="cosine")

@@ -1,5 +1,6 @@
 """A run that begins with the weights of another one."""
 
+import re
 import shutil
 
 import keras
@@ -8,6 +9,7 @@ import pytest
 
 import models
 from tests.commands import TINY_RUN, assert_one_line
+from tests.train.small_network import STEPS
 from train.runs.initialize import initialize_from
 from train.runs.load import load_trained
 
@@ -25,7 +27,17 @@ def test_the_same_classes_take_all_weights(trained_run, capsys):
     for ours, theirs in zip(model.weights, trained.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     out = capsys.readouterr().out
-    assert f"First weights: {len(model.weights)} of {trained_run}\n" in out
+    assert (
+        f"First weights: {len(model.weights)} of {trained_run} at step {STEPS} of {STEPS}\n" in out
+    )
+
+
+def test_a_first_stage_that_was_stopped_is_said_to_be(trained_run, tmp_path, capsys):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    for path in (run / "checkpoints").glob(f"ckpt-{STEPS}.*"):
+        path.unlink()
+    initialize_from(network(load_trained(run)[1].num_classes), run)
+    assert re.search(rf"at step \d+ of {STEPS}, not its last one$", capsys.readouterr().out, re.M)
 
 
 def test_other_classes_have_a_new_head(trained_run, capsys):
