@@ -177,7 +177,7 @@ class TrainerConfig:
     """The loop.
 
     Args:
-        steps: Number of optimizer steps, over which the learning rate falls to 0.
+        steps: Number of optimizer steps, over which the learning rate falls to its least.
         batch_size: Images per step, over all replicas.
         accumulation: In how many parts a replica's images pass the network, one after the other, to
             fit into its memory. The loss still sees all of them at once, so that a step is that of

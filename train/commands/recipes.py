@@ -56,7 +56,7 @@ def run(values: Namespace) -> None:
     for row in rows:
         score = "" if row.mean_iou is None else f"{row.mean_iou:.2f}"
         table.add_row(row.recipe, row.table, row.row, score, *[row.differs] * values.differs)
-    Console(highlight=False).print(table)
+    Console(highlight=False, soft_wrap=True).print(table)
 
 
 def read_rows() -> Iterator[Row]:

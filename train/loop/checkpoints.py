@@ -95,6 +95,20 @@ def write(
     _note_newest(folder)
 
 
+def set_aside(folder: Path, after: int) -> None:
+    """Rename the checkpoints after a step, which are damaged: they are no longer the newest.
+
+    Args:
+        folder: Where the checkpoints are.
+        after: The step of the newest that is whole.
+    """
+    for path in [*folder.iterdir()]:
+        found = NAME.fullmatch(path.name)
+        if found and int(found[1]) > after:
+            path.rename(folder / f"damaged-{path.name}")
+    _note_newest(folder)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left; no other process may be writing."""
     for path in [*folder.glob(f"{UNFINISHED}*"), *folder.glob("ckpt-*_temp")]:

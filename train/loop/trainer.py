@@ -157,7 +157,10 @@ class Trainer:
             self._checkpoint.read(path).assert_consumed()
 
         checkpoints.remove_unfinished(self._folder)
-        return checkpoints.restore_newest(self._folder, restore) is not None
+        step = checkpoints.restore_newest(self._folder, restore)
+        if step is not None and step < checkpoints.steps(self._folder)[0]:
+            checkpoints.set_aside(self._folder, step)
+        return step is not None
 
     def save(self, keep: Collection[int] = ()) -> None:
         """Write a checkpoint, named by the step.

@@ -43,8 +43,13 @@ def write_class_weights(run: Path, method: str, statistics: SplitStatistics) -> 
         write_whole(run / FILE, json.dumps([float(weight) for weight in weights]) + "\n")
 
 
-def with_class_weights(loss: SegmentationLoss, run: Path) -> SegmentationLoss:
+def with_class_weights(loss: SegmentationLoss, run: Path, num_classes: int) -> SegmentationLoss:
     """Return the loss with the weights of a run's folder, where it has any.
+
+    Args:
+        loss: The loss.
+        run: The folder.
+        num_classes: How many weights there must be.
 
     Raises:
         UserError: The file is damaged.
@@ -54,6 +59,8 @@ def with_class_weights(loss: SegmentationLoss, run: Path) -> SegmentationLoss:
         return loss
     try:
         weights = json.loads(path.read_text())
+        if not isinstance(weights, list) or len(weights) != num_classes:
+            raise ValueError(f"expected {num_classes} numbers")
         return loss.from_config({**loss.get_config(), "class_weights": weights})
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): remove it, and it is written anew") from None

@@ -5,22 +5,19 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from train.common.errors import UserError
 from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
-from train.data.datasets.registry import find_dataset
 from train.data.samples.samples import FileSamples
 from train.data.samples.statistics import collect_statistics
-from train.loop.distribution import choose_strategy
 from train.runs.build import build_model, build_optimization
-from train.runs.class_weights import require_class_weights, write_class_weights
+from train.runs.class_weights import write_class_weights
 from train.runs.data import RunData
 from train.runs.reporting import print_groups
-from train.runs.train import check_batch_size, check_loss, distributed_batches, make_trainer
+from train.runs.train import begin, distributed_batches, make_trainer
 
 STEPS, IMAGES = 3, 4
 SIZE = 97  # of the images, pixels
@@ -39,13 +36,7 @@ def dry_run(config: FitConfig) -> None:
     Raises:
         UserError: What is wrong with it, or a loss is not finite.
     """
-    dataset = find_dataset(config.data.name, config.data.root)
-    strategy = choose_strategy(config.trainer.replicas)
-    check_batch_size(config, strategy.num_replicas_in_sync)
-    check_loss(config.loss, dataset.num_outputs)
-    if config.class_weights:
-        require_class_weights(config.loss)
-    keras.utils.set_random_seed(config.trainer.seed)
+    dataset, strategy = begin(config)
     with tempfile.TemporaryDirectory() as folder:
         config = _without_files(config, Path(folder))
         with strategy.scope():
@@ -65,7 +56,10 @@ def dry_run(config: FitConfig) -> None:
             values = ", ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
             print(f"step {step}/{STEPS}: {values}", flush=True)
             if not math.isfinite(losses["loss"]):
-                raise UserError(f"the loss is not finite at step {step}: {values}")
+                raise UserError(
+                    f"the loss is not finite at step {step}: {values}: lower "
+                    "optimizer.learning_rate, or look at the loss' options"
+                )
     print("Nothing was kept.")
 
 

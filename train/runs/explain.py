@@ -44,7 +44,7 @@ def draw_losses(run: Path, split: str, index: int, output: Path) -> str:
     logits = whole_image_logits(model, image[tf.newaxis], config.input.resolution)
     try:
         figure = tfsegloss.explain.draw(
-            _losses(with_class_weights(config.loss, run), dataset.num_outputs),
+            _losses(with_class_weights(config.loss, run, dataset.num_classes), dataset.num_outputs),
             ids,
             logits,
             image=image.numpy(),

@@ -132,8 +132,14 @@ def _flat(config: dict, prefix: str = "") -> dict[str, object]:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """Return the lines of `metrics.jsonl`."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Return the lines of `metrics.jsonl`, but a last one that a killed process did not finish.
+
+    Raises:
+        UserError: A line before it has no step.
+    """
+    lines = path.read_text().splitlines()
+    whole = [line for n, line in enumerate(lines) if math.isfinite(_step(path, n, lines))]
+    return [*map(json.loads, whole)]
 
 
 def best_line(lines: Sequence[dict]) -> dict:

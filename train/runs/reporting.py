@@ -127,7 +127,9 @@ class ScalarsByStep(keras.callbacks.Callback):
                     tf.summary.scalar(name, value, step=step)
             self._writer.flush()
         except tf.errors.OpError as error:
-            raise UserError(f"{self._folder} cannot be written: {error.message}") from None
+            raise UserError(
+                f"{self._folder} cannot be written: {' '.join(error.message.split())}"
+            ) from None
 
 
 def print_groups(groups: Sequence[Group], config: FitConfig) -> None:

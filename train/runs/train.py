@@ -48,13 +48,7 @@ def train(config: FitConfig, yaml: str) -> None:
     Raises:
         UserError: What is wrong with the configuration or the data, before anything is written.
     """
-    dataset = find_dataset(config.data.name, config.data.root)
-    strategy = choose_strategy(config.trainer.replicas)
-    check_batch_size(config, strategy.num_replicas_in_sync)
-    check_loss(config.loss, dataset.num_outputs)
-    if config.class_weights:
-        require_class_weights(config.loss)
-    keras.utils.set_random_seed(config.trainer.seed)
+    dataset, strategy = begin(config)
     with strategy.scope():
         # Before the data are read, or rendered, which takes minutes.
         model = _first_model(config, dataset)
@@ -68,6 +62,22 @@ def train(config: FitConfig, yaml: str) -> None:
         with strategy.scope():
             trainer = make_trainer(config, strategy, model, optimization, data)
         _fit(config, dataset, data, trainer, optimization.groups)
+
+
+def begin(config: FitConfig) -> tuple[Dataset, tf.distribute.Strategy]:
+    """Check what needs no data, and set the seed; return the dataset and the strategy.
+
+    Raises:
+        UserError: What is wrong with the configuration.
+    """
+    dataset = find_dataset(config.data.name, config.data.root)
+    strategy = choose_strategy(config.trainer.replicas)
+    _check_batch_size(config, strategy.num_replicas_in_sync)
+    _check_loss(config.loss, dataset.num_outputs)
+    if config.class_weights:
+        require_class_weights(config.loss)
+    keras.utils.set_random_seed(config.trainer.seed)
+    return dataset, strategy
 
 
 def _fit(
@@ -154,7 +164,7 @@ def make_trainer(
     return Trainer(
         strategy,
         model,
-        with_class_weights(config.loss, config.run),
+        with_class_weights(config.loss, config.run, max(model.output_shape[-1], 2)),
         optimization.optimizer,
         config.run / CHECKPOINTS,
         optimization.schedule,
@@ -192,7 +202,7 @@ def distributed_batches(
     return batches
 
 
-def check_batch_size(config: FitConfig, replicas: int) -> None:
+def _check_batch_size(config: FitConfig, replicas: int) -> None:
     """Refuse a batch that the replicas cannot share.
 
     Raises:
@@ -206,7 +216,7 @@ def check_batch_size(config: FitConfig, replicas: int) -> None:
         )
 
 
-def check_loss(loss: SegmentationLoss, num_outputs: int) -> None:
+def _check_loss(loss: SegmentationLoss, num_outputs: int) -> None:
     """Try the loss on two pixels, one of them ignored."""
     if not loss.from_logits:
         raise UserError("loss.from_logits must be true: the networks give logits")

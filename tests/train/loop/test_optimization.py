@@ -133,6 +133,13 @@ def test_multipliers_change_the_rates(tmp_path):
     assert trainer.learning_rate == 0  # without a multiplier
 
 
+def test_groups_keep_the_scale_of_the_loss(tmp_path):
+    config = configuration({"multipliers": {"bias": 2}}, loss_scale_factor=8.0)
+    trainer = trainer_of(config, tmp_path)
+    assert trainer.optimizer.scale_loss(1.0) == 8
+    assert_follows(trainer, lambda g, *_: g, multiplier=lambda path: 1 if is_kernel(path) else 2)
+
+
 def test_zero_freezes(tmp_path):
     config = configuration({"multipliers": {"kernel": 0}}, {"l2": 0.5})
     trainer = trainer_of(config, tmp_path)
@@ -181,11 +188,13 @@ def test_clipping(tmp_path, kind):
 
 
 @pytest.mark.usefixtures("without_clusters")
-@pytest.mark.parametrize("kind", ["l2", *CLIPPINGS])
+@pytest.mark.parametrize("kind", ["l2", "multipliers", *CLIPPINGS])
 def test_two_replicas_have_the_rules_of_one(two_replicas, tmp_path, kind):
     """Keras would clip each replica's share by itself."""
     if kind == "l2":
         config = configuration(regularization={"l2": 0.5})
+    elif kind == "multipliers":
+        config = configuration({"multipliers": {"bias": 20}})
     else:
         config = configuration(**{kind: 0.02})
     weights = []

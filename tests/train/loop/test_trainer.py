@@ -339,3 +339,20 @@ def test_patience_ends_a_run_after_evaluations_without_a_better_score(tmp_path):
     )
     assert trainer.step == 8
     assert metrics.best_step() == 4  # the first of equal ones
+
+
+def test_damaged_checkpoints_are_set_aside_where_training_goes_on(tmp_path):
+    """Or what is saved from there on would not be the newest, nor be kept."""
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+    for batch in batches(5):
+        trainer.train_step(batch)
+        trainer.save(keep={1})
+    for step in (3, 4, 5):
+        (tmp_path / f"ckpt-{step}.index").write_bytes(b"")
+    again = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+    assert again.restore()
+    assert again.step == 1
+    again.train_step(next(batches(1)))
+    again.save(keep={1})
+    assert checkpoints.steps(tmp_path) == [2, 1]
+    assert len([*tmp_path.glob("damaged-ckpt-*")]) == 6

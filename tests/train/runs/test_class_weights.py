@@ -44,11 +44,11 @@ def test_a_run_begins_with_them_and_keeps_them(train, scenes_root, tmp_path, los
 
 def test_a_damaged_file_is_named(tmp_path):
     loss = tfsegloss.SoftmaxCrossEntropy()
-    assert with_class_weights(loss, tmp_path) is loss
-    for text in ("[1", '["a"]'):
+    assert with_class_weights(loss, tmp_path, 2) is loss
+    for text in ("[1", '["a", 1]', "null", "{}", "[1]"):
         (tmp_path / FILE).write_text(text)
         with pytest.raises(UserError, match=f"{FILE} is damaged .*: remove it"):
-            with_class_weights(loss, tmp_path)
+            with_class_weights(loss, tmp_path, 2)
 
 
 @pytest.mark.parametrize("loss", ["RMILoss", "DiceLoss"])

@@ -1,7 +1,8 @@
 """What a dataset is: one frozen description, and the files of its splits."""
 
+import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -103,7 +104,8 @@ class Dataset:
             self._make(folder)
         if not folder.is_dir():
             raise UserError(f"data.root: no folder {folder}; {self.name}: {self.source}")
-        first, *others = (self._split(part, folder) for part in parts)
+        first, *others = splits = [self._split(part, folder) for part in parts]
+        _require_no_overlap(split, [each.identities for each in splits])
         return first.joined(others) if others else first
 
     def _split(self, split: str, folder: Path) -> Samples:
@@ -124,6 +126,13 @@ class Dataset:
         except OSError:
             if not folder.is_dir():  # otherwise another process has made it
                 raise
+
+
+def _require_no_overlap(union: str, splits: Sequence[Sequence[Hashable]]) -> None:
+    """Refuse splits that share images, which would count twice."""
+    for one, other in itertools.combinations(map(set, splits), 2):
+        if one & other:
+            raise UserError(f"{union!r}: its splits share {len(one & other)} images")
 
 
 def _require_readable_names(samples: FileSamples) -> None:

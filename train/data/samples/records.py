@@ -100,6 +100,11 @@ class RecordSamples(Samples):
             **{name: np.concatenate([getattr(each, name) for each in every]) for name in columns},
         )
 
+    @property
+    def identities(self) -> list[int]:
+        """The fingerprints of the encoded images."""
+        return self.statistics.fingerprints.tolist()
+
     def image_name(self, index: int) -> str:
         """Return shard and name."""
         return f"{self.shards[self.shard_of[index]]}: {self.names[index]}"

@@ -1,7 +1,7 @@
 """Where the encoded images and label maps of a split come from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,11 @@ class Samples(ABC):
     @abstractmethod
     def joined(self, others: Sequence["Samples"]) -> "Samples":
         """Return these samples and after them others of the same kind."""
+
+    @property
+    @abstractmethod
+    def identities(self) -> Sequence[Hashable]:
+        """What tells an image of one split from those of another."""
 
     @abstractmethod
     def image_name(self, index: int) -> str:
@@ -84,6 +89,11 @@ class FileSamples(Samples):
             for name in ("images", "labels")
         )
         return replace(self, images=images, labels=labels)
+
+    @property
+    def identities(self) -> tuple[Path, ...]:
+        """The paths."""
+        return self.images
 
     def image_name(self, index: int) -> str:
         """Return the path."""

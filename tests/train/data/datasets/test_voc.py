@@ -114,6 +114,12 @@ def test_another_folder(tmp_path):
         VOC2012.samples("train", tmp_path)
 
 
+def test_splits_that_share_images_are_refused(devkit, archive):
+    shared = len(VOC2012.samples("train", devkit))
+    with pytest.raises(UserError, match=rf"'trainaug\+train': its splits share {shared} images"):
+        VOC2012.samples("trainaug+train", devkit)
+
+
 def test_trainaug_is_both_without_val(devkit, archive):
     samples = VOC2012.samples("trainaug", devkit)
     assert [path.stem for path in samples.images] == TRAINAUG
