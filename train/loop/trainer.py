@@ -1,6 +1,5 @@
 """The training loop: steps on all replicas, checkpoints, evaluation, callbacks."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -20,48 +19,13 @@ from train.data.decoding.palette import IGNORED
 from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
 from train.loop.accumulation import StepInParts
+from train.loop.epoch_logs import EpochLogs
 from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
 from train.loop.optimization import GradientRules
 
 # Reading the loss waits for the device, so it is not read at every step of a fast one.
 SECONDS_PER_LOSS_READ = 1.0
-
-
-class EpochLogs(tf.train.experimental.PythonState):
-    """What the steps of the running epoch have to say; a part of the checkpoint.
-
-    Attributes:
-        sums: Of each loss over the steps, float32 `[]` by name.
-        learning_rate: That of the epoch's last step, None before it.
-    """
-
-    def __init__(self):
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin an epoch."""
-        self.sums: dict[str, tf.Tensor] = {}
-        self.learning_rate: float | None = None
-
-    def add(self, losses: dict[str, tf.Tensor]) -> None:
-        """Take in the losses of a step; nobody waits for the device."""
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
-
-    def means(self, count: int) -> dict[str, float]:
-        """Return the means of the losses over a number of steps."""
-        return {name: float(total) / count for name, total in self.sums.items()}
-
-    def serialize(self) -> str:
-        """Return the state as text, to the last bit."""
-        sums = {name: float(total) for name, total in self.sums.items()}
-        return json.dumps({"sums": sums, "learning_rate": self.learning_rate})
-
-    def deserialize(self, text: str) -> None:
-        """Take the state from a text."""
-        state = json.loads(text)
-        self.sums = {name: tf.constant(total) for name, total in state["sums"].items()}
-        self.learning_rate = state["learning_rate"]
 
 
 class Losses(NamedTuple):

@@ -78,3 +78,23 @@ def test_a_part_passes_twice_with_the_same_dropout_and_is_counted_once(tmp_path,
     assert len(changing) == 3  # two statistics and a random generator
     for ours, theirs in zip(changing, expected, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("without_clusters")
+def test_statistics_and_dropout_are_put_back_on_two_replicas(two_replicas, tmp_path):
+    """Each replica's statistics are then those of its parts seen once, whatever the dropout."""
+    ((images, ids),) = batches(1)
+    trainer = make_trainer(two_replicas, with_memory, tmp_path, accumulation=2)
+    dataset = tf.data.Dataset.from_tensors((images, ids)).unbatch().batch(4)
+    (batch,) = two_replicas.experimental_distribute_dataset(dataset)
+    trainer.train_step(batch)
+    once = make_trainer(two_replicas, with_memory, tmp_path)
+    first, second = trainer._step._split(batch[0])
+    for part in (first, second):
+        two_replicas.run(lambda x: once.model(x, training=True), args=(part,))
+    found, expected = (
+        [v.numpy() for v in t.model.variables if not v.trainable] for t in (trainer, once)
+    )
+    assert len(found) == 3
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
