@@ -77,13 +77,14 @@ class PolynomialWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Return the learning rate of a step, counted from 0."""
         step = tf.cast(step, tf.float32)
-        start, rise, shift = self.warmup_rate, 0.0, 0
+        start, least = (rate / self.learning_rate for rate in (self.warmup_rate, self.final_rate))
+        shift = 0
         if self.warmup == "linear":
-            rise = (self.learning_rate - start) * (step + 1) / max(self.warmup_steps, 1)
             shift = self.warmup_steps
+            start += (1 - start) * ((step + 1) / max(shift, 1))
         rest = (self.steps - step) / (self.steps - shift)
-        decay = self.learning_rate * tf.clip_by_value(rest, 0, 1) ** self.power
-        return tf.where(step < self.warmup_steps, start + rise, tf.maximum(decay, self.final_rate))
+        decay = tf.maximum(tf.clip_by_value(rest, 0, 1) ** self.power, least)
+        return self.learning_rate * tf.where(step < self.warmup_steps, start, decay)
 
     def times(self, factor: float) -> "PolynomialWithWarmup":
         """Return the schedule with all its rates times a factor."""
