@@ -56,6 +56,7 @@ ORDER = {
         "loop",
         "runs",
         ("bench", "reports"),
+        "compare",
         "commands",
         "__main__",
     ),

@@ -7,6 +7,7 @@ from train.common.memory import keep_freed_memory
 COMMANDS = (
     "fit",
     "recipes",
+    "compare",
     "check",
     "import_labels",
     "prepare",

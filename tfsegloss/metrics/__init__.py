@@ -1,1 +1,1 @@
-"""Confusion matrix, mean IoU, and weights of classes from counts of labels."""
+"""Confusion matrix, mean and boundary IoU, and weights of classes from counts of labels."""

@@ -24,6 +24,16 @@ TENSORBOARD = "tensorboard"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.json"
 LOCK = ".lock"
+# Keys that say where a run is and what is kept of it.
+NOT_OF_THE_TRAINING = {
+    "base",
+    "data.root",
+    "data.verify",
+    "trainer.checkpoint_every",
+    "trainer.keep_at",
+    "trainer.replicas",
+    "trainer.seed",
+}
 
 
 @contextmanager
@@ -111,15 +121,40 @@ def _check_same(path: Path, config: str, defaults: str) -> None:
     if not isinstance(before, dict):
         raise UserError(f"{path} is empty or damaged: restore it, or choose another --run")
     now = _flat(yaml.safe_load(config))
-    unknown = {key: v for key, v in _flat(yaml.safe_load(defaults)).items() if key in now}
-    before = {**unknown, **_flat(before)}
+    changes = differences(_flat(before), now, _flat(yaml.safe_load(defaults)))
+    if changes:
+        raise UserError(f"{path} is of another run: {changes}; choose another --run, or remove it")
+
+
+def differences(
+    before: Mapping[str, object], now: Mapping[str, object], defaults: Mapping[str, object]
+) -> str:
+    """Say which settings have changed; nothing where none has.
+
+    Args:
+        before: Settings by dotted keys.
+        now: Those of today.
+        defaults: What keys mean that `before` does not have.
+    """
+    before = {**{key: value for key, value in defaults.items() if key in now}, **before}
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if changed:
-        raise UserError(
-            f"{path} is of another run: "
-            + "; ".join(f"{key}: {before.get(key)}, now {now.get(key)}" for key in changed)
-            + "; choose another --run, or remove it"
-        )
+    return "; ".join(f"{key}: {before.get(key)}, now {now.get(key)}" for key in changed)
+
+
+def training_settings(config: str) -> dict[str, object]:
+    """Return of a configuration what its training follows from, but for the seed.
+
+    Args:
+        config: As YAML.
+
+    Returns:
+        Values by dotted keys.
+    """
+    return {
+        key: value
+        for key, value in _flat(yaml.safe_load(config)).items()
+        if key not in NOT_OF_THE_TRAINING and not key.startswith("paper.")
+    }
 
 
 def _flat(config: dict, prefix: str = "") -> dict[str, object]:

@@ -35,7 +35,7 @@ from train.runs.data import RunData, class_sampling, needs_statistics, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
 from train.runs.initialize import initialize_from
 from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
-from train.runs.summary import write_summary
+from train.runs.summary import StepTime, write_seconds_per_step, write_summary
 
 
 def train(config: FitConfig, yaml: str) -> None:
@@ -105,8 +105,9 @@ def _fit(
     )
     _announce(trainer, config, data, resuming=resuming)
     print_groups(groups, config)
+    step_time = StepTime()
     progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val))
-    classify = _classifier(trainer.model, config.input.resolution)
+    classify = classifier(trainer.model, config.input.resolution)
     try:
         trainer.fit(
             distributed_batches(config, data, trainer),
@@ -114,7 +115,7 @@ def _fit(
             lambda: evaluate(
                 classify, data.val, dataset, lambda number, *_: progress.on_image_scored(number)
             ),
-            [ScalarsByStep(config.run / TENSORBOARD), metrics, progress],
+            [ScalarsByStep(config.run / TENSORBOARD), metrics, progress, step_time],
             metrics.last_step,
             metrics.best_step,
             is_over,
@@ -129,6 +130,7 @@ def _fit(
         raise
     finally:
         list_skipped(data.faults)
+    write_seconds_per_step(config.run, step_time.seconds_per_step)
     if trainer.step < config.trainer.steps:
         print(
             f"No better mean IoU in {config.trainer.patience} evaluations: trainer.patience ends it"
@@ -175,7 +177,14 @@ def make_trainer(
     )
 
 
-def _classifier(model: keras.Model, resolution: float) -> Classify:
+def classifier(model: keras.Model, resolution: float) -> Classify:
+    """Return what makes class ids of whole images, by a network of a run.
+
+    Args:
+        model: The network.
+        resolution: Factor by which images are resized for it.
+    """
+
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def classify(images: tf.Tensor) -> tf.Tensor:
         return predict_classes(whole_image_logits(model, images, resolution))

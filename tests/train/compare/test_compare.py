@@ -1,0 +1,136 @@
+"""`python -m train compare` of finished runs, and of recipes that it trains."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.commands import TINY_RUN, UNCAPTURED, assert_one_line, command
+from tests.train import small_network
+from train.compare.results import read_results
+
+ROOT = Path(__file__).parents[3]
+NAMES = ("ce-seed0", "other-seed0")
+
+
+@pytest.fixture(scope="module")
+def compared(trained_run, tmp_path_factory):
+    """Return a folder of two finished runs, which differ in their names, and their comparison."""
+    folder = tmp_path_factory.mktemp("compared")
+    for name in NAMES:
+        shutil.copytree(trained_run, folder / name)
+    with small_network.small_networks() as monkeypatch:
+        monkeypatch.chdir(folder)
+        assert command(monkeypatch, UNCAPTURED, "train", "compare", "--runs", *NAMES).status == 0
+    return folder
+
+
+@pytest.fixture
+def runs(trained_run, tmp_path, small_networks):
+    """Return the same runs, to be changed, without a comparison."""
+    for name in NAMES:
+        shutil.copytree(trained_run, tmp_path / name)
+    return [tmp_path / name for name in NAMES]
+
+
+def test_a_report_has_tables_and_pictures(compared):
+    output = compared / "runs/compare"
+    names = {"comparison.md", "comparison.csv", "scores.png", "gains.png", "panels.png"}
+    assert {path.name for path in output.iterdir()} == names
+    assert "difference to ce | 95 % interval" in (output / "comparison.md").read_text()
+    (first, _) = csv.DictReader((output / "comparison.csv").read_text().splitlines())
+    logged = json.loads((compared / NAMES[0] / "metrics.jsonl").read_text().splitlines()[-1])
+    assert float(first["mean_iou"]) == pytest.approx(logged["val_mean_iou"], rel=1e-5)
+
+
+def test_a_run_leaves_its_scores(compared):
+    results = read_results(compared / "train/results/ce-seed0.json")
+    assert (results.step, len(results.images)) == (30, 3)
+    assert results.settings["input.resolution"] == 0.75
+    assert not {"data.root", "run", "trainer.seed"} & set(results.settings)
+    assert results.seconds_per_step > 0
+
+
+def test_what_is_on_file_needs_no_run(compared, train, runs):
+    shutil.rmtree(runs[0] / "checkpoints")
+    shutil.rmtree(runs[1] / "checkpoints")
+    after = train("compare", "--runs", *runs, f"--results={compared / 'train/results'}")
+    assert "Without predictions of ce, other, whose runs are not here" in after.out
+    report = (compared / "runs/compare/comparison.md").read_text()
+    assert report in after.out
+
+
+def test_other_settings_are_named(compared, train, runs):
+    config = runs[1] / "config.yaml"
+    config.write_text(config.read_text().replace("power: 0.9", "power: 0.5"))
+    outcome = train("compare", "--runs", *runs, f"--results={compared / 'train/results'}")
+    assert_one_line(outcome, "other-seed0.json is of other settings: schedule.power: 0.9, now 0.5")
+
+
+def test_an_unfinished_run_is_refused(train, runs):
+    config = runs[1] / "config.yaml"
+    config.write_text(config.read_text().replace("  steps: 30", "  steps: 40"))
+    outcome = train("compare", "--runs", *runs)
+    assert_one_line(outcome, "other-seed0 has taken 30 of its 40 steps: train it to its end first")
+
+
+def test_two_runs_of_one_name_and_seed_are_refused(train, runs):
+    outcome = train("compare", "--runs", runs[0], runs[0])
+    assert_one_line(outcome, "are both ce with seed 0")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "nothing to compare: give --recipes, or --runs"),
+        (["--recipes", "camvid/none"], "no recipe camvid/none: expected a file, or a name"),
+        (["--recipes", "camvid/ce", "camvid/ce"], "two of them have the same name"),
+        (["--recipes", "camvid/ce", "--runs", "a"], "--recipes and --runs are both given"),
+        (["--runs", "a"], "a is no run"),
+        (["--recipes", "camvid/ce", "camvid/rmi", "--seeds", "-1"], "seeds"),
+    ],
+)
+def test_mistakes_are_named(train, options, message):
+    assert_one_line(train("compare", *options), message)
+
+
+def write_recipe(folder, name, loss):
+    options = dict(option.removeprefix("--").split("=") for option in TINY_RUN)
+    recipe = {"loss": {"class_path": loss}, "trainer": {}, "schedule": {}, "input": {}}
+    for option, value in options.items():
+        group, key = option.split(".")
+        recipe[group][key] = yaml.safe_load(value)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.mark.slow
+def test_recipes_are_trained_and_a_stopped_comparison_goes_on(scenes_root, tmp_path):
+    losses = {"ce": "SoftmaxCrossEntropy", "focal": "FocalLoss"}
+    recipes = [write_recipe(tmp_path, name, loss) for name, loss in losses.items()]
+    arguments = [sys.executable, "-m", "train", "compare", "--recipes", *recipes, "--seeds=0"]
+    arguments += [f"--data.root={scenes_root}", f"--output={tmp_path / 'out'}"]
+    arguments += [f"--results={tmp_path / 'results'}"]
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    second = tmp_path / "out/runs/focal-seed0/checkpoints"
+    deadline = time.monotonic() + 300
+    while not second.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["ce-seed0.json"]
+    again = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert "Training ce" not in again.stdout
+    assert "Training focal" in again.stdout
+    assert (tmp_path / "out/panels.png").is_file()

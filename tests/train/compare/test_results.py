@@ -1,0 +1,60 @@
+"""Files of results: what is written is read; anything else is named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.train.compare.made_up import results
+from train.common.errors import UserError
+from train.compare.results import read_results, results_path, write_results
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = results_path(tmp_path / "results", "camvid/ce", 3)
+    write_results(path, results("camvid/ce", seed=3))
+    return path
+
+
+def test_what_is_written_is_read(path):
+    before, after = results("camvid/ce", seed=3), read_results(path)
+    assert path.parts[-3:] == ("results", "camvid", "ce-seed3.json")
+    for name in ("name", "seed", "step", "seconds_per_step", "settings", "class_names", "images"):
+        assert getattr(after, name) == getattr(before, name)
+    for image in before.images:
+        np.testing.assert_array_equal(after.counts[image], before.counts[image])
+
+
+def test_each_image_has_a_line(path):
+    lines = [line for line in path.read_text().splitlines() if ".png" in line]
+    assert len(lines) == 20
+
+
+def cut_short(text):
+    return text[: len(text) // 2]
+
+
+def of_other_counts(text):
+    return json.dumps({**json.loads(text), "counts": ["truth", "both"]})
+
+
+def without_images(text):
+    return json.dumps({**json.loads(text), "images": {}})
+
+
+def of_fewer_classes(text):
+    return json.dumps({**json.loads(text), "class_names": ["sky", "road"]})
+
+
+def of_something_else(text):
+    return "[1, 2]"
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_short, of_other_counts, without_images, of_fewer_classes, of_something_else]
+)
+def test_a_damaged_file_is_named(path, damage):
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=r"ce-seed3\.json is damaged"):
+        read_results(path)

@@ -1,0 +1,1 @@
+"""What losses are worth: runs of several recipes and seeds, scored and compared."""

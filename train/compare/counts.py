@@ -1,0 +1,34 @@
+"""From counts of pixels, by image and class, to scores."""
+
+import numpy as np
+
+# What is counted of each image and class: pixels by truth, by prediction, and where both agree;
+# and those along the edges of both, and of either.
+COUNTS = ("truth", "predicted", "both", "edge_both", "edge_either")
+
+
+def iou(counts: np.ndarray) -> np.ndarray:
+    """Return the IoU `[…, C]` of counts `[…, 5, C]`; NaN of a class that is nowhere.
+
+    Args:
+        counts: In the order of COUNTS, over all images.
+    """
+    truth, predicted, both = np.moveaxis(counts, -2, 0)[:3]
+    return _quotient(both, truth + predicted - both)
+
+
+def boundary_iou(counts: np.ndarray) -> np.ndarray:
+    """Return the boundary IoU `[…, C]` of counts `[…, 5, C]`; NaN of a class that is nowhere."""
+    both, either = np.moveaxis(counts, -2, 0)[3:]
+    return _quotient(both, either)
+
+
+def mean(scores: np.ndarray) -> np.ndarray:
+    """Return the mean `[…]` of scores `[…, C]` over the classes that are somewhere."""
+    present = ~np.isnan(scores)
+    return _quotient(np.where(present, scores, 0.0).sum(axis=-1), present.sum(axis=-1))
+
+
+def _quotient(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    """Return the quotient, NaN where nothing is counted."""
+    return np.where(under > 0, over / np.maximum(under, 1), np.nan)

@@ -1,0 +1,104 @@
+"""What stands in a row of a comparison: the runs of one recipe, seed by seed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.common.errors import UserError
+from train.compare.bootstrap import Interval, paired_interval
+from train.compare.counts import boundary_iou, iou, mean
+from train.compare.results import RunResults
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The runs of one recipe.
+
+    Args:
+        name: The recipe.
+        runs: Its runs by seed.
+    """
+
+    name: str
+    runs: dict[int, RunResults]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return next(iter(self.runs.values())).class_names
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the images."""
+        return next(iter(self.runs.values())).images
+
+    def counts(self) -> np.ndarray:
+        """Return the counts `[seeds, images, 5, C]`, in the order of the seeds and images."""
+        return np.stack(
+            [
+                np.stack([self.runs[seed].counts[image] for image in sorted(self.images)])
+                for seed in sorted(self.runs)
+            ]
+        )
+
+    def totals(self) -> np.ndarray:
+        """Return the counts over all images, `[seeds, 5, C]`."""
+        return self.counts().sum(axis=1)
+
+    def mean_iou(self) -> np.ndarray:
+        """Return the mean IoU of each seed, `[seeds]`."""
+        return mean(iou(self.totals()))
+
+    def mean_boundary_iou(self) -> np.ndarray:
+        """Return the mean boundary IoU of each seed, `[seeds]`."""
+        return mean(boundary_iou(self.totals()))
+
+    def class_iou(self) -> np.ndarray:
+        """Return the IoU of each class, averaged over the seeds, `[C]`."""
+        return iou(self.totals()).mean(axis=0)
+
+    def seconds_per_step(self) -> float | None:
+        """Return the median of the seconds of a step; None where they are not known."""
+        known = [run.seconds_per_step for run in self.runs.values() if run.seconds_per_step]
+        return float(np.median(known)) if known else None
+
+    def better_than(self, first: "Entry") -> Interval:
+        """Return by how much the mean IoU is higher than that of another."""
+        return paired_interval(first.counts(), self.counts())
+
+
+def entries_of(results: Iterable[RunResults]) -> list[Entry]:
+    """Put the runs of each recipe together, in the order in which they come.
+
+    Raises:
+        UserError: They are not of the same classes, images and seeds, which a comparison pairs; or
+            the runs of one name have different settings.
+    """
+    by_name: dict[str, dict[int, RunResults]] = {}
+    for run in results:
+        by_name.setdefault(run.name, {})[run.seed] = run
+    entries = [Entry(name, runs) for name, runs in by_name.items()]
+    first = entries[0]
+    for entry in entries:
+        for run in entry.runs.values():
+            _require_same("classes", first, run.class_names, first.class_names, run)
+            _require_same("images", first, set(run.images), set(first.images), run)
+        if set(entry.runs) != set(first.runs):
+            raise UserError(
+                f"{entry.name} has the seeds {_listed(entry.runs)}, {first.name} has "
+                f"{_listed(first.runs)}: a comparison pairs them; --seeds trains those missing"
+            )
+    return entries
+
+
+def _require_same(what: str, first: Entry, ours: object, theirs: object, run: RunResults) -> None:
+    if ours != theirs:
+        raise UserError(
+            f"{run.name}, seed {run.seed}, was scored on other {what} than {first.name}: what is "
+            "compared must be scored on the same"
+        )
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))

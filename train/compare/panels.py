@@ -1,0 +1,51 @@
+"""The images that the runs of a comparison differ most on, with the predictions of each."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from train.compare.counts import iou, mean
+from train.compare.entries import Entry
+from train.compare.score import image_names
+from train.data.samples.decode import read_all
+from train.reports.pictures import colorize, picture_sheet
+from train.runs.load import load_trained
+from train.runs.train import classifier
+
+ROWS = 5
+
+
+def most_different(entries: Sequence[Entry], count: int = ROWS) -> list[str]:
+    """Return names of images, those first whose mean IoU spreads most over the recipes."""
+    images = sorted(entries[0].images)
+    scores = [mean(iou(entry.counts().sum(axis=0))) for entry in entries]
+    spread = np.nan_to_num(np.std(scores, axis=0))
+    return [images[i] for i in np.argsort(-spread, kind="stable")[:count]]
+
+
+def panels(runs: Mapping[str, Path], images: Sequence[str]) -> Image.Image:
+    """Draw images, their truth and the predictions of runs.
+
+    Args:
+        runs: Folders of finished runs by what the columns are called.
+        images: Which ones, by name.
+    """
+    columns = []
+    for run in runs.values():
+        config, dataset, model = load_trained(run)
+        samples = dataset.samples(config.data.val_split, config.data.root)
+        names = image_names(samples)
+        samples = samples.subset([names.index(image) for image in images])
+        pairs = [(image.numpy(), ids.numpy()) for image, ids in read_all(samples)]
+        classify = classifier(model, config.input.resolution)
+        columns.append([classify(image[tf.newaxis])[0].numpy() for image, _ in pairs])
+        keras.backend.clear_session()
+    rows = [
+        [image, *(colorize(ids, dataset.colors) for ids in (truth, *predicted))]
+        for (image, truth), *predicted in zip(pairs, *columns, strict=True)
+    ]
+    return picture_sheet(rows, ["image", "truth", *runs], dataset.class_names, dataset.colors)

@@ -1,0 +1,87 @@
+"""The file that a finished run leaves: its scores by image and class, its seed and settings."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.common.errors import UserError
+from train.common.files import write_whole
+from train.compare.counts import COUNTS
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What a finished run scored.
+
+    Args:
+        name: Of what it was a run: a recipe, or a run whose folder had this name.
+        seed: Its seed.
+        step: At which it was scored, its last.
+        seconds_per_step: Of its training, on the machine where it was; None: not known.
+        settings: Its configuration, by dotted keys.
+        class_names: Names of the classes.
+        counts: Of pixels, int64 `[5, C]` by the image's name, in the order of COUNTS.
+    """
+
+    name: str
+    seed: int
+    step: int
+    seconds_per_step: float | None
+    settings: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    counts: Mapping[str, np.ndarray]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of the images."""
+        return tuple(self.counts)
+
+    @property
+    def stacked(self) -> np.ndarray:
+        """The counts of all images, `[N, 5, C]`."""
+        return np.stack([*self.counts.values()])
+
+
+def results_path(folder: Path, name: str, seed: int) -> Path:
+    """Return where the results of a run are kept."""
+    return folder / f"{name}-seed{seed}.json"
+
+
+def write_results(path: Path, results: RunResults) -> None:
+    """Write the file, a line for each image, for version control to compare."""
+    fields = {**asdict(results), "counts": list(COUNTS)}
+    lines = [
+        f"  {json.dumps(name)}: {json.dumps(counts.tolist(), separators=(',', ':'))}"
+        for name, counts in results.counts.items()
+    ]
+    head = json.dumps(fields, indent=1).removesuffix("\n}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, head + ',\n "images": {\n' + ",\n".join(lines) + "\n }\n}\n")
+
+
+def read_results(path: Path) -> RunResults:
+    """Read the file.
+
+    Raises:
+        UserError: It is not one of these.
+    """
+    try:
+        fields = json.loads(path.read_text())
+        if fields.pop("counts") != list(COUNTS):
+            raise ValueError
+        images = {name: np.asarray(rows, np.int64) for name, rows in fields.pop("images").items()}
+        fields["class_names"] = tuple(fields["class_names"])
+        results = RunResults(**fields, counts=images)
+        shape = (len(COUNTS), len(results.class_names))
+        if not images or any(rows.shape != shape for rows in images.values()):
+            raise ValueError
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(
+            f"{path} is damaged, or no file of results: restore it, or remove it, and its run is "
+            "scored again"
+        ) from None
+    return results

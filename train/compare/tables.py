@@ -1,0 +1,92 @@
+"""A comparison as Markdown and as CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from train.compare.entries import Entry
+
+
+def markdown(entries: Sequence[Entry]) -> str:
+    """Return the table of scores, and that of the classes, in percent.
+
+    Args:
+        entries: What is compared; the others are compared to the first.
+    """
+    first = entries[0]
+    head = [
+        "recipe",
+        "mean IoU",
+        "boundary IoU",
+        f"difference to {first.name}",
+        "95 % interval",
+        "s/step",
+    ]
+    rows = []
+    for entry in entries:
+        seconds = entry.seconds_per_step()
+        difference = ["", ""]
+        if entry is not first:
+            interval = entry.better_than(first)
+            low, high = 100 * interval.low, 100 * interval.high
+            difference = [f"{100 * interval.difference:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+        scores = entry.mean_iou(), entry.mean_boundary_iou()
+        rows.append(
+            [
+                entry.name,
+                *map(_with_spread, scores),
+                *difference,
+                "" if seconds is None else f"{seconds:.2f}",
+            ]
+        )
+    classes = [[entry.name, *map(_percent, entry.class_iou())] for entry in entries]
+    seeds = ", ".join(map(str, sorted(first.runs)))
+    step = next(iter(first.runs.values())).step
+    return (
+        f"In percent; mean ± sample standard deviation over the seeds {seeds}, after {step} steps, "
+        f"on {len(first.images)} images; intervals of a paired bootstrap over images and seeds.\n\n"
+        + _table(head, rows)
+        + "\nIoU of the classes, mean over the seeds:\n\n"
+        + _table(["recipe", *first.class_names], classes)
+    )
+
+
+def as_csv(entries: Sequence[Entry]) -> str:
+    """Return a row for each run: its scores in [0, 1], empty where not defined."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = entries[0].class_names
+    head = ["recipe", "seed", "step", "mean_iou", "mean_boundary_iou", "seconds_per_step"]
+    writer.writerow([*head, *names])
+    for entry in entries:
+        for seed, run in sorted(entry.runs.items()):
+            one = Entry(entry.name, {seed: run})
+            scores = one.mean_iou()[0], one.mean_boundary_iou()[0]
+            cells = map(_decimal, [*scores, run.seconds_per_step, *one.class_iou()])
+            writer.writerow([entry.name, seed, run.step, *cells])
+    return text.getvalue()
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(_cell(text) for text in line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _with_spread(values: np.ndarray) -> str:
+    """Return the mean over the seeds, and the spread where there are several."""
+    spread = f" ± {100 * values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{_percent(values.mean())}{spread}"
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{100 * value:.2f}"
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None or np.isnan(value) else f"{value:.6g}"
