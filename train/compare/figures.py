@@ -1,4 +1,4 @@
-"""A comparison drawn: scores with their seeds, and gains per class over its share of pixels."""
+"""A comparison drawn: scores with their seeds, and gains per class by its share of pixels."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -22,11 +22,16 @@ def score_plot(entries: Sequence[Entry]) -> "Figure":
         scores = 100 * entry.mean_iou()
         axes.plot(scores, np.full(len(scores), place), "o", color="tab:blue", alpha=0.6)
         axes.plot([scores.mean()] * 2, [place - 0.3, place + 0.3], color="black")
-        label = f"{scores.mean():.1f}"
-        axes.annotate(label, (scores.mean(), place + 0.3), ha="center", va="bottom", fontsize=8)
+        axes.annotate(
+            f"{scores.mean():.1f}",
+            (1.01, place),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=9,
+        )
     axes.axvline(100 * entries[0].mean_iou().mean(), color="0.7", linestyle=":", zorder=0)
     axes.set_yticks(places, [entry.name for entry in entries])
-    axes.set_ylim(-0.6, len(entries) - 0.2)
+    axes.set_ylim(-0.6, len(entries) - 0.4)
     axes.margins(x=0.08)
     axes.set_xlabel("mean IoU, %: a dot for each seed, a line for their mean")
     axes.spines[["top", "right"]].set_visible(False)
@@ -34,7 +39,7 @@ def score_plot(entries: Sequence[Entry]) -> "Figure":
 
 
 def gain_plot(entries: Sequence[Entry]) -> "Figure":
-    """Draw by how much each recipe raises the IoU of each class, over the class' share of pixels.
+    """Draw by how much each recipe raises the IoU of each class, the class of least pixels first.
 
     Reference: LMP (Rota Bulò et al., 2017), figure 3.
     """
@@ -46,20 +51,17 @@ def gain_plot(entries: Sequence[Entry]) -> "Figure":
     order = present[np.argsort(pixels[present])]
     shares = 100 * pixels[order] / pixels.sum()
     gains = [100 * (entry.class_iou() - first.class_iou())[order] for entry in others]
-    figure = Figure(figsize=(9, 2.2 * len(others) + 0.8), layout="constrained")
+    figure = Figure(figsize=(9, 1.9 * len(others) + 0.9), layout="constrained")
     rows = figure.subplots(len(others), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    places = np.arange(len(order))
     for axes, entry, gain in zip(rows, others, gains, strict=True):
-        colors = np.where(gain >= 0, "tab:green", "tab:red")
-        axes.vlines(shares, 0, gain, colors=colors, linewidth=3)
+        axes.bar(places, gain, 0.6, color=np.where(gain >= 0, "tab:green", "tab:red"))
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_title(f"{entry.name} − {first.name}", fontsize=10)
         axes.set_ylabel("IoU, points")
         axes.spines[["top", "right"]].set_visible(False)
-    rows[-1].set_xscale("log")
-    rows[-1].set_xlabel("share of the pixels, %")
     names = [first.class_names[i] for i in order]
-    top = rows[0].secondary_xaxis("top")
-    top.set_xticks(shares, names, rotation=45, ha="left", fontsize=8)
-    top.minorticks_off()
-    rows[0].set_title(rows[0].get_title(), fontsize=10, y=1.45)
+    labels = [f"{name}\n{share:.2g} %" for name, share in zip(names, shares, strict=True)]
+    rows[-1].set_xticks(places, labels, fontsize=8, rotation=30 if len(places) > 12 else 0)
+    rows[-1].set_xlabel("class, and its share of the pixels")
     return figure

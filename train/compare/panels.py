@@ -20,11 +20,15 @@ ROWS = 5
 
 
 def most_different(entries: Sequence[Entry], count: int = ROWS) -> list[str]:
-    """Return names of images, those first whose mean IoU spreads most over the recipes."""
-    images = sorted(entries[0].images)
+    """Return names of images whose mean IoU spreads most over the recipes.
+
+    One of each of so many parts of the split, since neighbours are often frames of one video.
+    """
+    images = np.array(sorted(entries[0].images))
     scores = [mean(iou(entry.counts().sum(axis=0))) for entry in entries]
     spread = np.nan_to_num(np.std(scores, axis=0))
-    return [images[i] for i in np.argsort(-spread, kind="stable")[:count]]
+    parts = np.array_split(np.arange(len(images)), min(count, len(images)))
+    return [str(images[part[np.argmax(spread[part])]]) for part in parts]
 
 
 def panels(runs: Mapping[str, Path], images: Sequence[str]) -> Image.Image:
