@@ -15,6 +15,7 @@ COMMANDS = (
     "explain",
     "sampling",
     "bench_input",
+    "bench_step",
 )
 
 if __name__ == "__main__":

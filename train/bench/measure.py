@@ -66,8 +66,13 @@ def memory_peaks(samples: Samples, crop: int, epochs: int) -> Iterator[float]:
     """Yield the process' peak memory after each epoch, in MB."""
     config = InputConfig(crop=(crop, crop), scale=SCALE)
     stream = iter(training_stream(samples, config, batch_size=pillow_baseline.BATCH, seed=0))
-    unit = 2**20 if sys.platform == "darwin" else 2**10
     for _ in range(epochs):
         for _ in range(-(-len(samples) // pillow_baseline.BATCH)):
             tf.ensure_shape(next(stream)[0], [pillow_baseline.BATCH, crop, crop, 3])
-        yield resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        yield peak_megabytes()
+
+
+def peak_megabytes() -> float:
+    """Return the process' peak memory so far."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
