@@ -13,7 +13,7 @@ from train.common.cli import make_parser
 from train.common.errors import UserError
 from train.common.files import write_whole
 from train.common.progress import progress_bars
-from train.data.datasets.dataset import Dataset
+from train.data.datasets.dataset import UNLABELLED, Dataset
 from train.data.datasets.registry import NAMES, find_dataset
 from train.loop.evaluation import evaluate
 from train.reports.pictures import contact_sheet, save
@@ -47,7 +47,7 @@ def run(values: Namespace) -> None:
     """Score a SavedModel, print the table and write the report."""
     segmenter = SavedSegmenter(values.model)
     root = _root(values.data, segmenter.classes)
-    dataset = find_dataset(values.data.name or segmenter.classes.dataset, root)
+    dataset = _dataset(values.data.name or segmenter.classes.dataset, root, segmenter.classes)
     _check_classes(segmenter, dataset)
     samples = dataset.samples(values.split, root)
     if values.output.exists() and not values.output.is_dir():
@@ -78,6 +78,14 @@ def _root(data: Namespace, classes: Classes) -> Path | None:
     if data.root is None and classes.data_root and data.name in (None, classes.dataset):
         return Path(classes.data_root)
     return data.root
+
+
+def _dataset(name: str, root: Path | None, classes: Classes) -> Dataset:
+    """Return the dataset, with unlabelled pixels as a class where the model has learnt one."""
+    dataset = find_dataset(name, root)
+    if classes.class_names == (*dataset.class_names, UNLABELLED):
+        return dataset.with_unlabelled_class()
+    return dataset
 
 
 def _check_classes(segmenter: SavedSegmenter, dataset: Dataset) -> None:

@@ -41,6 +41,8 @@ class DataConfig:
         on_error: What to do about a wrong file: stop, or skip its sample and list it at the end.
         allow_absent_classes: Whether to train although no pixel of the training data has some
             class.
+        unlabelled_as_class: Whether what the dataset's files say has no label, like CamVid's
+            unlabelled pixels, is one class more, trained on and scored. 255 never is.
     """
 
     name: Literal[NAMES] = "scenes"
@@ -50,6 +52,7 @@ class DataConfig:
     verify: bool = True
     on_error: Literal["stop", "skip"] = "stop"
     allow_absent_classes: bool = False
+    unlabelled_as_class: bool = False
 
     def __post_init__(self):
         if self.on_error == "skip" and not self.verify:

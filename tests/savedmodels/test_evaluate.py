@@ -70,3 +70,23 @@ def test_a_broken_file_is_named_and_no_scores_are_left(score, scenes_root, tmp_p
     taken.write_text("mine")
     assert_one_line(score(root=root, report=taken), taken)
     assert taken.read_text() == "mine"
+
+
+def test_a_model_that_knows_unlabelled_pixels_is_scored_on_them(savedmodels, exported, tmp_path):
+    """The dataset's classes and one more are those of `data.unlabelled_as_class`."""
+    root = tmp_path / "camvid"
+    for folder in ("val", "valannot"):
+        (root / folder).mkdir(parents=True)
+    Image.new("RGB", (64, 48)).save(root / "val/a.png")
+    Image.new("L", (64, 48), 11).save(root / "valannot/a.png")
+    (root / "val.txt").write_text("val/a.png valannot/a.png\n")
+    model = shutil.copytree(exported, tmp_path / "twelve")
+    classes = json.loads((model / "classes.json").read_text())
+    classes["class_names"].append("unlabelled")
+    classes["colors"].append([0, 0, 0])
+    (model / "classes.json").write_text(json.dumps(classes))
+    options = ["--data.name=camvid", f"--data.root={root}", f"--output={tmp_path / 'report'}"]
+    outcome = savedmodels("evaluate", model, *options)
+    assert outcome.status == 0, outcome.err
+    scored = json.loads((tmp_path / "report/metrics.json").read_text())
+    assert scored["iou"]["unlabelled"] == 0

@@ -43,7 +43,7 @@ def run(values: Namespace) -> None:
         UserError: The dataset cannot be listed, or the picture not be written.
     """
     options = values.data
-    dataset = find_dataset(options.name, options.root)
+    dataset = find_dataset(options.name, options.root, options.unlabelled_as_class)
     output = values.output or Path("runs/check") / f"{dataset.name}.png"
     if values.output is None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ def run(values: Namespace) -> None:
     """Write both splits."""
     options = values.data
     for split in write_dataset(
-        find_dataset(options.name, options.root),
+        find_dataset(options.name, options.root, options.unlabelled_as_class),
         options.root,
         (options.train_split, options.val_split),
         values.output,

@@ -41,7 +41,7 @@ def run(values: Namespace) -> None:
             f"{values.run}: input.sampling.strategy is uniform: nothing is by class; "
             "train a run with --input.sampling.strategy class_balanced, or complementary"
         )
-    dataset = find_dataset(config.data.name, config.data.root)
+    dataset = find_dataset(config.data.name, config.data.root, config.data.unlabelled_as_class)
     sampling_weights = None
     if options.strategy == "complementary":
         sampling_weights = load_sampling_weights(values.run, dataset.num_classes)

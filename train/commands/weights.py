@@ -34,7 +34,7 @@ def parser() -> ArgumentParser:
 
 def run(values: Namespace) -> None:
     """Count the labels of a split; print the table and the line for a recipe."""
-    dataset = find_dataset(values.data.name, values.data.root)
+    dataset = find_dataset(values.data.name, values.data.root, values.data.unlabelled_as_class)
     samples = dataset.samples(values.split, values.data.root)
     skip = values.data.on_error == "skip"
     samples, statistics, faults = validate_samples(samples, dataset.num_classes, skip=skip)

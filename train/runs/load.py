@@ -47,7 +47,7 @@ def load_trained(run: Path, step: int | None = None) -> tuple[FitConfig, Dataset
         UserError: The folder is none of a run, or holds no such checkpoint.
     """
     config = load_config(run)
-    dataset = find_dataset(config.data.name, config.data.root)
+    dataset = find_dataset(config.data.name, config.data.root, config.data.unlabelled_as_class)
     # The checkpoint holds all weights: those the network started from are not needed.
     config = replace(config, model=replace(config.model, weights=None))
     model = build_model(config, dataset)

@@ -70,7 +70,7 @@ def begin(config: FitConfig) -> tuple[Dataset, tf.distribute.Strategy]:
     Raises:
         UserError: What is wrong with the configuration.
     """
-    dataset = find_dataset(config.data.name, config.data.root)
+    dataset = find_dataset(config.data.name, config.data.root, config.data.unlabelled_as_class)
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
     _check_loss(config.loss, dataset.num_outputs)

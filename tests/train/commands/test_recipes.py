@@ -36,7 +36,7 @@ def test_every_row_of_the_papers_has_one():
         assert row.row
         assert (row.mean_iou is None) == (name in FIRST_STAGES)
     scores = [row.mean_iou for row in ROWS.values() if row.mean_iou is not None]
-    assert (min(scores), max(scores)) == (61.02, 80.63)
+    assert (min(scores), max(scores)) == (58.50, 80.63)
 
 
 # The small network's weights are not called after a head.

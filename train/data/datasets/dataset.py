@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from train.common.errors import UserError
@@ -13,6 +13,8 @@ from train.data.samples import records
 from train.data.samples.samples import FileSamples, Samples
 
 UNION = "+"  # between the names of splits that are one
+# The class that pixels without a label become where that is asked for.
+UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,34 @@ class Dataset:
             {**dict.fromkeys([*self.ignored_ids, IGNORED], IGNORED), **ids},
             {**ignored, **self.other_colors, **own},
             self.labels_remedy,
+        )
+
+    def with_unlabelled_class(self) -> "Dataset":
+        """Return the dataset with one class more: what its files say has no label.
+
+        255 stays without one: nothing tells it from what is beyond an image.
+
+        Raises:
+            UserError: Its files say so by 255 alone.
+        """
+        if not self.ignored_ids:
+            raise UserError(
+                f"data.unlabelled_as_class: {self.name} has no id of its own for pixels without a "
+                "label, but 255, which is not trained on"
+            )
+        ids = {i: i for i in range(self.num_classes)} if self.ids is None else self.ids
+        grays = ((level, level, level) for level in range(256))
+        free = (color for color in grays if color not in (*self.colors, *self.other_colors))
+        new = self.num_classes
+        return replace(
+            self,
+            class_names=(*self.class_names, UNLABELLED),
+            colors=(*self.colors, next(iter((*self.ignored_colors, *free)))),
+            is_binary=False,
+            ids={**ids, **dict.fromkeys(self.ignored_ids, new)},
+            ignored_ids=(),
+            ignored_colors=(),
+            other_colors={**self.other_colors, **dict.fromkeys(self.ignored_colors, new)},
         )
 
     def expected(self, split: str) -> int | None:

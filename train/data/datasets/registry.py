@@ -16,12 +16,13 @@ DATASETS = {dataset.name: dataset for dataset in (SCENES, VOC2012, CITYSCAPES, C
 NAMES = (*DATASETS, folder.NAME)
 
 
-def find_dataset(name: str, root: Path | None = None) -> Dataset:
+def find_dataset(name: str, root: Path | None = None, unlabelled_as_class: bool = False) -> Dataset:
     """Return the description of a dataset.
 
     Args:
         name: One of NAMES.
         root: Its folder; only own data, "folder", are described by what lies there.
+        unlabelled_as_class: Whether pixels without a label are one class more.
 
     Returns:
         The description.
@@ -30,7 +31,9 @@ def find_dataset(name: str, root: Path | None = None) -> Dataset:
         UserError: There is no such dataset, or its folder does not describe it.
     """
     if name == folder.NAME:
-        return folder.read_folder(default_root(name) if root is None else root)
-    if name not in DATASETS:
+        dataset = folder.read_folder(default_root(name) if root is None else root)
+    elif name in DATASETS:
+        dataset = DATASETS[name]
+    else:
         raise UserError(f"no dataset {name!r}: expected {', '.join(NAMES)}")
-    return DATASETS[name]
+    return dataset.with_unlabelled_class() if unlabelled_as_class else dataset

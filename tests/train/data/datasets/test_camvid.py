@@ -101,6 +101,23 @@ def test_segnet_ids(tmp_path):
     assert decoded(tmp_path / "labels.png").tolist() == [[*range(11), IGNORED]]
 
 
+def test_unlabelled_pixels_as_a_class(tmp_path):
+    """By id and by color; 255, which fills up crops, stays ignored."""
+    twelve = CAMVID.with_unlabelled_class()
+    assert twelve.class_names == (*CAMVID.class_names, "unlabelled")
+    assert twelve.colors == (*CAMVID.colors, VOID)
+    ids = np.array([[0, 10, 11, 255]], np.uint8)
+    colors = np.array([[CAMVID.colors[0], CAMVID.colors[10], VOID, VOID]], np.uint8)
+    for name, array in (("ids", ids), ("colors", colors)):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    by_id, by_color = (
+        decode_labels(tf.io.read_file(str(tmp_path / f"{name}.png")), twelve.encoding).numpy()
+        for name in ("ids", "colors")
+    )
+    assert by_id.tolist() == [[0, 10, 11, IGNORED]]
+    assert by_color.tolist() == [[0, 10, 11, 11]]
+
+
 def test_neither_layout(segnet):
     with pytest.raises(UserError, match="no list .*val.txt of SegNet.s, and no folder .*701_"):
         CAMVID.samples("val", segnet)

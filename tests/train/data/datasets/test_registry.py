@@ -132,3 +132,14 @@ def test_several_splits_are_one(scenes_root):
 def test_what_is_wrong_with_several_is_named(scenes_root, split, message):
     with pytest.raises(UserError, match=message):
         SCENES.samples(split, scenes_root)
+
+
+def test_what_is_unlabelled_by_255_alone_cannot_be_a_class():
+    with pytest.raises(UserError, match="unlabelled_as_class: voc2012 has no id of its own"):
+        find_dataset("voc2012", unlabelled_as_class=True)
+
+
+def test_the_color_of_unlabelled_pixels_is_that_of_no_class():
+    black = replace(CAMVID, ignored_colors=(), colors=((0, 0, 0), *CAMVID.colors[1:]))
+    more = black.with_unlabelled_class()
+    assert len(set(more.colors)) == len(more.colors) == 12
