@@ -18,9 +18,11 @@ from train.data.input.sampling import ComplementaryWeights
 from train.data.samples.decode import raise_first_fault
 from train.data.samples.statistics import list_skipped
 from train.loop import checkpoints
+from train.loop.averaging import AveragedWeights
 from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Classify, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
+from train.loop.loss_scaling import LossScale
 from train.loop.optimization import Group
 from train.loop.trainer import Trainer
 from train.runs import folder
@@ -73,10 +75,17 @@ def begin(config: FitConfig) -> tuple[Dataset, tf.distribute.Strategy]:
     dataset = find_dataset(config.data.name, config.data.root)
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
+    if config.trainer.xla and strategy.num_replicas_in_sync > 1:
+        raise UserError(
+            f"trainer.xla must be false on {strategy.num_replicas_in_sync} replicas: within a step "
+            "they wait for each other's sums, which XLA cannot compile; set trainer.replicas to 1"
+        )
     _check_loss(config.loss, dataset.num_outputs)
     if config.class_weights:
         require_class_weights(config.loss)
     keras.utils.set_random_seed(config.trainer.seed)
+    if config.trainer.deterministic:
+        tf.config.experimental.enable_op_determinism()
     return dataset, strategy
 
 
@@ -158,9 +167,12 @@ def make_trainer(
     data: RunData,
 ) -> Trainer:
     """Make the trainer of a run, in its strategy's scope."""
-    sampling_weights = None
+    options = config.trainer
+    sampling_weights = average = None
     if config.input.sampling.strategy == "complementary":
         sampling_weights = ComplementaryWeights(data.num_classes)
+    if options.ema_momentum is not None:
+        average = AveragedWeights(strategy, model, options.ema_momentum)
     return Trainer(
         strategy,
         model,
@@ -169,9 +181,12 @@ def make_trainer(
         config.run / CHECKPOINTS,
         optimization.schedule,
         optimization.rules,
-        config.trainer.accumulation,
+        options.accumulation,
         sampling_weights,
         config.input.sampling.refresh_every,
+        average,
+        LossScale(strategy) if options.precision == "float16" else None,
+        options.xla,
     )
 
 
