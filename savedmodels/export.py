@@ -45,11 +45,6 @@ def run(values: Namespace) -> None:
     """
     step = best_step(values.run) if values.best else values.step
     config, dataset, model = load_trained(values.run, step, raw=values.raw)
-    momentum = config.trainer.ema_momentum
-    if values.raw and momentum is None:
-        raise UserError(
-            f"--raw is for a run whose weights are averaged; those of {values.run} are not"
-        )
     try:
         activation = config.loss.activation
     except ValueError as error:  # of a sum of losses that have none in common
@@ -58,6 +53,11 @@ def run(values: Namespace) -> None:
         raise UserError(
             f"--threshold is for one class; of the {dataset.num_classes} of {dataset.name} the "
             "most likely is taken"
+        )
+    momentum = config.trainer.ema_momentum
+    if values.raw and momentum is None:
+        raise UserError(
+            f"--raw is for a run whose weights are averaged; those of {values.run} are not"
         )
     threshold = (values.threshold or 0.5) if dataset.is_binary else None
     root = config.data.root and str(config.data.root)

@@ -48,7 +48,7 @@ class AveragedWeights:
         Args:
             steps: Number of steps taken, this one too.
         """
-        share = tf.maximum(1 - self._momentum, 9 / (10 + tf.cast(steps, tf.float64)))  # 1 − m
+        share = tf.maximum(9 / (10 + tf.cast(steps, tf.float64)), 1 - self._momentum)  # 1 − m
 
         def move(average, weight):
             average.assign_add(tf.cast(share, average.dtype) * (weight - average))

@@ -55,7 +55,7 @@ class Trainer:
         accumulation: In how many parts images pass the network.
         sampling_weights: Those of the classes; told how well each is segmented.
         refresh_every: Steps between their changes; None: they change where an epoch begins.
-        average: Of the model's weights, which is evaluated too.
+        ema_momentum: Of moving averages of the weights, which are evaluated too; None: none.
         loss_scale: What keeps gradients out of float16's limits.
         xla: Whether a step is compiled by XLA; on one device.
     """
@@ -72,7 +72,7 @@ class Trainer:
         accumulation: int = 1,
         sampling_weights: ComplementaryWeights | None = None,
         refresh_every: int | None = None,
-        average: AveragedWeights | None = None,
+        ema_momentum: float | None = None,
         loss_scale: LossScale | None = None,
         xla: bool = False,
     ):
@@ -83,7 +83,10 @@ class Trainer:
         self.sampling_weights = sampling_weights
         self._refresh_every = refresh_every
         self._schedule, self._rules = schedule, rules or GradientRules()
-        self._average, self._loss_scale = average, loss_scale
+        self._loss_scale = loss_scale
+        self.averages = (
+            None if ema_momentum is None else AveragedWeights(strategy, model, ema_momentum)
+        )
         if accumulation > 1:
             steps = self._losses, self._apply, self._reduced
             self._step = StepInParts(strategy, model, accumulation, *steps, xla=xla)
@@ -110,7 +113,7 @@ class Trainer:
             # Named as in the checkpoints of earlier versions.
             shares=sampling_weights.variables if sampling_weights else [],
             epoch=self._epoch_logs,
-            averages=average.variables if average else [],
+            averages=self.averages.variables if self.averages else [],
             loss_scale=loss_scale.variables if loss_scale else [],
         )
 
@@ -198,8 +201,8 @@ class Trainer:
             self._loss_scale.step(gradients, update, lambda: self.strategy.run(self._count))
         else:
             update()
-        if self._average:
-            self._average.update(self.optimizer.iterations.value)
+        if self.averages:
+            self.averages.update(self.optimizer.iterations.value)
 
     def _count(self) -> None:
         for counter in self._counters:
@@ -336,8 +339,8 @@ class Trainer:
         if self._loss_scale:
             logs |= self._loss_scale.logs()
         logs |= {f"val_{name}": value for name, value in evaluate().scalars().items()}
-        if self._average:
-            with self._average.in_use():
+        if self.averages:
+            with self.averages.in_use():
                 scores = evaluate().scalars()
             logs |= {f"val_ema_{name}": value for name, value in scores.items()}
         chain.on_epoch_end(epoch, logs)

@@ -18,7 +18,6 @@ from train.data.input.sampling import ComplementaryWeights
 from train.data.samples.decode import raise_first_fault
 from train.data.samples.statistics import list_skipped
 from train.loop import checkpoints
-from train.loop.averaging import AveragedWeights
 from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Classify, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
@@ -168,11 +167,9 @@ def make_trainer(
 ) -> Trainer:
     """Make the trainer of a run, in its strategy's scope."""
     options = config.trainer
-    sampling_weights = average = None
+    sampling_weights = None
     if config.input.sampling.strategy == "complementary":
         sampling_weights = ComplementaryWeights(data.num_classes)
-    if options.ema_momentum is not None:
-        average = AveragedWeights(strategy, model, options.ema_momentum)
     return Trainer(
         strategy,
         model,
@@ -184,7 +181,7 @@ def make_trainer(
         options.accumulation,
         sampling_weights,
         config.input.sampling.refresh_every,
-        average,
+        options.ema_momentum,
         LossScale(strategy) if options.precision == "float16" else None,
         options.xla,
     )

@@ -2,12 +2,14 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +17,19 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import TINY_RUN
+from train.loop import checkpoints
 
 ROOT = Path(__file__).parents[3]
 STEPS = 12
 PATIENCE = 300  # seconds until a step that must come has come
+# KILLS=20 make test-slow: at so many random moments a run is killed.
+KILLS = int(os.environ.get("KILLS", "2"))
 
 pytestmark = pytest.mark.slow
 
 
-def start(scenes_root, run, *more):
-    command = [sys.executable, "-m", "train", "fit", f"--run={run}", f"--data.root={scenes_root}"]
+def start(scenes_root, run, *more, module="train"):
+    command = [sys.executable, "-m", module, "fit", f"--run={run}", f"--data.root={scenes_root}"]
     options = [*TINY_RUN, f"--trainer.steps={STEPS}", "--trainer.evaluate_every=6"]
     return subprocess.Popen(
         [*command, *options, *more],
@@ -83,6 +88,38 @@ def test_killed_twice_equals_never_killed(scenes_root, tmp_path):
     for name, value in expected.items():
         np.testing.assert_array_equal(actual[name], value, err_msg=name)
     assert logged(killed) == logged(whole)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_killed_at_random_moments_equals_never_killed(scenes_root, tmp_path, replicas):
+    """Of a small network, whose run is short enough to be killed often."""
+    options = ["--loss=SoftmaxCrossEntropy", f"--trainer.replicas={replicas}"]
+    options += ["--trainer.ema_momentum=0.9", "--trainer.batch_size=4", "--trainer.accumulation=2"]
+    options += ["--trainer.evaluate_every=3"]
+    small = {"module": "tests.train.small_network"}
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    finish(start(scenes_root, whole, *options, **small))
+    seconds = time.monotonic() - began
+    expected, seen = last_weights(whole), set()
+    assert any(name.startswith("averages/") for name in expected)
+    moments = random.Random(replicas)
+    for number in range(KILLS):
+        killed = tmp_path / f"killed{number}"
+        process = start(scenes_root, killed, *options, **small)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0.2, 1.0) * seconds)
+        process.kill()
+        process.communicate()
+        seen.add(last_step(killed / "checkpoints"))
+        finish(start(scenes_root, killed, *options, **small))
+        actual = last_weights(killed)
+        assert expected.keys() == actual.keys()
+        for name, value in expected.items():
+            np.testing.assert_array_equal(actual[name], value, err_msg=name)
+        assert logged(killed) == logged(whole)
+        assert checkpoints.steps(killed / "checkpoints") == checkpoints.steps(whole / "checkpoints")
+    print(f"{KILLS} times killed, with checkpoints of the steps {sorted(seen)}")
 
 
 def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
