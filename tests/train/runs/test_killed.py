@@ -122,6 +122,19 @@ def test_killed_at_random_moments_equals_never_killed(scenes_root, tmp_path, rep
     print(f"{KILLS} times killed, with checkpoints of the steps {sorted(seen)}")
 
 
+def test_deterministic_runs_are_equal(scenes_root, tmp_path):
+    options = ["--loss=SoftmaxCrossEntropy", "--trainer.deterministic=true"]
+    options += ["--trainer.replicas=2", "--trainer.steps=4"]
+    runs = tmp_path / "one", tmp_path / "other"
+    for run in runs:
+        finish(start(scenes_root, run, *options, module="tests.train.small_network"))
+    one, other = map(last_weights, runs)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(other[name], value, err_msg=name)
+    assert logged(runs[0]) == logged(runs[1])
+
+
 def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
     run = tmp_path / "run"
     kill_after(start(scenes_root, run), run / "checkpoints", 1)
