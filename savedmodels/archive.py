@@ -29,6 +29,7 @@ class Classes:
             `probabilities` are those of that class alone; None: the most likely class is taken.
         data_root: The dataset's folder, from the working directory of the training; None: where
             it is by default.
+        averaged: Whether the weights are moving averages over the steps of the training.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class Classes:
     activation: str
     threshold: float | None = None
     data_root: str | None = None
+    averaged: bool = False
 
 
 def write(model: keras.Model, resolution: float, classes: Classes, folder: Path) -> None:
@@ -127,4 +129,5 @@ def _read_classes(path: Path) -> Classes:
         fields["activation"],
         fields.get("threshold"),
         fields.get("data_root"),
+        fields.get("averaged", False),
     )

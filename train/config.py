@@ -11,6 +11,7 @@ from jsonargparse.typing import (
     ClosedUnitInterval,
     NonNegativeFloat,
     NonNegativeInt,
+    OpenUnitInterval,
     PositiveFloat,
     PositiveInt,
     restricted_number_type,
@@ -188,12 +189,23 @@ class TrainerConfig:
         evaluate_every: Steps between evaluations on the validation split.
         checkpoint_every: Steps between checkpoints, of which the last three are kept.
         keep_at: Steps whose checkpoints are kept for good, like [150000, 160000]; so is that of the
-            best `val_mean_iou`.
+            best `val_mean_iou`, or `val_ema_mean_iou` where weights are averaged.
         patience: Evaluations without a better mean IoU after which the run ends; default: it takes
             all its steps.
         replicas: Number of devices to train on; default: all GPUs, or one CPU. Without a GPU, more
             than 1 splits the CPU into logical devices, to try distribution out.
         seed: Seed of the first weights, of the order of the images and of their augmentation.
+        ema_momentum: Share of the old moving average of the weights kept at each step, like 0.999;
+            lower in the first steps. The averages are evaluated beside the weights, and are what is
+            exported; default: none.
+        precision: What the network computes in; its weights, its logits and the loss are in
+            float32. float16 scales the loss, and leaves the weights as they are at a step whose
+            gradient is too large for it.
+        xla: Whether XLA compiles the step, which takes a minute or more at the start; on one
+            device.
+        deterministic: Whether TensorFlow takes only operations that give the same result each time,
+            which are slower; where it has none, the run ends. On a CPU a run is the same each time
+            anyway. Other devices, another number of them and other versions round differently.
     """
 
     steps: PositiveInt = 300
@@ -205,6 +217,10 @@ class TrainerConfig:
     patience: PositiveInt | None = None
     replicas: PositiveInt | None = None
     seed: Seed = 0
+    ema_momentum: OpenUnitInterval | None = None
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    xla: bool = False
+    deterministic: bool = False
 
     def __post_init__(self):
         late = [step for step in self.keep_at if step > self.steps]

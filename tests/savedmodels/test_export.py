@@ -21,6 +21,7 @@ def test_the_classes_are_beside_the_model(exported, scenes_root):
         "activation": "softmax",
         "threshold": None,
         "data_root": str(scenes_root),
+        "averaged": False,
     }
 
 
@@ -42,7 +43,7 @@ def test_losses_without_a_common_activation_are_named(
     """Whoever trains on such a sum learns it here: nothing says what the probabilities are."""
     losses = tfsegloss.SoftmaxCrossEntropy() + tfsegloss.SigmoidCrossEntropy()
     loaded = SimpleNamespace(loss=losses), SCENES, None
-    monkeypatch.setattr(export, "load_trained", lambda run, step: loaded)
+    monkeypatch.setattr(export, "load_trained", lambda run, step, **options: loaded)
     outcome = savedmodels("export", trained_run, f"--output={tmp_path}/model")
     assert_one_line(outcome, "loss", "softmax", "sigmoid")
     assert not (tmp_path / "model").exists()
@@ -60,9 +61,9 @@ def test_a_checkpoint_of_another_step_or_of_the_best_scores(
     (run / "metrics.jsonl").write_text(whole + '{"step": 4')  # as a killed run may leave it
     asked = []
 
-    def load(run, step):
+    def load(run, step, **options):
         asked.append(step)
-        return load_trained(run, step)
+        return load_trained(run, step, **options)
 
     load_trained = export.load_trained
     monkeypatch.setattr(export, "load_trained", load)

@@ -1,5 +1,9 @@
-"""A network that takes a hundredth of a DeepLab's time, built in its place, and a run of it."""
+"""A network that takes a hundredth of a DeepLab's time, built in its place, and a run of it.
 
+`python -m tests.train.small_network …` does what `python -m train …` does, with this network.
+"""
+
+import runpy
 from contextlib import contextmanager
 
 import keras
@@ -44,10 +48,15 @@ def options(folder, scenes_root):
     return [f"--run={folder}", f"--data.root={scenes_root}", *options]
 
 
-def fit(folder, scenes_root):
+def fit(folder, scenes_root, *more):
     """Train, and return the folder."""
     with small_networks() as monkeypatch:
-        arguments = options(folder, scenes_root)
+        arguments = [*options(folder, scenes_root), *more]
         outcome = command(monkeypatch, UNCAPTURED, "train", "fit", *arguments)
     assert outcome.status == 0
     return folder
+
+
+if __name__ == "__main__":
+    with small_networks():
+        runpy.run_module("train", run_name="__main__")

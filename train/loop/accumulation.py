@@ -22,8 +22,9 @@ class StepInParts:
         model: Logits from images.
         count: Number of parts.
         losses: Of labels and logits of a replica; its `scaled` is differentiated.
-        update: Takes a replica's gradient.
+        apply: Takes the step of the replicas' gradients.
         reduced: Makes what the step returns of the losses of the replicas.
+        xla: Whether XLA compiles what computes losses and gradients; on one device.
     """
 
     def __init__(
@@ -32,11 +33,18 @@ class StepInParts:
         model: keras.Model,
         count: int,
         losses: Callable[[tf.Tensor, tf.Tensor], Any],
-        update: Callable[[list[tf.Tensor]], None],
+        apply: Callable[[list[tf.Tensor]], None],
         reduced: Callable[[Any], dict[str, tf.Tensor]],
+        *,
+        xla: bool = False,
     ):
         self._run, self._model, self._count = strategy.run, model, count
-        self._losses, self._update, self._reduced = losses, update, reduced
+        self._losses, self._reduced = losses, reduced
+        self._apply = tf.function(apply)
+        compiled = {"jit_compile": xla or None}
+        self._forward = tf.function(self._forward, **compiled)
+        self._loss_and_gradient = tf.function(self._loss_and_gradient, **compiled)
+        self._backward = tf.function(self._backward, **compiled)
 
     def __call__(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take one step on a (distributed) batch."""
@@ -68,11 +76,9 @@ class StepInParts:
 
         self._run(assign, args=(values,))
 
-    @tf.function
     def _forward(self, images: tf.Tensor) -> tf.Tensor:
         return self._run(self._logits, args=(images,))
 
-    @tf.function
     def _loss_and_gradient(
         self, ids: tf.Tensor, logits: list[tf.Tensor]
     ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
@@ -85,7 +91,6 @@ class StepInParts:
         losses, gradient = self._run(of_replica, args=(ids, logits))
         return self._reduced(losses), gradient
 
-    @tf.function
     def _backward(self, images: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
         def of_replica(images, upstream):
             with tf.GradientTape() as tape:
@@ -105,10 +110,6 @@ class StepInParts:
             return [a + b for a, b in zip(total, more, strict=True)]
 
         return self._run(add, args=(total, more))
-
-    @tf.function
-    def _apply(self, gradients: list[tf.Tensor]) -> None:
-        self._run(self._update, args=(gradients,))
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         return self._model(tf.cast(images, keras.config.floatx()), training=True)

@@ -19,9 +19,11 @@ from train.data.decoding.palette import IGNORED
 from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
 from train.loop.accumulation import StepInParts
+from train.loop.averaging import AveragedWeights
 from train.loop.epoch_logs import EpochLogs
 from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
+from train.loop.loss_scaling import LossScale
 from train.loop.optimization import GradientRules
 
 # Reading the loss waits for the device, so it is not read at every step of a fast one.
@@ -53,6 +55,9 @@ class Trainer:
         accumulation: In how many parts images pass the network.
         sampling_weights: Those of the classes; told how well each is segmented.
         refresh_every: Steps between their changes; None: they change where an epoch begins.
+        ema_momentum: Of moving averages of the weights, which are evaluated too; None: none.
+        loss_scale: What keeps gradients out of float16's limits.
+        xla: Whether a step is compiled by XLA; on one device.
     """
 
     def __init__(
@@ -67,6 +72,9 @@ class Trainer:
         accumulation: int = 1,
         sampling_weights: ComplementaryWeights | None = None,
         refresh_every: int | None = None,
+        ema_momentum: float | None = None,
+        loss_scale: LossScale | None = None,
+        xla: bool = False,
     ):
         self.strategy = strategy
         self.model = model
@@ -75,12 +83,18 @@ class Trainer:
         self.sampling_weights = sampling_weights
         self._refresh_every = refresh_every
         self._schedule, self._rules = schedule, rules or GradientRules()
-        self._step = self._whole_step
+        self._loss_scale = loss_scale
+        self.averages = (
+            None if ema_momentum is None else AveragedWeights(strategy, model, ema_momentum)
+        )
         if accumulation > 1:
-            steps = self._losses, self._update, self._reduced
-            self._step = StepInParts(strategy, model, accumulation, *steps)
+            steps = self._losses, self._apply, self._reduced
+            self._step = StepInParts(strategy, model, accumulation, *steps, xla=xla)
+        else:
+            self._step = tf.function(self._whole_step, jit_compile=xla or None)
         optimizer.build(model.trainable_variables)
-        model.compile(optimizer=optimizer)  # TensorBoard's callback asks the model for it
+        # TensorBoard's callback asks the model for it. The loss is scaled here, where asked for.
+        model.compile(optimizer=optimizer, auto_scale_loss=False)
         # TensorFlow's tracking of a Keras model leaves out the states of its random generators.
         weights = {weight.path for weight in model.weights}
         randomness = [v.value for v in model.variables if v.path not in weights]
@@ -89,6 +103,7 @@ class Trainer:
         self._folder = folder
         # Of which TensorFlow's tracking of a `MultiOptimizer` leaves out all.
         groups = [*optimizer.optimizers] if isinstance(optimizer, MultiOptimizer) else []
+        self._counters = [each.iterations for each in (optimizer, *groups)]
         self._checkpoint = tf.train.Checkpoint(
             **{"groups": groups} if groups else {},
             model=model,
@@ -98,6 +113,8 @@ class Trainer:
             # Named as in the checkpoints of earlier versions.
             shares=sampling_weights.variables if sampling_weights else [],
             epoch=self._epoch_logs,
+            averages=self.averages.variables if self.averages else [],
+            loss_scale=loss_scale.variables if loss_scale else [],
         )
 
     @property
@@ -149,20 +166,24 @@ class Trainer:
         """
         return self._step(batch)
 
-    @tf.function
     def _whole_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return self._reduced(self.strategy.run(self._replica_step, args=batch))
+        losses, gradients = self.strategy.run(self._losses_and_gradients, args=batch)
+        self._apply(gradients)
+        return self._reduced(losses)
 
-    def _replica_step(self, images: tf.Tensor, ids: tf.Tensor) -> Losses:
+    def _losses_and_gradients(
+        self, images: tf.Tensor, ids: tf.Tensor
+    ) -> tuple[Losses, list[tf.Tensor | None]]:
         with tf.GradientTape() as tape:
             logits = self.model(tf.cast(images, keras.config.floatx()), training=True)
             losses = self._losses(ids, logits)
-        self._update(tape.gradient(losses.scaled, self.model.trainable_variables))
-        return losses
+        return losses, tape.gradient(losses.scaled, self.model.trainable_variables)
 
     def _losses(self, ids: tf.Tensor, logits: tf.Tensor) -> Losses:
         loss, parts = self.loss.value_and_parts(ids, logits)
         scaled = self.optimizer.scale_loss(loss)  # the loss itself, unless asked otherwise
+        if self._loss_scale:
+            scaled = self._loss_scale.scale(scaled)
         matrix = None
         if self.sampling_weights:
             matrix = confusion.confusion_matrix(
@@ -170,8 +191,27 @@ class Trainer:
             )
         return Losses(loss, parts, scaled, matrix)
 
+    def _apply(self, gradients: list[tf.Tensor | None]) -> None:
+        """Take the step of the replicas' gradients, and the averages with it."""
+
+        def update() -> None:
+            self.strategy.run(self._update, args=(gradients,))
+
+        if self._loss_scale:
+            self._loss_scale.step(gradients, update, lambda: self.strategy.run(self._count))
+        else:
+            update()
+        if self.averages:
+            self.averages.update(self.optimizer.iterations.value)
+
+    def _count(self) -> None:
+        for counter in self._counters:
+            counter.assign_add(1)
+
     def _update(self, gradients: list[tf.Tensor | None]) -> None:
         variables = self.model.trainable_variables
+        if self._loss_scale:
+            gradients = self._loss_scale.unscale(gradients)
         gradients = self._rules(gradients, variables, self.optimizer.scale_loss)
         self.optimizer.apply(gradients, variables)
 
@@ -296,7 +336,13 @@ class Trainer:
         """Log the means of an epoch's steps, and the scores at its end."""
         logs = self._epoch_logs.means(self.step - epoch * config.evaluate_every)
         logs["learning_rate"] = self._epoch_logs.learning_rate
+        if self._loss_scale:
+            logs |= self._loss_scale.logs()
         logs |= {f"val_{name}": value for name, value in evaluate().scalars().items()}
+        if self.averages:
+            with self.averages.in_use():
+                scores = evaluate().scalars()
+            logs |= {f"val_ema_{name}": value for name, value in scores.items()}
         chain.on_epoch_end(epoch, logs)
 
     def _steps(
@@ -320,6 +366,8 @@ class Trainer:
                 logs, read = epoch.means(step - start), time.monotonic()
                 if not math.isfinite(logs["loss"]):
                     raise UserError(_not_finite("the loss", step))
+                if self._loss_scale:
+                    self._loss_scale.check(step)
             chain.on_train_batch_end(step - 1 - start, logs)
             if saves:
                 self.save(self._keep())

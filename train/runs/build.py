@@ -1,7 +1,8 @@
 """From a configuration to a network and an optimizer."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -26,16 +27,17 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
     """
     model = config.model
     try:
-        return models.build(
-            model.name,
-            backbone=model.backbone,
-            num_classes=dataset.num_outputs,
-            output_stride=model.output_stride,
-            weights=model.weights,
-            batch_norm_momentum=model.batch_norm_momentum,
-            freeze_batch_norm=model.freeze_batch_norm,
-            **model.options,
-        )
+        with _layers_in(config.trainer.precision):
+            return models.build(
+                model.name,
+                backbone=model.backbone,
+                num_classes=dataset.num_outputs,
+                output_stride=model.output_stride,
+                weights=model.weights,
+                batch_norm_momentum=model.batch_norm_momentum,
+                freeze_batch_norm=model.freeze_batch_norm,
+                **model.options,
+            )
     except ValueError as error:
         raise UserError(f"model: {error}") from None
     except TypeError as error:
@@ -47,6 +49,18 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
         if model.weights != "imagenet":
             raise
         raise UserError(f"model.weights: no ImageNet weights: {error}") from None
+
+
+@contextmanager
+def _layers_in(precision: str) -> Iterator[None]:
+    """Let the layers that are made inside compute in a precision; Keras' own is float32."""
+    before = keras.config.dtype_policy()
+    if precision != "float32":
+        keras.config.set_dtype_policy(f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 class Optimization(NamedTuple):
@@ -69,6 +83,11 @@ def build_optimization(config: FitConfig, model: keras.Model) -> Optimization:
     """
     options = config.optimizer.keywords
     _check_options(options)
+    if config.trainer.precision == "float16" and options.get("loss_scale_factor") is not None:
+        raise UserError(
+            "optimizer.loss_scale_factor must be null with trainer.precision float16, which scales "
+            "the loss by itself"
+        )
     schedule = _build_schedule(config)
     clipping = {name: options[name] for name in CLIPPING if name in options}
     regularization = config.regularization
@@ -131,7 +150,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
     if sum(options.get(name) is not None for name in CLIPPING) > 1:
         raise UserError(f"optimizer: only one of {', '.join(CLIPPING)} may be a number")
     if options.get("use_ema"):
-        raise UserError("optimizer.use_ema must be false: averaged weights would not be exported")
+        raise UserError("optimizer.use_ema must be false: use --trainer.ema_momentum")
     if options.get("gradient_accumulation_steps") is not None:
         raise UserError(
             "optimizer.gradient_accumulation_steps must be null: use --trainer.accumulation"

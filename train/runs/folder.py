@@ -178,9 +178,17 @@ def read_metrics(path: Path) -> list[dict]:
 
 
 def best_line(lines: Sequence[dict]) -> dict:
-    """Return the line of the best score, the first of METRICS, of at least one."""
-    key = f"val_{next(iter(SCORES))}"
-    return max(lines, key=lambda line: -1.0 if line[key] is None else line[key])
+    """Return the line of the best score, the first of METRICS, of at least one.
+
+    That of the averaged weights, where there are any.
+    """
+    name = next(iter(SCORES))
+
+    def score(line: dict) -> float:
+        value = line.get(f"val_ema_{name}", line[f"val_{name}"])
+        return -1.0 if value is None else value
+
+    return max(lines, key=score)
 
 
 class MetricsFile(keras.callbacks.Callback):

@@ -11,7 +11,7 @@ from train.runs.load import load_trained
 
 
 def initialize_from(model: keras.Model, run: Path) -> None:
-    """Give a network the weights of a run's last checkpoint, and say which.
+    """Give a network the weights of a run's last checkpoint, or their averages, and say which.
 
     A weight of another size is one that knows the number of classes: it stays new.
 
@@ -39,7 +39,8 @@ def initialize_from(model: keras.Model, run: Path) -> None:
     new = f"; new, for other classes than {dataset.name}'s: {', '.join(others)}" if others else ""
     step, steps = max(checkpoints.steps(run / CHECKPOINTS)), config.trainer.steps
     at = f"{run} at step {step} of {steps}{'' if step == steps else ', not its last one'}"
-    print(f"First weights: {len(pairs) - len(others)} of {at}{new}")
+    averages = "" if config.trainer.ema_momentum is None else "the averages of "
+    print(f"First weights: {len(pairs) - len(others)} of {averages}{at}{new}")
 
 
 def _fits(new: keras.Variable, old: keras.Variable, classes: tuple[int, int]) -> bool:

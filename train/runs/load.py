@@ -1,5 +1,6 @@
 """What a run's folder holds, as the objects it was made from."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import find_dataset
 from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
+from train.loop.averaging import averaged_variables
 from train.runs.build import build_model
 from train.runs.configuration import configuration_parser, instantiate
 from train.runs.folder import CHECKPOINTS, CONFIG, METRICS, best_line, read_metrics
@@ -36,12 +38,18 @@ def load_config(run: Path) -> FitConfig:
         raise UserError(f"{path}: {explain_mistake(str(error))}") from None
 
 
-def load_trained(run: Path, step: int | None = None) -> tuple[FitConfig, Dataset, keras.Model]:
+def load_trained(
+    run: Path, step: int | None = None, *, raw: bool = False
+) -> tuple[FitConfig, Dataset, keras.Model]:
     """Load a run's configuration, dataset, and network with the weights of a checkpoint.
+
+    The network computes in float32, whatever it was trained in. Its weights are the moving averages
+    where the run has them.
 
     Args:
         run: Its folder.
         step: Of the checkpoint; None: the last one.
+        raw: Whether the weights are taken, not their averages.
 
     Raises:
         UserError: The folder is none of a run, or holds no such checkpoint.
@@ -50,8 +58,13 @@ def load_trained(run: Path, step: int | None = None) -> tuple[FitConfig, Dataset
     dataset = find_dataset(config.data.name, config.data.root, config.data.unlabelled_as_class)
     # The checkpoint holds all weights: those the network started from are not needed.
     config = replace(config, model=replace(config.model, weights=None))
-    model = build_model(config, dataset)
-    _restore(run, tf.train.Checkpoint(model=model), step)
+    trainer = replace(config.trainer, precision="float32")
+    model = build_model(replace(config, trainer=trainer), dataset)
+    parts = [tf.train.Checkpoint(model=model)]
+    if config.trainer.ema_momentum is not None and not raw:
+        averages = [v.value for v in averaged_variables(model)]
+        parts.append(tf.train.Checkpoint(averages=averages))
+    _restore(run, parts, step)
     return config, dataset, model
 
 
@@ -66,7 +79,7 @@ def load_sampling_weights(run: Path, num_classes: int) -> ComplementaryWeights:
         UserError: The run has no checkpoint.
     """
     sampling_weights = ComplementaryWeights(num_classes)
-    _restore(run, tf.train.Checkpoint(shares=sampling_weights.variables))
+    _restore(run, [tf.train.Checkpoint(shares=sampling_weights.variables)])
     sampling_weights.refresh()
     return sampling_weights
 
@@ -84,15 +97,16 @@ def best_step(run: Path) -> int:
     return best_line(lines)["step"]
 
 
-def _restore(run: Path, checkpoint: tf.train.Checkpoint, step: int | None = None) -> None:
-    """Restore a part of a run's checkpoint, of a step or the last one that is whole.
+def _restore(run: Path, parts: Sequence[tf.train.Checkpoint], step: int | None = None) -> None:
+    """Restore parts of a run's checkpoint, of a step or the last one that is whole.
 
     Raises:
         UserError: There is none.
     """
 
     def restore(path: str) -> None:
-        checkpoint.read(path).assert_existing_objects_matched().expect_partial()
+        for part in parts:
+            part.read(path).assert_existing_objects_matched().expect_partial()
 
     folder = run / CHECKPOINTS
     kept = checkpoints.steps(folder)

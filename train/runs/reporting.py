@@ -174,8 +174,12 @@ def print_end(run: Path, lines: list[dict]) -> None:
 
 
 def _scores(logs: dict) -> str:
-    values = {metric.label: logs[f"val_{name}"] for name, metric in METRICS.items()}
-    return ", ".join(
-        f"{label} {'not defined' if value is None else f'{100 * value:.2f} %'}"
-        for label, value in values.items()
-    )
+    def scores(prefix: str) -> str:
+        values = {metric.label: logs[f"{prefix}{name}"] for name, metric in METRICS.items()}
+        return ", ".join(
+            f"{label} {'not defined' if value is None else f'{100 * value:.2f} %'}"
+            for label, value in values.items()
+        )
+
+    averaged = any(name.startswith("val_ema_") for name in logs)
+    return scores("val_") + (f"; averaged weights: {scores('val_ema_')}" if averaged else "")

@@ -21,6 +21,7 @@ from train.loop import checkpoints
 from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Classify, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
+from train.loop.loss_scaling import LossScale
 from train.loop.optimization import Group
 from train.loop.trainer import Trainer
 from train.runs import folder
@@ -73,10 +74,17 @@ def begin(config: FitConfig) -> tuple[Dataset, tf.distribute.Strategy]:
     dataset = find_dataset(config.data.name, config.data.root, config.data.unlabelled_as_class)
     strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
+    if config.trainer.xla and strategy.num_replicas_in_sync > 1:
+        raise UserError(
+            f"trainer.xla must be false on {strategy.num_replicas_in_sync} replicas: within a step "
+            "they wait for each other's sums, which XLA cannot compile; set trainer.replicas to 1"
+        )
     _check_loss(config.loss, dataset.num_outputs)
     if config.class_weights:
         require_class_weights(config.loss)
     keras.utils.set_random_seed(config.trainer.seed)
+    if config.trainer.deterministic:
+        tf.config.experimental.enable_op_determinism()
     return dataset, strategy
 
 
@@ -160,6 +168,7 @@ def make_trainer(
     data: RunData,
 ) -> Trainer:
     """Make the trainer of a run, in its strategy's scope."""
+    options = config.trainer
     sampling_weights = None
     if config.input.sampling.strategy == "complementary":
         sampling_weights = ComplementaryWeights(data.num_classes)
@@ -171,9 +180,12 @@ def make_trainer(
         config.run / CHECKPOINTS,
         optimization.schedule,
         optimization.rules,
-        config.trainer.accumulation,
+        options.accumulation,
         sampling_weights,
         config.input.sampling.refresh_every,
+        options.ema_momentum,
+        LossScale(strategy) if options.precision == "float16" else None,
+        options.xla,
     )
 
 

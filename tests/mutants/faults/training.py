@@ -270,6 +270,36 @@ TRAINING = (
         'if math.isinf(logs["loss"]):',
     ),
     Fault(
+        "train/loop/trainer.py",
+        "the averages are not in the checkpoint",
+        "            averages=self.averages.variables if self.averages else [],\n",
+        "",
+    ),
+    Fault(
+        "train/loop/averaging.py",
+        "the averages begin with their momentum",
+        "tf.maximum(9 / (10 + tf.cast(steps, tf.float64)), 1 - self._momentum)",
+        "tf.constant(1 - self._momentum)",
+    ),
+    Fault(
+        "train/loop/averaging.py",
+        "an evaluation leaves the averages in the network",
+        "        finally:\n            self._exchange()\n",
+        "        finally:\n            pass\n",
+    ),
+    Fault(
+        "train/loop/loss_scaling.py",
+        "each replica looks at its own gradient",
+        "self._strategy.reduce(tf.distribute.ReduceOp.SUM, counts, axis=None) == 0",
+        "self._strategy.experimental_local_results(counts)[0] == 0",
+    ),
+    Fault(
+        "train/loop/trainer.py",
+        "the scale of the loss is not in the checkpoint",
+        "            loss_scale=loss_scale.variables if loss_scale else [],\n",
+        "",
+    ),
+    Fault(
         "train/loop/optimization.py",
         "biases decay",
         "        optimizer.exclude_from_weight_decay(var_list=kept)\n",

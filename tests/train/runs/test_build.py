@@ -29,6 +29,16 @@ def test_every_option_reaches_the_network(monkeypatch):
     assert received == {**options, "num_classes": 11, "dropout": 0.2}
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_precision_is_that_of_the_network_alone(monkeypatch, precision):
+    monkeypatch.setattr(models, "build", lambda *names, **options: two_convolutions())
+    trainer = replace(CONFIG.trainer, precision=precision)
+    model = build_model(replace(CONFIG, trainer=trainer), SCENES)
+    assert {layer.compute_dtype for layer in model.layers} == {precision}
+    assert {v.dtype for v in model.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_the_default_optimizer_follows_the_schedule():
     config = replace(CONFIG, schedule=ScheduleConfig(warmup_steps=10, power=2.0))
     optimizer = build_optimization(config, two_convolutions()).optimizer

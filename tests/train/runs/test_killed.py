@@ -2,12 +2,15 @@
 
 import json
 import os
+import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +18,33 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import TINY_RUN
+from train.loop import checkpoints
 
 ROOT = Path(__file__).parents[3]
 STEPS = 12
 PATIENCE = 300  # seconds until a step that must come has come
+# KILLS=20 make test-slow: at so many random moments a run is killed.
+KILLS = int(os.environ.get("KILLS", "2"))
+
+SMALL = "tests.train.small_network"
+AVERAGED = (
+    "--loss=SoftmaxCrossEntropy",
+    "--trainer.ema_momentum=0.9",
+    "--trainer.batch_size=4",
+    "--trainer.accumulation=2",
+    "--trainer.evaluate_every=3",
+)
 
 pytestmark = pytest.mark.slow
 
 
-def start(scenes_root, run, *more):
-    command = [sys.executable, "-m", "train", "fit", f"--run={run}", f"--data.root={scenes_root}"]
+def start(scenes_root, run, *more, module="train", largest_file=resource.RLIM_INFINITY):
+    def prepare():
+        # What is started in the background ignores Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    command = [sys.executable, "-m", module, "fit", f"--run={run}", f"--data.root={scenes_root}"]
     options = [*TINY_RUN, f"--trainer.steps={STEPS}", "--trainer.evaluate_every=6"]
     return subprocess.Popen(
         [*command, *options, *more],
@@ -32,8 +52,7 @@ def start(scenes_root, run, *more):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # What is started in the background ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=prepare,
     )
 
 
@@ -83,6 +102,71 @@ def test_killed_twice_equals_never_killed(scenes_root, tmp_path):
     for name, value in expected.items():
         np.testing.assert_array_equal(actual[name], value, err_msg=name)
     assert logged(killed) == logged(whole)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_killed_at_random_moments_equals_never_killed(scenes_root, tmp_path, replicas):
+    """Of a small network, whose run is short enough to be killed often."""
+    options = [*AVERAGED, f"--trainer.replicas={replicas}"]
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    finish(start(scenes_root, whole, *options, module=SMALL))
+    seconds = time.monotonic() - began
+    expected, seen = last_weights(whole), []
+    assert any(name.startswith("averages/") for name in expected)
+    moments = random.Random(replicas)
+    while len(seen) < KILLS:
+        killed = tmp_path / f"killed{len(seen)}"
+        process = start(scenes_root, killed, *options, module=SMALL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0.1, 0.9) * seconds)
+        process.kill()
+        process.communicate()
+        if process.returncode == 0:  # it was faster than the first
+            shutil.rmtree(killed)
+            continue
+        seen.append(last_step(killed / "checkpoints"))
+        finish(start(scenes_root, killed, *options, module=SMALL))
+        actual = last_weights(killed)
+        assert expected.keys() == actual.keys()
+        for name, value in expected.items():
+            np.testing.assert_array_equal(actual[name], value, err_msg=name)
+        assert logged(killed) == logged(whole)
+        assert checkpoints.steps(killed / "checkpoints") == checkpoints.steps(whole / "checkpoints")
+    print(f"{KILLS} times killed, with checkpoints of the steps {sorted(seen)}")
+
+
+def test_deterministic_runs_are_equal(scenes_root, tmp_path):
+    options = ["--loss=SoftmaxCrossEntropy", "--trainer.deterministic=true"]
+    options += ["--trainer.replicas=2", "--trainer.steps=4"]
+    runs = tmp_path / "one", tmp_path / "other"
+    for run in runs:
+        finish(start(scenes_root, run, *options, module=SMALL))
+    one, other = map(last_weights, runs)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(other[name], value, err_msg=name)
+    assert logged(runs[0]) == logged(runs[1])
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint(scenes_root, tmp_path):
+    """Full for a checkpoint; the same command goes on where there is room again."""
+    run = tmp_path / "run"
+    kill_after(start(scenes_root, run, *AVERAGED, module=SMALL), run / "checkpoints", 1)
+
+    def contents():
+        files = [path for path in (run / "checkpoints").glob("ckpt-*") if path.is_file()]
+        return {path.name: path.read_bytes() for path in files}
+
+    before = contents()
+    process = start(scenes_root, run, *AVERAGED, module=SMALL, largest_file=8000)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2, output
+    line = output.splitlines()[-1]
+    assert re.search(r"error: \S*/ckpt-\d+ cannot be written: .*File too large", line)
+    assert contents() == before
+    finish(start(scenes_root, run, *AVERAGED, module=SMALL))
+    assert last_step(run / "checkpoints") == STEPS
 
 
 def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):

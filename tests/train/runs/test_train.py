@@ -160,6 +160,10 @@ def test_bad_data_is_named_before_anything_is_written(fit, scenes_root, tmp_path
         ("--model.options={sharp: 1}", ["deeplab_v3_plus", "atrous_rates", "sharp=1"]),
         ("--model.options={num_classes: 1}", ["model.options", "num_classes"]),
         ("--schedule.warmup_steps=4", ["schedule", "warmup_steps=4"]),
+        (
+            "--trainer.xla=true",
+            ["trainer.xla must be false on 2 replicas", "trainer.replicas to 1"],
+        ),
         ("--run=setup.cfg", ["setup.cfg"]),
     ],
 )
@@ -170,5 +174,7 @@ def test_a_value_that_cannot_be_is_named_before_anything_is_written(
         request.getfixturevalue("small_networks")
     (tmp_path / "setup.cfg").touch()
     options = ["--loss=SoftmaxCrossEntropy", "--data.verify=false", option]
+    if "xla" in option:
+        options.append("--trainer.replicas=2")
     assert_one_line(fit(*options), *parts)
     assert not (tmp_path / "run").exists()
