@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from train.common.errors import REMEDY, NotFiniteError, UserError
 from train.config import TrainerConfig
-from train.loop.accumulation import StepInParts
+from train.loop.inspection import Inspection
 from train.loop.trainer import Trainer
 
 # The names of the images of a batch, from the number of steps before it.
@@ -110,7 +110,7 @@ def _batches(
         yield from itertools.islice(batches(trainer.step), count)
 
 
-class FirstNotFinite(StepInParts):
+class FirstNotFinite(Inspection):
     """Looks into a step for the first tensor that is not finite; nothing is changed by it.
 
     In the order of the computation: the images, the outputs of the layers, the parts of the loss,
@@ -121,16 +121,7 @@ class FirstNotFinite(StepInParts):
     """
 
     def __init__(self, trainer: Trainer):
-        super().__init__(
-            trainer.strategy,
-            trainer.model,
-            trainer.accumulation,
-            trainer.losses,
-            lambda gradients: None,  # no step is taken
-            trainer.values,
-        )
-        self._values_of = trainer.strategy.experimental_local_results
-        self._loss = trainer.loss
+        super().__init__(trainer)
         self._layers = [*_leaves(trainer.model)]
         self._names: list[str] = []  # of the tensors whose numbers `_look_at_layers` counts
 
@@ -207,10 +198,6 @@ class FirstNotFinite(StepInParts):
 
         with _noted_calls(self._layers, note):
             return self._run(of_replica, args=(images,))
-
-    def _changing(self) -> list[keras.Variable | tf.Variable]:
-        """Return what the passes change: the loss may have a state too."""
-        return [*super()._changing(), *self._loss.variables]
 
 
 @contextmanager

@@ -8,12 +8,12 @@ import tensorflow as tf
 from tfsegloss import SegmentationLoss
 from tfsegloss.core.checks import check_choice
 from tfsegloss.losses.base import ACTIVATIONS
-from train.common.errors import UserError
+from train.common.errors import NotFiniteError, UserError
 from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import find_dataset
 from train.data.decoding.palette import IGNORED
-from train.data.input.pipeline import training_stream
+from train.data.input.pipeline import step_samples, training_stream
 from train.data.input.sampling import ComplementaryWeights
 from train.data.samples.decode import raise_first_fault
 from train.data.samples.statistics import list_skipped
@@ -21,6 +21,7 @@ from train.loop import checkpoints
 from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Classify, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
+from train.loop.not_finite import BatchNames, explained
 from train.loop.optimization import Group
 from train.loop.trainer import Trainer
 from train.runs import folder
@@ -200,6 +201,22 @@ def distributed_batches(
         return trainer.strategy.experimental_distribute_dataset(stream)
 
     return batches
+
+
+def _batch_names(config: FitConfig, data: RunData, trainer: Trainer) -> BatchNames:
+    """Return what names the images of a batch, where its classes are drawn by today's weights."""
+
+    def names(step: int) -> list[str]:
+        samples = step_samples(
+            data.train,
+            step,
+            batch_size=config.trainer.batch_size,
+            seed=config.trainer.seed,
+            sampling=class_sampling(data, config.input.sampling, trainer.sampling_weights),
+        )
+        return [data.train.image_name(index) for index in samples]
+
+    return names
 
 
 def _check_batch_size(config: FitConfig, replicas: int) -> None:

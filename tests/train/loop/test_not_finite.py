@@ -74,6 +74,7 @@ def white(batch, images=slice(None)):
 
 def stop(folder, make, data, loss=None, strategy=ONE_DEVICE, every=3, **options):
     """Train until the error, and return what `explained` makes of it, and the trainer."""
+    loss = loss or tfsegloss.SoftmaxCrossEntropy()
     trainer = make_trainer(strategy, make, folder, loss, steps=len(data), **options)
     config = TrainerConfig(steps=len(data), evaluate_every=100, checkpoint_every=every)
     distribute = strategy.experimental_distribute_dataset
@@ -107,8 +108,8 @@ def test_a_layer_that_divides_by_zero(tmp_path):
     data[4] = white(data[4], [1, 3])
     message, _ = stop(tmp_path, network(Spoilt), data)
     assert message == (
-        "the loss is not finite at step 5: in step 5 the first tensor that is not is the output of the "
-        "layer spoilt (Spoilt) for image17, image19, of the batch of image16, image17, image18, "
+        "the loss is not finite at step 5: in step 5 the first tensor that is not is the output of "
+        "the layer spoilt (Spoilt) for image17, image19, of the batch of image16, image17, image18, "
         "image19; lower optimizer.learning_rate, or look for labels out of range"
     )
 
