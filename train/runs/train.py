@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfsegloss import SegmentationLoss
@@ -19,7 +20,7 @@ from train.data.samples.decode import raise_first_fault
 from train.data.samples.statistics import list_skipped
 from train.loop import checkpoints
 from train.loop.distribution import choose_strategy
-from train.loop.evaluation import Classify, evaluate
+from train.loop.evaluation import Classify, Scores, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
 from train.loop.not_finite import BatchNames, explained
 from train.loop.optimization import Group
@@ -35,8 +36,9 @@ from train.runs.configuration import default_yaml
 from train.runs.data import RunData, class_sampling, needs_statistics, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
 from train.runs.initialize import initialize_from
-from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
+from train.runs.reporting import ProgressReport, print_end, print_groups
 from train.runs.summary import write_summary
+from train.runs.watching import Curves, Evaluations, EventFile
 
 
 def train(config: FitConfig, yaml: str) -> None:
@@ -106,20 +108,38 @@ def _fit(
     )
     _announce(trainer, config, data, resuming=resuming)
     print_groups(groups, config)
-    progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val))
-    classify = _classifier(trainer.model, config.input.resolution)
+    size = config.trainer.batch_size
+    progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val), size)
+    batches = distributed_batches(config, data, trainer)
+    events = EventFile(config.run / TENSORBOARD)
+    multipliers = [group.multiplier for group in groups]
+    curves = Curves(events, progress, lambda: trainer.learning_rate, multipliers)
+    logits = _whole_images(trainer.model, config.input.resolution)
+    evaluations = Evaluations(events, trainer, logits, dataset, len(data.val), batches)
+    classify = _classifier(logits)
+
+    def observe(number: int, *pictures: np.ndarray) -> None:
+        progress.on_image_scored(number)
+        evaluations.on_image(number, *pictures)
+
+    def score() -> Scores:
+        scores = evaluate(classify, data.val, dataset, observe)
+        evaluations.on_scores(scores)
+        return scores
+
     try:
         trainer.fit(
-            distributed_batches(config, data, trainer),
+            batches,
             config.trainer,
-            lambda: evaluate(
-                classify, data.val, dataset, lambda number, *_: progress.on_image_scored(number)
-            ),
-            [ScalarsByStep(config.run / TENSORBOARD), metrics, progress],
+            score,
+            [curves, metrics, progress],
             metrics.last_step,
             metrics.best_step,
             is_over,
         )
+    except NotFiniteError as error:
+        names = _batch_names(config, data, trainer)
+        raise explained(error, trainer, config.trainer, batches, names) from None
     except tf.errors.OpError:
         raise_first_fault(data.train)
         raise_first_fault(data.val)
@@ -176,10 +196,18 @@ def make_trainer(
     )
 
 
-def _classifier(model: keras.Model, resolution: float) -> Classify:
+def _whole_images(model: keras.Model, resolution: float) -> Callable[[tf.Tensor], tf.Tensor]:
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def logits(images: tf.Tensor) -> tf.Tensor:
+        return whole_image_logits(model, images, resolution)
+
+    return logits
+
+
+def _classifier(logits: Callable[[tf.Tensor], tf.Tensor]) -> Classify:
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def classify(images: tf.Tensor) -> tf.Tensor:
-        return predict_classes(whole_image_logits(model, images, resolution))
+        return predict_classes(logits(images))
 
     return classify
 

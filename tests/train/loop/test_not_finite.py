@@ -109,8 +109,8 @@ def test_a_layer_that_divides_by_zero(tmp_path):
     message, _ = stop(tmp_path, network(Spoilt), data)
     assert message == (
         "the loss is not finite at step 5: in step 5 the first tensor that is not is the output of "
-        "the layer spoilt (Spoilt) for image17, image19, of the batch of image16, image17, image18, "
-        "image19; lower optimizer.learning_rate, or look for labels out of range"
+        "the layer spoilt (Spoilt) for image17, image19, of the batch of image16, image17, "
+        "image18, image19; lower optimizer.learning_rate, or look for labels out of range"
     )
 
 
