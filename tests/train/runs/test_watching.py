@@ -9,20 +9,17 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.commands import TINY_RUN, UNCAPTURED, command
+from tests.train.loop.small_trainer import make_trainer, two_convolutions
 from tests.train.small_network import small_networks as building_small_networks
 from tfsegloss.kernels import xla
 from train.data.datasets.registry import SCENES
+from train.loop.evaluation import Scores
 from train.loop.inspection import GradientNorms
-from train.runs import watching
 from train.runs.watching import Curves, Evaluations, EventFile, memory_in_use
 
 SSL = '{"class_path": "tfsegloss.SSLLoss"}'
 CENTER = '{"class_path": "tfsegloss.CenterLoss", "init_args": {"weight": 0.1}}'
 LOSS = f'{{"losses": {{"ssl": [0.5, {SSL}], "center": [1.0, {CENTER}]}}, "activation": "softmax"}}'
-OPTIONS = (
-    "--loss=WeightedLosses",
-    f"--loss.losses={LOSS}",
-)
 
 
 def fit(folder, scenes_root, loss=LOSS):
@@ -104,7 +101,7 @@ def test_watching_changes_no_bit(watched, scenes_root, tmp_path, monkeypatch):
     """The small network has running statistics and dropout, the loss has centers."""
     for name in ("on_image", "on_scores"):
         monkeypatch.setattr(Evaluations, name, lambda *arguments: None)
-    monkeypatch.setattr(Curves, "on_train_batch_end", lambda *arguments: None)
+    monkeypatch.setattr(Curves, "on_train_batch_end", lambda *arguments, **options: None)
     keras.backend.clear_session()
     unwatched = fit(tmp_path / "run", scenes_root)
     assert "panels" not in events(unwatched / "tensorboard").Tags()["tensors"]
@@ -139,18 +136,18 @@ def scalars(folder):
 
 def test_points_between_two_reads_are_means_of_the_steps_since(curves, tmp_path):
     """The loop hands on the mean of the epoch as it read it last."""
-    losses = [4.0, 2.0, 6.0, 1.0, 3.0]
+    losses = [4.0, 2.0, 5.0, 1.0, 3.0]
     reads = {0, 2, 4}
     curves.on_epoch_begin(0)
     for batch in range(5):
         curves.model.optimizer.iterations.assign_add(1)
         if batch in reads:
             logs = {"loss": float(np.mean(losses[: batch + 1]))}
-        curves.on_train_batch_end(batch, logs)
+        curves.on_train_batch_end(batch, dict(logs))  # Keras hands on copies
     curves.on_epoch_end(0, {"loss": 3.2, "learning_rate": 0.5, "val_mean_iou": float("nan")})
     found = scalars(tmp_path)
     assert [step for step, _ in found["step/loss"]] == [1, 3, 5]
-    np.testing.assert_allclose([v for _, v in found["step/loss"]], [4, 4, 2], rtol=1e-6)
+    np.testing.assert_allclose([v for _, v in found["step/loss"]], [4, 3.5, 2], rtol=1e-6)
     assert found["step/images_per_second"][-1] == (5, 20)
     assert found["step/learning_rate"] == [(1, 0.5), (3, 0.5), (5, 0.5)]
     assert found["loss"] == [(5, pytest.approx(3.2))]
@@ -168,11 +165,11 @@ def test_without_memory_for_gradients_a_line_is_printed_once(tmp_path, monkeypat
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
     monkeypatch.setattr(GradientNorms, "__call__", full)
-    trainer = type("Trainer", (), {"step": 3})()
-    monkeypatch.setattr(watching, "GradientNorms", lambda trainer: full)
+    trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path / "checkpoints")
     evaluations = Evaluations(
-        EventFile(tmp_path), trainer, None, SCENES, 3, lambda step: [("images", "ids")]
+        EventFile(tmp_path), trainer, None, SCENES, 0, lambda step: iter([step])
     )
-    monkeypatch.setattr(evaluations, "_norms", lambda batch: full(None, batch))
-    assert evaluations._gradient_norms(3) == evaluations._gradient_norms(4) == {}
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    scores = Scores(np.eye(len(SCENES.class_names)), SCENES.class_names, 1)
+    for _ in range(2):
+        evaluations.on_scores(scores)
+    assert capsys.readouterr().out.count("No norms of gradients in TensorBoard: the memory") == 1
