@@ -103,7 +103,7 @@ def write_unfinished(checkpoint: tf.train.Checkpoint, folder: Path) -> tempfile.
         folder: Where to.
 
     Returns:
-        A folder with the checkpoint "ckpt", which vanishes with this object.
+        A folder with the checkpoint "ckpt", which vanishes with this object, or before.
 
     Raises:
         UserError: It cannot be written.

@@ -148,7 +148,13 @@ class Trainer:
         if self.bad_weight() is not None:
             raise NotFiniteError("a weight", self.step)
         checkpoints.write(self._checkpoint, self._folder, self.step, keep)
-        self._first_state = None  # whose folder vanishes with it
+        self.forget_first_state()
+
+    def forget_first_state(self) -> None:
+        """Remove what `go_back` needs as long as there is no checkpoint."""
+        if self._first_state is not None:
+            self._first_state.cleanup()
+            self._first_state = None
 
     def bad_weight(self) -> str | None:
         """Return the name of the first trainable weight that is not finite; None: all are."""

@@ -149,6 +149,7 @@ def _fit(
         print(f"Stopped and saved at step {saved}: the same command goes on from there")
         raise
     finally:
+        trainer.forget_first_state()
         list_skipped(data.faults)
     if trainer.step < config.trainer.steps:
         print(
