@@ -83,6 +83,52 @@ def weighted_cross_entropies(
     return losses(logits)
 
 
+def difference_maps(
+    targets: Targets,
+    logits: tf.Tensor,
+    *,
+    window_size: int,
+    sigma: float,
+    stability: float,
+    threshold: float | None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return what e is over the classes of each pixel; no gradient flows through it.
+
+    Args:
+        targets: From `encode_targets`.
+        logits: `[B, H, W, C]`.
+        window_size: As in `tfsegloss.losses.ssl_loss.structural_similarity`.
+        sigma: As there.
+        stability: As there.
+        threshold: β e_max, above which a class is hard; None: all are.
+
+    Returns:
+        Number of the hard classes, sum of e, least and largest e, each `[B, H, W]`; at ignored
+        pixels they mean nothing.
+
+    Example:
+
+    >>> from tfsegloss.core.targets import encode_targets
+    >>> targets = encode_targets(tf.constant([[[0, 1]]]), num_classes=2)
+    >>> options = {"window_size": 1, "sigma": 1.5, "stability": 0.01, "threshold": 0.1}
+    >>> maps = difference_maps(targets, tf.zeros([1, 1, 2, 2]), **options)
+    >>> [values[0, 0, 0].numpy().item() for values in maps]
+    [2.0, 1.0, 0.5, 0.5]
+    """
+    margin = window_size // 2
+
+    def forward(x, block):
+        y, p = truth_and_probabilities(x, block)
+        e = _differences(y, p, window_size, sigma, stability)[..., : x.shape[-1]]
+        f = tf.ones_like(e) if threshold is None else tf.cast(threshold < e, x.dtype)
+        reduced = [tf.reduce_sum(f, -1), tf.reduce_sum(e, -1)]
+        reduced += [tf.reduce_min(e, -1), tf.reduce_max(e, -1)]
+        return tf.stack(reduced, axis=-1)
+
+    maps = map_row_blocks(forward, logits, targets, margin=margin, reflect=True)
+    return tuple(tf.unstack(maps, axis=-1))
+
+
 def _differences(
     y: tf.Tensor, p: tf.Tensor, window_size: int, sigma: float, stability: float
 ) -> tf.Tensor:

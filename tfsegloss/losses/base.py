@@ -89,6 +89,10 @@ class SegmentationLoss(keras.losses.Loss):
         """Return what the terms look at, for `tfsegloss.explain`: maps `[B, H, W]` by name."""
         return {}
 
+    def term_statistics(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return what is worth following in a training beside the terms: scalars by name."""
+        return {}
+
     def combine(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
         """Return the value per image `[B]` from the terms: their sum."""
         return tf.add_n(list(terms.values()))
@@ -177,6 +181,23 @@ class SegmentationLoss(keras.losses.Loss):
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         targets, logits, _ = self._prepare(y_true, y_pred)
         return {"valid": targets.valid, **self.term_maps(targets, logits)}
+
+    def statistics(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return numbers that say how a training goes, beside the parts; only some losses have any.
+
+        They are of the images given: nothing is summed over replicas, and no gradient is meant to
+        flow.
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+
+        Returns:
+            Scalars by name, such as "hard_share" of `SSLLoss`; NaN where no pixel counts.
+        """
+        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        targets, logits, _ = self._prepare(y_true, y_pred)
+        return self.term_statistics(targets, logits)
 
     def get_config(self) -> dict:
         """Return all options, by the names of the constructor's arguments."""

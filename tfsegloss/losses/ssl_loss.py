@@ -10,7 +10,7 @@ from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_below_one, check_odd, check_positive, check_range
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels.second_derivatives import with_formula
-from tfsegloss.kernels.structural_similarity import weighted_cross_entropies
+from tfsegloss.kernels.structural_similarity import difference_maps, weighted_cross_entropies
 from tfsegloss.kernels.windows import gaussian, gaussian_mean, mirror
 from tfsegloss.losses.base import SegmentationLoss
 
@@ -149,7 +149,8 @@ class SSLLoss(SegmentationLoss):
 
     λ = `weight`, V the valid pixels of the global batch, M counted over it too; the second term is
     0 where M = 0. For e and f see `structural_similarity`. `parts` returns the terms as
-    "cross_entropy" and "structure".
+    "cross_entropy" and "structure"; `statistics` says what share of the classes is hard, and what
+    e is.
 
     Args:
         window_size: Odd side of the window, ≥ 1.
@@ -240,18 +241,54 @@ class SSLLoss(SegmentationLoss):
         total, _, count = self._cross_entropies(targets, logits)
         return {"cross_entropy": total, "hard": tf.cast(count, tf.int32), "difference": difference}
 
+    def term_statistics(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the share of the hard classes, and mean, least and largest difference.
+
+        "hard_share" is h = M / (|V| · C), "difference_mean", "difference_min" and "difference_max"
+        are of e over all valid pixels and classes; NaN where no pixel is valid. With these the
+        paper follows a training.
+
+        Reference: SSL (Zhao et al., 2019), figures 3 and 4.
+        """
+        hard, total, least, largest = difference_maps(
+            targets, logits, threshold=self._threshold, **self._window
+        )
+        valid = targets.valid
+        hard, total = (
+            tf.reduce_sum(tf.cast(tf.where(valid, values, 0), tf.float64))
+            for values in (hard, total)
+        )
+        pixels = tf.math.count_nonzero(valid)
+        pairs = tf.cast(pixels * logits.shape[-1], tf.float64)
+        infinity = tf.constant(float("inf"), logits.dtype)
+        found = {
+            "hard_share": hard / pairs,
+            "difference_mean": total / pairs,
+            "difference_min": tf.reduce_min(tf.where(valid, least, infinity)),
+            "difference_max": tf.reduce_max(tf.where(valid, largest, -infinity)),
+        }
+        found = {name: tf.cast(value, logits.dtype) for name, value in found.items()}
+        return {name: tf.where(pixels > 0, v, float("nan")) for name, v in found.items()}
+
+    @property
+    def _window(self) -> dict[str, float]:
+        return {
+            "window_size": self.window_size,
+            "sigma": self.sigma,
+            "stability": self.stability,
+        }
+
+    @property
+    def _threshold(self) -> float | None:
+        """Return β e_max; None: every class is hard."""
+        return self.beta * largest_difference(**self._window) if self.mine else None
+
     def _cross_entropies(
         self, targets: Targets, logits: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return what `structural_similarity` does, with this loss' options, by blocks of rows."""
-        hardest = largest_difference(self.window_size, self.sigma, self.stability)
-        threshold = self.beta * hardest if self.mine else None
-        options = {
-            "window_size": self.window_size,
-            "sigma": self.sigma,
-            "stability": self.stability,
-            "reweight": self.reweight,
-        }
+        threshold = self._threshold
+        options = {**self._window, "reweight": self.reweight}
         return with_formula(
             lambda x: weighted_cross_entropies(targets, x, threshold=threshold, **options),
             lambda x: structural_similarity(targets, x, beta=self.beta, mine=self.mine, **options),

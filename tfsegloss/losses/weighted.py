@@ -190,6 +190,23 @@ class WeightedLosses(SegmentationLoss):
                 found |= {f"{name}/{of}": values for of, values in inner.items()}
         return {"valid": tf.reduce_any(tf.stack(valid), axis=0), **found} if valid else {}
 
+    def statistics(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the statistics of this library's losses, by "name/number".
+
+        Args:
+            y_true: As in a call.
+            y_pred: As in a call.
+
+        Returns:
+            Scalars.
+        """
+        found = {}
+        for name, (_, loss) in self.losses.items():
+            if isinstance(loss, SegmentationLoss):
+                inner = loss.statistics(y_true, y_pred)
+                found |= {f"{name}/{of}": value for of, value in inner.items()}
+        return found
+
     @property
     def variables(self) -> list[tf.Variable]:
         """The variables of all losses."""

@@ -22,8 +22,8 @@ from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Scores
 from train.loop.schedules import PolynomialWithWarmup
 from train.loop.trainer import Trainer
-from train.runs.reporting import ProgressReport, ScalarsByStep
-from train.runs.summary import StepTime
+from train.runs.reporting import ProgressReport
+from train.runs.watching import Curves, EventFile
 
 RATE = 0.01
 
@@ -104,17 +104,18 @@ class _Loop:
         stream = tf.data.Dataset.from_tensors(batch).repeat()
         self._batches = strategy.experimental_distribute_dataset(stream)
         self._scores = Scores(np.eye(model.output_shape[-1]), (), 0)
-        self._steps, self._folder = steps, folder
+        self._steps, self._folder, self._batch_size = steps, folder, len(batch[0])
 
     def seconds_per_step(self) -> float:
         """Take the steps of a round; the first, whose start nobody sees, is not measured."""
-        step, timer = self._trainer.step, StepTime()
+        trainer, step = self._trainer, self._trainer.step
         end = step + self._steps
         config = TrainerConfig(steps=end, evaluate_every=end, checkpoint_every=end)
-        shown = ScalarsByStep(self._folder), ProgressReport(end, step, 0), timer
+        progress = ProgressReport(end, step, 0, self._batch_size)
+        curves = Curves(EventFile(self._folder), progress, lambda: trainer.learning_rate)
         with redirect_stdout(io.StringIO()):  # what is printed is counted, not shown
-            self._trainer.fit(lambda _: self._batches, config, lambda: self._scores, [*shown])
-        return timer.seconds_per_step
+            trainer.fit(lambda _: self._batches, config, lambda: self._scores, [curves, progress])
+        return progress.seconds_per_step
 
 
 class LossCost(NamedTuple):

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+# Of numbers that are not finite.
+REMEDY = "lower optimizer.learning_rate, or look for labels out of range"
+
 
 class UserError(Exception):
     """Says in one line what was expected, what came, and which file or key is meant."""
@@ -19,3 +22,16 @@ class SeveralFaultsError(UserError):
         more = f" (and {len(faults) - 1} more: `train check` lists all)" if faults[1:] else ""
         super().__init__(f"{faults[0]}{more}{remedy}")
         self.faults = list(faults)
+
+
+class NotFiniteError(UserError):
+    """Says that a number of the training is NaN or infinite.
+
+    Args:
+        what: Which.
+        step: The step that it was found after.
+    """
+
+    def __init__(self, what: str, step: int):
+        super().__init__(f"{what} is not finite at step {step}: expected a finite number; {REMEDY}")
+        self.what, self.step = what, step

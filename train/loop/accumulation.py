@@ -66,7 +66,7 @@ class StepInParts:
 
     @tf.function
     def _state(self) -> list[tf.Tensor]:
-        return self._run(lambda: [tf.identity(v.value) for v in self._changing()])
+        return self._run(lambda: [tf.identity(v) for v in self._changing()])
 
     @tf.function
     def _restore(self, values: list[tf.Tensor]) -> None:
@@ -114,6 +114,6 @@ class StepInParts:
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         return self._model(tf.cast(images, keras.config.floatx()), training=True)
 
-    def _changing(self) -> list[keras.Variable]:
+    def _changing(self) -> list[keras.Variable | tf.Variable]:
         """Return what a forward pass changes: running statistics and random generators."""
         return [v for v in self._model.variables if not v.trainable]

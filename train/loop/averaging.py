@@ -35,11 +35,13 @@ class AveragedWeights:
 
     Attributes:
         variables: The averages, of `averaged_variables`.
+        are_in_use: Whether the network has them for weights.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model, momentum: float):
         self._strategy, self._momentum = strategy, momentum
         self._weights = averaged_variables(model)
+        self.are_in_use = False
         self.variables = [tf.Variable(w.value, trainable=False) for w in self._weights]
 
     def update(self, steps: tf.Tensor) -> None:
@@ -59,9 +61,11 @@ class AveragedWeights:
     def in_use(self) -> Iterator[None]:
         """Let the network have the averages for weights inside; afterwards it has its own again."""
         self._exchange()
+        self.are_in_use = True
         try:
             yield
         finally:
+            self.are_in_use = False
             self._exchange()
 
     @tf.function

@@ -95,6 +95,28 @@ def write(
     _note_newest(folder)
 
 
+def write_unfinished(checkpoint: tf.train.Checkpoint, folder: Path) -> tempfile.TemporaryDirectory:
+    """Write a checkpoint that is none of the folder's, and is only for this process.
+
+    Args:
+        checkpoint: What is written.
+        folder: Where to.
+
+    Returns:
+        A folder with the checkpoint "ckpt", which vanishes with this object, or before.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        unfinished = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder)
+        checkpoint.write(f"{unfinished.name}/ckpt")
+    except (tf.errors.OpError, OSError) as error:
+        raise UserError(f"{folder} cannot be written: {_reason(error)}") from None
+    return unfinished
+
+
 def set_aside(folder: Path, after: int) -> None:
     """Rename the checkpoints after a step, which are damaged: they are no longer the newest.
 

@@ -1,6 +1,7 @@
 """The training loop: steps on all replicas, checkpoints, evaluation, callbacks."""
 
 import math
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from keras.optimizers import MultiOptimizer
 from tfsegloss import SegmentationLoss
 from tfsegloss.metrics import confusion
 from train.common import signals
-from train.common.errors import UserError
+from train.common.errors import NotFiniteError
 from train.config import TrainerConfig
 from train.data.decoding.palette import IGNORED
 from train.data.input.sampling import ComplementaryWeights
@@ -82,13 +83,14 @@ class Trainer:
         self.optimizer = optimizer
         self.sampling_weights = sampling_weights
         self._refresh_every = refresh_every
+        self.accumulation = accumulation
         self._schedule, self._rules = schedule, rules or GradientRules()
         self._loss_scale = loss_scale
         self.averages = (
             None if ema_momentum is None else AveragedWeights(strategy, model, ema_momentum)
         )
         if accumulation > 1:
-            steps = self._losses, self._apply, self._reduced
+            steps = self.losses, self._apply, self._reduced
             self._step = StepInParts(strategy, model, accumulation, *steps, xla=xla)
         else:
             self._step = tf.function(self._whole_step, jit_compile=xla or None)
@@ -101,6 +103,7 @@ class Trainer:
         loss.build(model.output_shape[-1])
         self._epoch_logs = EpochLogs()
         self._folder = folder
+        self._first_state: tempfile.TemporaryDirectory | None = None
         # Of which TensorFlow's tracking of a `MultiOptimizer` leaves out all.
         groups = [*optimizer.optimizers] if isinstance(optimizer, MultiOptimizer) else []
         self._counters = [each.iterations for each in (optimizer, *groups)]
@@ -116,6 +119,17 @@ class Trainer:
             averages=self.averages.variables if self.averages else [],
             loss_scale=loss_scale.variables if loss_scale else [],
         )
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether steps can be taken again by this process alone, without other machines."""
+        resolver = self.strategy.cluster_resolver
+        return resolver is None or not resolver.cluster_spec().as_dict()
+
+    @property
+    def uses_averages(self) -> bool:
+        """Whether the network has its averages for weights now, to be evaluated."""
+        return self.averages is not None and self.averages.are_in_use
 
     @property
     def step(self) -> int:
@@ -153,10 +167,52 @@ class Trainer:
             UserError: A weight is not finite, or the checkpoint cannot be written; those before
                 stay the last ones.
         """
-        finite = [tf.reduce_all(tf.math.is_finite(v)) for v in self.model.trainable_variables]
-        if not tf.reduce_all(finite):
-            raise UserError(_not_finite("a weight", self.step))
+        if self.bad_weight() is not None:
+            raise NotFiniteError("a weight", self.step)
         checkpoints.write(self._checkpoint, self._folder, self.step, keep)
+        self.forget_first_state()
+
+    def forget_first_state(self) -> None:
+        """Remove what `go_back` needs as long as there is no checkpoint."""
+        if self._first_state is not None:
+            self._first_state.cleanup()
+            self._first_state = None
+
+    def bad_weight(self) -> str | None:
+        """Return the name of the first trainable weight that is not finite; None: all are."""
+        variables = self.model.trainable_variables
+        finite = tf.stack([tf.reduce_all(tf.math.is_finite(v)) for v in variables]).numpy()
+        return None if finite.all() else variables[int(finite.argmin())].path
+
+    def go_back(self, step: int) -> bool:
+        """Restore the newest state that is still there of a step or one before it.
+
+        Args:
+            step: The step; 0: before the first.
+
+        Returns:
+            Whether there is any.
+        """
+        kept = [at for at in checkpoints.steps(self._folder) if at <= step]
+        if not kept and self._first_state is None:
+            return False
+        path = self._folder / f"ckpt-{kept[0]}" if kept else f"{self._first_state.name}/ckpt"
+        self._checkpoint.read(str(path)).assert_consumed()
+        return True
+
+    def until_drawn_anew(self, end: int, config: TrainerConfig) -> int:
+        """Return how many steps up to a last one draw their classes by the same weights.
+
+        Where they are to be those of the running IoU from now on, they become them.
+        """
+        count = end - self.step
+        if self.sampling_weights:
+            refresh_every = self._refresh_every or config.evaluate_every
+            done = self.step % refresh_every
+            count = min(count, refresh_every - done)
+            if not done:
+                self.sampling_weights.refresh()
+        return count
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take one step on a (distributed) batch.
@@ -176,14 +232,18 @@ class Trainer:
     ) -> tuple[Losses, list[tf.Tensor | None]]:
         with tf.GradientTape() as tape:
             logits = self.model(tf.cast(images, keras.config.floatx()), training=True)
-            losses = self._losses(ids, logits)
+            losses = self.losses(ids, logits)
         return losses, tape.gradient(losses.scaled, self.model.trainable_variables)
 
-    def _losses(self, ids: tf.Tensor, logits: tf.Tensor) -> Losses:
+    def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
+        """Return what is differentiated: the loss itself, unless asked otherwise, or in float16."""
+        loss = self.optimizer.scale_loss(loss)
+        return self._loss_scale.scale(loss) if self._loss_scale else loss
+
+    def losses(self, ids: tf.Tensor, logits: tf.Tensor) -> Losses:
+        """Return what a replica finds in its share of a batch."""
         loss, parts = self.loss.value_and_parts(ids, logits)
-        scaled = self.optimizer.scale_loss(loss)  # the loss itself, unless asked otherwise
-        if self._loss_scale:
-            scaled = self._loss_scale.scale(scaled)
+        scaled = self.scale_loss(loss)
         matrix = None
         if self.sampling_weights:
             matrix = confusion.confusion_matrix(
@@ -216,10 +276,15 @@ class Trainer:
         self.optimizer.apply(gradients, variables)
 
     def _reduced(self, losses: Losses) -> dict[str, tf.Tensor]:
+        """Return the losses of the global batch; sampling learns from those of the replicas."""
+        if self.sampling_weights:
+            matrix = self.strategy.reduce(tf.distribute.ReduceOp.SUM, losses.matrix, axis=None)
+            self.sampling_weights.observe(matrix)
+        return self.values(losses)
+
+    def values(self, losses: Losses) -> dict[str, tf.Tensor]:
         """Return the losses of the global batch, of those of the replicas."""
         reduce, op = self.strategy.reduce, tf.distribute.ReduceOp
-        if self.sampling_weights:
-            self.sampling_weights.observe(reduce(op.SUM, losses.matrix, axis=None))
         # Keras' losses divide by the number of replicas: their sum is the global batch's loss.
         values = {"loss": reduce(op.SUM, losses.loss, axis=None)}
         for name, part in losses.parts.items() if len(losses.parts) > 1 else ():
@@ -251,13 +316,15 @@ class Trainer:
             is_over: Returns, after an evaluation, whether the run ends before its last step.
 
         Raises:
-            UserError: The loss or a weight is not finite, or a checkpoint cannot be written.
+            NotFiniteError: The loss or a weight is not finite.
+            UserError: A checkpoint cannot be written.
             KeyboardInterrupt: By Ctrl-C or another signal; the step is saved.
         """
         every = config.evaluate_every
         if min(self.step, evaluated) >= config.steps:
             return
         self._keep = lambda: {*config.keep_at, best()}
+        self._keep_first_state()
         chain = keras.callbacks.CallbackList(
             callbacks,
             model=self.model,
@@ -276,6 +343,11 @@ class Trainer:
             raise
         finally:
             chain.on_train_end()
+
+    def _keep_first_state(self) -> None:
+        """Keep the state before the first step until there is a checkpoint, for `go_back`."""
+        if not self.step and self.can_go_back:
+            self._first_state = checkpoints.write_unfinished(self._checkpoint, self._folder)
 
     def _epochs(
         self,
@@ -315,14 +387,8 @@ class Trainer:
         if self.step % every == 0:  # not where an epoch is resumed
             self._epoch_logs.clear()
         bounds = epoch * every, min((epoch + 1) * every, config.steps)
-        refresh_every = self._refresh_every or every
         while self.step < bounds[1]:
-            count = bounds[1] - self.step
-            if self.sampling_weights:
-                done = self.step % refresh_every
-                count = min(count, refresh_every - done)
-                if not done:
-                    self.sampling_weights.refresh()
+            count = self.until_drawn_anew(bounds[1], config)
             self._steps(iter(batches(self.step)), config, bounds, count, chain)
         self._evaluate(epoch, config, evaluate, chain)
 
@@ -363,19 +429,10 @@ class Trainer:
             epoch.add(self.train_step(next(batches)))
             saves = step % config.checkpoint_every == 0 or step == end or step in config.keep_at
             if saves or time.monotonic() - read >= SECONDS_PER_LOSS_READ:
-                logs, read = epoch.means(step - start), time.monotonic()
-                if not math.isfinite(logs["loss"]):
-                    raise UserError(_not_finite("the loss", step))
+                logs, read = epoch.read(step - start, step), time.monotonic()
                 if self._loss_scale:
                     self._loss_scale.check(step)
             chain.on_train_batch_end(step - 1 - start, logs)
             if saves:
                 self.save(self._keep())
             signals.raise_caught()
-
-
-def _not_finite(what: str, step: int) -> str:
-    return (
-        f"{what} is not finite at step {step}: expected a finite number; lower "
-        "optimizer.learning_rate, or look for labels out of range"
-    )

@@ -103,6 +103,7 @@ def picture_sheet(
     class_names: Sequence[str],
     colors: Sequence[Color],
     ignored: str = "ignored",
+    cell_width: int = CELL_WIDTH,
 ) -> Image.Image:
     """Put pictures in columns with titles, wide ones made smaller, and a legend.
 
@@ -112,8 +113,9 @@ def picture_sheet(
         class_names: Names of the classes.
         colors: Their colors.
         ignored: What the legend says of white, the color of what is ignored.
+        cell_width: The largest width of a picture.
     """
-    cells = [[_at_most(picture, CELL_WIDTH) for picture in row] for row in rows]
+    cells = [[_at_most(picture, cell_width) for picture in row] for row in rows]
     height = max(row[0].shape[0] for row in cells) + MARGIN
     width = max(row[0].shape[1] for row in cells) + MARGIN
     sheet = np.full([20 + height * len(cells), MARGIN + width * len(titles), 3], 255, np.uint8)

@@ -1,17 +1,16 @@
-"""What a run shows while it trains: a bar or plain lines, TensorBoard's curves, and its end."""
+"""What a run shows while it trains: a bar or plain lines, and its end."""
 
+import datetime
 import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from train.common.errors import UserError
 from train.config import FitConfig
 from train.loop.evaluation import METRICS
 from train.loop.optimization import Group
@@ -27,13 +26,17 @@ class ProgressReport(keras.callbacks.Callback):
         steps: Of the whole run.
         step: Steps taken before.
         images: How many an evaluation scores.
+        batch_size: Images in a step.
     """
 
-    def __init__(self, steps: int, step: int, images: int):
+    def __init__(self, steps: int, step: int, images: int, batch_size: int):
         super().__init__()
-        self.steps, self.step, self.images = steps, step, images
+        self.steps, self.step, self.images, self.batch_size = steps, step, images, batch_size
         # The first step is compiled: it says nothing of the others' speed.
         self._first, self._began = step + 1, 0.0
+        self._speed: float | None = None  # of the last epoch that had one, steps/s
+        # What is left takes its time with evaluations and checkpoints.
+        self._first_of_all, self._began_at_all = step + 1, 0.0
         self._last_line = -math.inf
         console = Console()
         columns = ("{task.description}", "{task.completed}/{task.total}", "{task.fields[what]}")
@@ -59,13 +62,30 @@ class ProgressReport(keras.callbacks.Callback):
         """Move the bar, or print a line if the last one is some seconds old."""
         self.step += 1
         what = f"loss {logs['loss']:.4f}"
+        now = time.monotonic()
         if self.step <= self._first:
-            self._began = time.monotonic()
+            self._began = now
         else:
-            seconds = max(time.monotonic() - self._began, 1e-9)
-            what += f", {(self.step - self._first) / seconds:.2g} steps/s"
+            self._speed = (self.step - self._first) / max(now - self._began, 1e-9)
+            what += f", {self.images_per_second:.3g} images/s"
         self._bars.update(self._training, completed=self.step, what=what)
+        if self.step <= self._first_of_all:
+            self._began_at_all = now
+        else:
+            done = self.step - self._first_of_all
+            left = (now - self._began_at_all) / done * (self.steps - self.step)
+            what += f", {datetime.timedelta(seconds=round(left))} left"
         self._line(f"step {self.step}/{self.steps}: {what}")
+
+    @property
+    def images_per_second(self) -> float | None:
+        """The speed of the steps, evaluations not counted; None before it is known."""
+        return None if self._speed is None else self._speed * self.batch_size
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """How long a step takes, evaluations not counted; None before it is known."""
+        return None if self._speed is None else 1 / self._speed
 
     def on_image_scored(self, number: int) -> None:
         """Move the bar of the evaluation."""
@@ -96,40 +116,6 @@ class ProgressReport(keras.callbacks.Callback):
         if not self._is_terminal and now - self._last_line >= SECONDS_PER_LINE:
             print(text, flush=True)
             self._last_line = now
-
-
-class ScalarsByStep(keras.callbacks.Callback):
-    """Writes what is logged after each epoch for TensorBoard, over the steps taken.
-
-    Keras' own callback counts epochs.
-
-    Args:
-        folder: Of the event files.
-    """
-
-    def __init__(self, folder: Path):
-        super().__init__()
-        self._folder = folder
-        self._writer = None
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Write the scalars.
-
-        Raises:
-            UserError: They cannot be written, such as on a full disk.
-        """
-        step = int(self.model.optimizer.iterations.numpy())
-        try:
-            if self._writer is None:
-                self._writer = tf.summary.create_file_writer(str(self._folder))
-            with self._writer.as_default():
-                for name, value in logs.items():
-                    tf.summary.scalar(name, value, step=step)
-            self._writer.flush()
-        except tf.errors.OpError as error:
-            raise UserError(
-                f"{self._folder} cannot be written: {' '.join(error.message.split())}"
-            ) from None
 
 
 def print_groups(groups: Sequence[Group], config: FitConfig) -> None:

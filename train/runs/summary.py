@@ -6,7 +6,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,31 +49,6 @@ def write_summary(
     }
     summary = {"seed": seed, "samples": {**samples}, "starts": [*_starts(path), start]}
     write_whole(path, json.dumps(summary, indent=1) + "\n")
-
-
-class StepTime(keras.callbacks.Callback):
-    """Measures the seconds of a step, without evaluations and without the first, which compiles."""
-
-    def __init__(self):
-        super().__init__()
-        self._seconds, self._steps, self._ended = 0.0, 0, None
-
-    @property
-    def seconds_per_step(self) -> float | None:
-        """Mean of the steps so far; None before the second."""
-        return self._seconds / self._steps if self._steps else None
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Count a step from the end of the one before it."""
-        now = time.monotonic()
-        if self._ended is not None:
-            self._seconds += now - self._ended
-            self._steps += 1
-        self._ended = now
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Leave out what came between the last step and the next."""
-        self._ended = None
 
 
 def write_seconds_per_step(run: Path, seconds: float | None) -> None:

@@ -3,25 +3,27 @@
 from collections.abc import Callable, Iterable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfsegloss import SegmentationLoss
 from tfsegloss.core.checks import check_choice
 from tfsegloss.losses.base import ACTIVATIONS
-from train.common.errors import UserError
+from train.common.errors import NotFiniteError, UserError
 from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
 from train.data.datasets.registry import find_dataset
 from train.data.decoding.palette import IGNORED
-from train.data.input.pipeline import training_stream
+from train.data.input.pipeline import step_samples, training_stream
 from train.data.input.sampling import ComplementaryWeights
 from train.data.samples.decode import raise_first_fault
 from train.data.samples.statistics import list_skipped
 from train.loop import checkpoints
 from train.loop.distribution import choose_strategy
-from train.loop.evaluation import Classify, evaluate
+from train.loop.evaluation import Classify, Scores, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
 from train.loop.loss_scaling import LossScale
+from train.loop.not_finite import BatchNames, explained
 from train.loop.optimization import Group
 from train.loop.trainer import Trainer
 from train.runs import folder
@@ -35,8 +37,9 @@ from train.runs.configuration import default_yaml
 from train.runs.data import RunData, class_sampling, needs_statistics, open_data
 from train.runs.folder import CHECKPOINTS, METRICS, TENSORBOARD, MetricsFile
 from train.runs.initialize import initialize_from
-from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
-from train.runs.summary import StepTime, write_seconds_per_step, write_summary
+from train.runs.reporting import ProgressReport, print_end, print_groups
+from train.runs.summary import write_seconds_per_step, write_summary
+from train.runs.watching import Curves, Evaluations, EventFile
 
 
 def train(config: FitConfig, yaml: str) -> None:
@@ -113,21 +116,40 @@ def _fit(
     )
     _announce(trainer, config, data, resuming=resuming)
     print_groups(groups, config)
-    step_time = StepTime()
-    progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val))
-    classify = classifier(trainer.model, config.input.resolution)
+    size = config.trainer.batch_size
+    progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val), size)
+    batches = distributed_batches(config, data, trainer)
+    events = EventFile(config.run / TENSORBOARD)
+    multipliers = [group.multiplier for group in groups]
+    curves = Curves(events, progress, lambda: trainer.learning_rate, multipliers)
+    logits = _whole_images(trainer.model, config.input.resolution)
+    evaluations = Evaluations(events, trainer, logits, dataset, len(data.val), batches)
+    classify = _classifier(logits)
+
+    def observe(number: int, *pictures: np.ndarray) -> None:
+        progress.on_image_scored(number)
+        if not trainer.uses_averages:
+            evaluations.on_image(number, *pictures)
+
+    def score() -> Scores:
+        scores = evaluate(classify, data.val, dataset, observe)
+        if not trainer.uses_averages:
+            evaluations.on_scores(scores)
+        return scores
+
     try:
         trainer.fit(
-            distributed_batches(config, data, trainer),
+            batches,
             config.trainer,
-            lambda: evaluate(
-                classify, data.val, dataset, lambda number, *_: progress.on_image_scored(number)
-            ),
-            [ScalarsByStep(config.run / TENSORBOARD), metrics, progress, step_time],
+            score,
+            [curves, metrics, progress],
             metrics.last_step,
             metrics.best_step,
             is_over,
         )
+    except NotFiniteError as error:
+        names = _batch_names(config, data, trainer)
+        raise explained(error, trainer, config.trainer, batches, names) from None
     except tf.errors.OpError:
         raise_first_fault(data.train)
         raise_first_fault(data.val)
@@ -137,8 +159,9 @@ def _fit(
         print(f"Stopped and saved at step {saved}: the same command goes on from there")
         raise
     finally:
+        trainer.forget_first_state()
         list_skipped(data.faults)
-    write_seconds_per_step(config.run, step_time.seconds_per_step)
+    write_seconds_per_step(config.run, progress.seconds_per_step)
     if trainer.step < config.trainer.steps:
         print(
             f"No better mean IoU in {config.trainer.patience} evaluations: trainer.patience ends it"
@@ -196,10 +219,21 @@ def classifier(model: keras.Model, resolution: float) -> Classify:
         model: The network.
         resolution: Factor by which images are resized for it.
     """
+    return _classifier(_whole_images(model, resolution))
 
+
+def _whole_images(model: keras.Model, resolution: float) -> Callable[[tf.Tensor], tf.Tensor]:
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def logits(images: tf.Tensor) -> tf.Tensor:
+        return whole_image_logits(model, images, resolution)
+
+    return logits
+
+
+def _classifier(logits: Callable[[tf.Tensor], tf.Tensor]) -> Classify:
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def classify(images: tf.Tensor) -> tf.Tensor:
-        return predict_classes(whole_image_logits(model, images, resolution))
+        return predict_classes(logits(images))
 
     return classify
 
@@ -221,6 +255,22 @@ def distributed_batches(
         return trainer.strategy.experimental_distribute_dataset(stream)
 
     return batches
+
+
+def _batch_names(config: FitConfig, data: RunData, trainer: Trainer) -> BatchNames:
+    """Return what names the images of a batch, where its classes are drawn by today's weights."""
+
+    def names(step: int) -> list[str]:
+        samples = step_samples(
+            data.train,
+            step,
+            batch_size=config.trainer.batch_size,
+            seed=config.trainer.seed,
+            sampling=class_sampling(data, config.input.sampling, trainer.sampling_weights),
+        )
+        return [data.train.image_name(index) for index in samples]
+
+    return names
 
 
 def _check_batch_size(config: FitConfig, replicas: int) -> None:

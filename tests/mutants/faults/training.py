@@ -264,10 +264,40 @@ TRAINING = (
         "reduce(op.SUM, part, axis=None)",
     ),
     Fault(
-        "train/loop/trainer.py",
+        "train/loop/epoch_logs.py",
         "a loss that is not finite goes on",
-        'if not math.isfinite(logs["loss"]):',
-        'if math.isinf(logs["loss"]):',
+        'if math.isfinite(means["loss"]):',
+        'if not math.isinf(means["loss"]):',
+    ),
+    Fault(
+        "train/loop/epoch_logs.py",
+        "the step where a loss is read is blamed",
+        "finite.index(False) if False in finite else 0",
+        "len(finite) - 1",
+    ),
+    Fault(
+        "train/loop/not_finite.py",
+        "only the step whose loss is not finite is looked into",
+        "look, suspect = FirstNotFinite(trainer), last - 1",
+        "look, suspect = FirstNotFinite(trainer), last",
+    ),
+    Fault(
+        "train/loop/inspection.py",
+        "looking at gradients changes statistics",
+        "            self._restore(before)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "train/loop/inspection.py",
+        "the centers of a loss move when gradients are looked at",
+        "[*super()._changing(), *self._loss.variables]",
+        "super()._changing()",
+    ),
+    Fault(
+        "train/data/input/pipeline.py",
+        "the samples of a step without the sampling by class",
+        "    if sampling is None:\n        return indices",
+        "    if True:\n        return indices",
     ),
     Fault(
         "train/loop/trainer.py",

@@ -161,3 +161,48 @@ def test_multi_label_targets(loss):
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         SSLLoss(**options)
+
+
+@pytest.mark.usefixtures("without_clusters")
+@pytest.mark.parametrize("options", [{}, {"window_size": 1}, {"mine": False}])
+@pytest.mark.parametrize("mode", [lambda function: function, tf.function])
+def test_statistics_equal_the_loop(options, mode):
+    """Figures 3 and 4: how many pairs of pixel and class are hard, and how e is spread."""
+    ids, logits = example((2, 9, 7))
+    size = options.get("window_size", 3)
+    pairs = zip(ids, logits, strict=True)
+    e, f = map(
+        np.stack, zip(*(oracles.structural_weights(i, x, size) for i, x in pairs), strict=True)
+    )
+    e, f = e[ids != 255], f[ids != 255]
+    if not options.get("mine", True):
+        f[:] = True
+    expected = {
+        "hard_share": f.mean(),
+        "difference_mean": e.mean(),
+        "difference_min": e.min(),
+        "difference_max": e.max(),
+    }
+    assert 0 < expected["hard_share"] <= 1
+    loss = SSLLoss(**options)
+    found = mode(loss.statistics)(tf.constant(ids), tf.constant(logits))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_statistics_of_a_cluster_and_of_a_sum():
+    """A static size is compiled; a sum calls its losses by their names."""
+    ids, logits = map(tf.constant, example((1, 9, 7)))
+    ssl = SSLLoss()
+    plain, compiled = ssl.statistics(ids, logits), tf.function(ssl.statistics)(ids, logits)
+    of_sum = (0.5 * SSLLoss(name="ssl") + SigmoidCrossEntropy()).statistics(ids, logits)
+    assert of_sum.keys() == {f"ssl/{name}" for name in plain}
+    for name, value in plain.items():
+        np.testing.assert_allclose(compiled[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(of_sum[f"ssl/{name}"], value, err_msg=name)
+
+
+def test_statistics_without_a_valid_pixel():
+    ids, logits = example((1, 5, 4), ignored_share=1)
+    assert all(np.isnan(value) for value in SSLLoss().statistics(ids, logits).values())

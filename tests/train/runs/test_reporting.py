@@ -2,15 +2,13 @@
 
 import re
 
-import keras
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.train.loop.small_trainer import two_convolutions
 from train.config import FitConfig, RegularizationConfig, ScheduleConfig
 from train.runs import reporting
 from train.runs.build import build_optimization
-from train.runs.reporting import ProgressReport, ScalarsByStep, print_end, print_groups
+from train.runs.reporting import ProgressReport, print_end, print_groups
 
 LOGS = {"loss": 0.5, "learning_rate": 0.1, "val_mean_iou": 0.25, "val_pixel_accuracy": 0.75}
 
@@ -18,7 +16,7 @@ LOGS = {"loss": 0.5, "learning_rate": 0.1, "val_mean_iou": 0.25, "val_pixel_accu
 def test_without_a_terminal_a_line_every_few_seconds(capsys, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(reporting.time, "monotonic", lambda: clock[0])
-    report = ProgressReport(steps=40, step=10, images=3)
+    report = ProgressReport(steps=40, step=10, images=3, batch_size=8)
     report.on_train_begin()
     for step in range(11, 31):
         clock[0] += 1
@@ -30,9 +28,9 @@ def test_without_a_terminal_a_line_every_few_seconds(capsys, monkeypatch):
     report.on_train_end()
     assert capsys.readouterr().out.splitlines() == [
         "step 11/40: loss 0.0909",
-        "step 16/40: loss 0.0625, 1 steps/s",
-        "step 21/40: loss 0.0476, 1 steps/s",
-        "step 26/40: loss 0.0385, 1 steps/s",
+        "step 16/40: loss 0.0625, 8 images/s, 0:00:24 left",
+        "step 21/40: loss 0.0476, 8 images/s, 0:00:19 left",
+        "step 26/40: loss 0.0385, 8 images/s, 0:00:14 left",
         "scoring: image 1/3",
         "scoring: image 3/3",
         "step 30/40: loss 0.5000, mean IoU 25.00 %, pixel accuracy 75.00 %",
@@ -46,19 +44,6 @@ def test_averaged_weights_are_said_beside_the_others(capsys):
         "mean IoU 25.00 %, pixel accuracy 75.00 %; averaged weights: mean IoU 50.00 %, pixel "
         "accuracy 87.50 %\n"
     )
-
-
-def test_curves_are_over_steps(tmp_path):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(optimizer="sgd")
-    callback = ScalarsByStep(tmp_path)
-    callback.set_model(model)
-    for epoch, step in enumerate((150, 300)):
-        model.optimizer.iterations.assign(step)
-        callback.on_epoch_end(epoch, LOGS)
-    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
-    assert {*events.Tags()["tensors"]} == {*LOGS}
-    assert [event.step for event in events.Tensors("val_mean_iou")] == [150, 300]
 
 
 def test_a_table_says_what_reaches_which_weights(capsys, monkeypatch):

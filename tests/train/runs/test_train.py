@@ -1,6 +1,7 @@
 """`python -m train fit`: what a run reads and leaves, and what is refused before it exists."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -11,7 +12,7 @@ from tests.commands import TINY_RUN, assert_one_line
 from tests.train.small_network import STEPS
 from train.config import InputConfig
 from train.data.datasets.registry import SCENES
-from train.data.input.pipeline import training_stream
+from train.data.input.pipeline import step_samples, training_stream
 from train.data.input.sampling import ComplementaryWeights
 from train.loop.trainer import Trainer
 
@@ -178,3 +179,20 @@ def test_a_value_that_cannot_be_is_named_before_anything_is_written(
         options.append("--trainer.replicas=2")
     assert_one_line(fit(*options), *parts)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_names_the_tensor_and_the_files(
+    fit, scenes_root, tmp_path, small_networks
+):
+    """A learning rate beyond all reason; nothing is saved, nor left behind."""
+    options = ["--loss=SoftmaxCrossEntropy", "--data.verify=false", "--trainer.seed=5"]
+    options += ["--optimizer.learning_rate=1e30", "--trainer.evaluate_every=4"]
+    outcome = fit(*options, "--trainer.checkpoint_every=4", "--optimizer.momentum=0")
+    assert_one_line(outcome, "the first tensor that is not is ")
+    pattern = r"not finite at step (\d): in step (\d) the first .* of the batch of (.*);"
+    found = re.search(pattern, outcome.err)
+    samples = SCENES.samples("train", scenes_root)
+    numbers = step_samples(samples, int(found[2]) - 1, batch_size=2, seed=5)
+    assert found[3].split(", ") == [samples.image_name(number) for number in numbers]
+    assert found[3] in outcome.out or found[1] != found[2]
+    assert not [*(tmp_path / "run" / "checkpoints").glob("*")]

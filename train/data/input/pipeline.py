@@ -68,6 +68,30 @@ def training_stream(
     return stream.with_options(options)
 
 
+def step_samples(
+    samples: Samples,
+    step: int,
+    *,
+    batch_size: int,
+    seed: int,
+    sampling: ClassSampling | None = None,
+) -> list[int]:
+    """Return the numbers of the samples that a batch of the `training_stream` is made of.
+
+    Args:
+        samples: Where they come from.
+        step: Batches before it.
+        batch_size: As there.
+        seed: As there.
+        sampling: As there, when the batch was drawn.
+    """
+    indices, uniforms = _plan(tf.constant(step, tf.int64), len(samples), batch_size, seed)
+    if sampling is None:
+        return indices.numpy().tolist()
+    pairs = zip(indices, uniforms[:, CROP_UNIFORMS:], strict=True)
+    return [int(sampling.draw(index, of_class)[0]) for index, of_class in pairs]
+
+
 def _plan(step: tf.Tensor, samples: int, batch_size: int, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw the samples of a step and their random numbers; singly that would be slow."""
     positions = step * batch_size + np.arange(batch_size)

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.train.data.painted import blocks, jpeg, png
 from train.config import InputConfig
 from train.data.datasets.registry import SCENES
+from train.data.decoding.labels import LabelEncoding
 from train.data.decoding.palette import IGNORED
-from train.data.input.pipeline import training_stream
+from train.data.input.pipeline import step_samples, training_stream
 from train.data.input.sampling import ClassSampling
 from train.data.samples.samples import FileSamples
 
@@ -90,3 +92,27 @@ def test_labels_follow_the_image(encode, sampling, tmp_path):
         assert not (labels.numpy() == IGNORED).any()
         painted = images.numpy()[..., 0] / 40  # of a JPEG not quite the ids
         np.testing.assert_array_equal(painted.round(), labels)
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_the_samples_of_a_step_are_those_of_its_batch(tmp_path, by_class):
+    """Each image has a gray of its own; the second class is in two of them alone."""
+    rare, paths = (2, 5), ([], [])
+    for number in range(6):
+        image = np.full([30, 40, 3], 40 * number, np.uint8)
+        labels = np.full([30, 40], number in rare, np.uint8)
+        for kind, values in enumerate((image, labels)):
+            paths[kind].append(tmp_path / f"{kind}_{number}.png")
+            paths[kind][-1].write_bytes(png(tf.constant(values)))
+    samples = FileSamples(LabelEncoding("gray", {0: 0, 1: 1}, {}), *map(tuple, paths))
+    pixels = 1200 * np.eye(2, dtype=int)[[int(number in rare) for number in range(6)]]
+    sampling = ClassSampling.of(pixels, np.array([0, 1]), uniform_share=0.25) if by_class else None
+    options = {"batch_size": 4, "seed": 3, "sampling": sampling}
+    drawn = []
+    for step, (images, _) in enumerate(training_stream(samples, PLAIN, **options).take(6)):
+        found = step_samples(samples, step, **options)
+        assert [40 * number for number in found] == images[:, 12, 16, 0].numpy().tolist()
+        drawn += found
+    counts = np.bincount(drawn, minlength=6)
+    assert (counts[[*rare]].sum() > 12) == by_class
+    assert by_class or (counts == 4).all()
