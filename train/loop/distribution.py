@@ -3,22 +3,35 @@
 import tensorflow as tf
 
 from train.common.errors import UserError
+from train.loop.cluster import CLUSTER_TIMEOUT, Worker, cluster_strategy
 
 
-def choose_strategy(replicas: int | None = None) -> tf.distribute.Strategy:
+def choose_strategy(
+    replicas: int | None = None, worker: Worker = Worker(), timeout: float = CLUSTER_TIMEOUT
+) -> tf.distribute.Strategy:
     """Return the strategy for this machine; to be called before TensorFlow touches a device.
 
     Args:
         replicas: Devices to train on, at least 1. None: all GPUs, else the CPU. More than one
             without a GPU: the CPU is split into logical devices, which shows that distribution is
-            right, not fast.
+            right, not fast. Of a cluster each worker has all its GPUs, or its CPU.
+        worker: Which of several processes this is.
+        timeout: Seconds to wait for the others.
 
     Returns:
-        `MirroredStrategy` over several devices, TensorFlow's default strategy on one.
+        `MultiWorkerMirroredStrategy` in a cluster, else `MirroredStrategy` over several devices,
+        TensorFlow's default strategy on one.
 
     Raises:
-        UserError: There are GPUs, but fewer than replicas.
+        UserError: There are GPUs, but fewer than replicas; or replicas are asked for in a cluster.
     """
+    if worker.count > 1:
+        if replicas is not None:
+            raise UserError(
+                "trainer.replicas must be null in a cluster, whose workers take all their GPUs; "
+                f"got {replicas}"
+            )
+        return cluster_strategy(worker, timeout)
     gpus = tf.config.list_physical_devices("GPU")
     count = replicas if replicas is not None else max(len(gpus), 1)
     if gpus and count > len(gpus):

@@ -38,7 +38,7 @@ def test_without_a_terminal_a_line_every_few_seconds(capsys, monkeypatch):
 
 
 def test_averaged_weights_are_said_beside_the_others(capsys):
-    report = ProgressReport(steps=40, step=10, images=3)
+    report = ProgressReport(steps=40, step=10, images=3, batch_size=8)
     report.on_epoch_end(0, {**LOGS, "val_ema_mean_iou": 0.5, "val_ema_pixel_accuracy": 0.875})
     assert capsys.readouterr().out.endswith(
         "mean IoU 25.00 %, pixel accuracy 75.00 %; averaged weights: mean IoU 50.00 %, pixel "

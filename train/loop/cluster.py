@@ -1,0 +1,191 @@
+"""Several processes that train together, on one machine or many."""
+
+import json
+import os
+import re
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from train.common.errors import UserError
+
+TF_CONFIG = "TF_CONFIG"
+# What Slurm sets for each process of a step.
+SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
+SLURM_PORT = 8888
+ADDRESS = re.compile(r"[^\s:,/]+:\d{1,5}")
+CLUSTER_TIMEOUT = 300.0  # seconds
+# Of a process of a cluster whose other workers are not there.
+STATUS = 2
+
+
+class Worker(NamedTuple):
+    """One of the processes that train together; the first writes the run's folder.
+
+    Args:
+        number: Which, from 0.
+        addresses: Of all of them, host:port; none where there is only one.
+    """
+
+    number: int = 0
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return max(len(self.addresses), 1)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes and prints."""
+        return self.number == 0
+
+    def __str__(self) -> str:
+        """Return its number and address."""
+        return f"worker {self.number} ({self.addresses[self.number]})"
+
+
+def find_worker(cluster: str | None = None, number: int | None = None) -> Worker:
+    """Return which process this is: of a list, of `TF_CONFIG`, of a step of Slurm's, or alone.
+
+    Args:
+        cluster: "host:port,host:port,…", of all workers.
+        number: Which of them this is.
+
+    Raises:
+        UserError: What is wrong with the list, the number, or the variable.
+    """
+    if cluster is not None:
+        return _checked("--cluster", cluster.split(","), "--worker", number)
+    if number is not None:
+        raise UserError("--worker says which of --cluster this is: give both")
+    if os.environ.get(TF_CONFIG):
+        return _of_tf_config(os.environ[TF_CONFIG])
+    if int(os.environ.get(SLURM_TASKS, "1")) > 1:
+        return _of_slurm()
+    return Worker()
+
+
+def _of_tf_config(text: str) -> Worker:
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        # A chief is the first worker, by an older name.
+        addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
+        number = int(task["index"]) + (len(cluster.get("chief", [])) * (task["type"] == "worker"))
+        known = set(cluster) <= {"chief", "worker"} and task["type"] in cluster
+    except (ValueError, TypeError, KeyError, AttributeError):
+        known = False
+    if not known:
+        raise UserError(
+            f'{TF_CONFIG} must be like {{"cluster": {{"worker": ["host:port", …]}}, "task": '
+            f'{{"type": "worker", "index": 0}}}}; got {text}'
+        )
+    return _checked(TF_CONFIG, addresses, f"the index of {TF_CONFIG}", number)
+
+
+def _of_slurm() -> Worker:
+    tasks = int(os.environ[SLURM_TASKS])
+    # The resolver shares a node's GPUs among its tasks, and fails where there are none.
+    gpus = {} if tf.config.list_physical_devices("GPU") else {"gpus_per_node": tasks}
+    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+        port_base=SLURM_PORT,
+        auto_set_gpu=not gpus and "CUDA_VISIBLE_DEVICES" not in os.environ,
+        **gpus,
+    )
+    addresses = resolver.cluster_spec().as_dict()["worker"]
+    return Worker(resolver.task_id, tuple(addresses))
+
+
+def _checked(what: str, addresses: Sequence[str], which: str, number: int | None) -> Worker:
+    """Return the worker.
+
+    Raises:
+        UserError: An address or the number is wrong.
+    """
+    wrong = [address for address in addresses if not ADDRESS.fullmatch(address)]
+    if wrong or not addresses:
+        raise UserError(f"{what} must be host:port of each worker; got {', '.join(wrong) or None}")
+    if len(set(addresses)) < len(addresses):
+        raise UserError(f"{what} names a worker twice: {', '.join(addresses)}")
+    if number is None or not 0 <= number < len(addresses):
+        raise UserError(f"{which} must be from 0 to {len(addresses) - 1}; got {number}")
+    return Worker(number, tuple(addresses)) if len(addresses) > 1 else Worker()
+
+
+def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
+    """Return the strategy of a cluster, once all workers are there.
+
+    To be called before TensorFlow touches a device. It waits within TensorFlow: where workers are
+    missing after the time, the process prints which, and ends with status 2.
+
+    Args:
+        worker: This one, of several.
+        timeout: Seconds to wait.
+    """
+    # TensorFlow's strategies read the cluster from here too.
+    task = {"type": "worker", "index": worker.number}
+    spec = {"cluster": {"worker": [*worker.addresses]}, "task": task}
+    os.environ[TF_CONFIG] = json.dumps(spec)
+    timer = threading.Timer(timeout, _give_up, args=(worker, timeout))
+    timer.daemon = True
+    timer.start()
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        timer.cancel()
+
+
+def _give_up(worker: Worker, seconds: float) -> None:
+    others = [a for n, a in enumerate(worker.addresses) if n != worker.number]
+    missing = ", ".join(address for address in others if not _answers(address))
+    print(
+        f"python -m train: error: {worker}: after {seconds:g} s not all of the cluster was there; "
+        f"no answer from {missing or 'the first one'}: start the same command there",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(STATUS)  # TensorFlow waits in C++, where no exception goes
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def lost_worker(error: Exception, worker: Worker) -> UserError | None:
+    """Return what to say where an error of TensorFlow's means that a worker is gone; else None.
+
+    Args:
+        error: The error.
+        worker: This one.
+    """
+    text = str(error)
+    lost = "Collective ops is aborted" in text or "unhealthy" in text or "heartbeat" in text
+    if worker.count == 1 or not (lost or isinstance(error, tf.errors.UnavailableError)):
+        return None
+    tasks = {int(number) for number in re.findall(r"/task:(\d+)", text)} - {worker.number}
+    gone = [str(Worker(number, worker.addresses)) for number in sorted(tasks)]
+    return UserError(
+        f"{', '.join(gone) or 'a worker'} is gone, so {worker} stops: the same command on all "
+        "workers goes on from the last checkpoint"
+    )
+
+
+@contextmanager
+def only_first_prints(worker: Worker) -> Iterator[None]:
+    """Let what all workers print be seen once; errors are seen of each."""
+    if worker.is_first:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        yield
