@@ -1,4 +1,4 @@
-"""What is exported of runs that average their weights, or compute in another precision."""
+"""What is taken of runs that average their weights, or compute in another precision."""
 
 import json
 
@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import models
 from savedmodels import archive
 from tests.commands import assert_one_line
 from tests.train import small_network
 from train.data.datasets.registry import SCENES
 from train.loop.evaluation import evaluate
+from train.runs.initialize import initialize_from
 from train.runs.load import load_trained
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -57,6 +59,17 @@ def test_the_averages_are_exported_or_the_weights(
     assert line["val_mean_iou"] != line["val_ema_mean_iou"]
     assert abs(mean_iou(tmp_path / "model", scenes_root) - line[key]) <= 1e-5
     assert archive.SavedSegmenter(tmp_path / "model").classes.averaged == (not options)
+
+
+def test_another_run_begins_with_the_averages(averaged_run, capsys):
+    _, dataset, averaged = load_trained(averaged_run)
+    _, _, raw = load_trained(averaged_run, raw=True)
+    model = models.build("deeplab_v3_plus", num_classes=dataset.num_outputs)
+    initialize_from(model, averaged_run)
+    assert f"of the averages of {averaged_run} at step" in capsys.readouterr().out
+    for ours, theirs, of_step in zip(model.weights, averaged.weights, raw.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert (ours.numpy() != of_step.numpy()).any()
 
 
 def test_raw_weights_are_those_of_a_run_that_averages(trained_run, savedmodels, tmp_path):

@@ -1,6 +1,6 @@
 """Moving averages of the weights, which often predict better than the weights of the last step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import keras
@@ -52,7 +52,7 @@ class AveragedWeights:
         """
         share = tf.maximum(9 / (10 + tf.cast(steps, tf.float64)), 1 - self._momentum)  # 1 − m
 
-        def move(average, weight):
+        def move(average: tf.Variable, weight: tf.Variable) -> None:
             average.assign_add(tf.cast(share, average.dtype) * (weight - average))
 
         self._for_each(move)
@@ -70,14 +70,14 @@ class AveragedWeights:
 
     @tf.function
     def _exchange(self) -> None:
-        def exchange(average, weight):
+        def exchange(average: tf.Variable, weight: tf.Variable) -> None:
             former = tf.identity(average)
             average.assign(weight)
             weight.assign(former)
 
         self._for_each(exchange)
 
-    def _for_each(self, function) -> None:
+    def _for_each(self, function: Callable[[tf.Variable, tf.Variable], None]) -> None:
         """Call a function of an average and its weight, on each device with those that it holds."""
         for average, weight in zip(self.variables, self._weights, strict=True):
             self._strategy.extended.update(average, function, args=(weight.value,))
