@@ -6,6 +6,7 @@ from train.common.memory import keep_freed_memory
 # A module each in `train/commands`.
 COMMANDS = (
     "fit",
+    "launch",
     "recipes",
     "compare",
     "check",

@@ -31,6 +31,11 @@ class _State:
     is_deferred = False
 
 
+def is_caught() -> bool:
+    """Return whether a signal was caught that ends the process."""
+    return _State.caught is not None
+
+
 def raise_caught() -> None:
     """Raise the signal that was caught, if any: a loop calls this where it can stop.
 

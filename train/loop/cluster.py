@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -10,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
+from train.common import signals
 from train.common.errors import UserError
 
 TF_CONFIG = "TF_CONFIG"
@@ -50,6 +53,10 @@ class Worker(NamedTuple):
         return f"worker {self.number} ({self.addresses[self.number]})"
 
 
+# The one process that there mostly is.
+ALONE = Worker()
+
+
 def find_worker(cluster: str | None = None, number: int | None = None) -> Worker:
     """Return which process this is: of a list, of `TF_CONFIG`, of a step of Slurm's, or alone.
 
@@ -68,7 +75,7 @@ def find_worker(cluster: str | None = None, number: int | None = None) -> Worker
         return _of_tf_config(os.environ[TF_CONFIG])
     if int(os.environ.get(SLURM_TASKS, "1")) > 1:
         return _of_slurm()
-    return Worker()
+    return ALONE
 
 
 def _of_tf_config(text: str) -> Worker:
@@ -115,7 +122,7 @@ def _checked(what: str, addresses: Sequence[str], which: str, number: int | None
         raise UserError(f"{what} names a worker twice: {', '.join(addresses)}")
     if number is None or not 0 <= number < len(addresses):
         raise UserError(f"{which} must be from 0 to {len(addresses) - 1}; got {number}")
-    return Worker(number, tuple(addresses)) if len(addresses) > 1 else Worker()
+    return Worker(number, tuple(addresses)) if len(addresses) > 1 else ALONE
 
 
 def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
@@ -139,6 +146,46 @@ def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     finally:
         timer.cancel()
+
+
+def sum_over_workers(
+    strategy: tf.distribute.Strategy, worker: Worker, value: np.ndarray | float
+) -> np.ndarray | float:
+    """Return the sum of a value over the workers, who all call this; exact where sums are.
+
+    Args:
+        strategy: Of the cluster.
+        worker: This one.
+        value: Of this worker, of the same shape on all.
+    """
+    if worker.count == 1:
+        return value
+    local = strategy.num_replicas_in_sync // worker.count
+    values = strategy.experimental_distribute_values_from_function(
+        # Once for each worker, however many devices it has.
+        lambda context: (
+            tf.constant(value, tf.float64) * (context.replica_id_in_sync_group % local == 0)
+        )
+    )
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
+
+
+def wait_for_all(strategy: tf.distribute.Strategy, worker: Worker) -> None:
+    """Wait until all workers have come here."""
+    sum_over_workers(strategy, worker, 0.0)
+
+
+def raise_caught_by_any(strategy: tf.distribute.Strategy, worker: Worker) -> None:
+    """Raise after the same step on all workers what ends one of them; all call this.
+
+    Raises:
+        KeyboardInterrupt: A signal was caught, here or by another worker.
+    """
+    if worker.count == 1:
+        signals.raise_caught()
+    elif sum_over_workers(strategy, worker, float(signals.is_caught())):
+        signals.raise_caught()
+        raise signals.Interrupted(signal.SIGTERM, is_second=False)
 
 
 def _give_up(worker: Worker, seconds: float) -> None:

@@ -1,13 +1,15 @@
 """Which devices train: the one function that picks the strategy."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from train.common.errors import UserError
-from train.loop.cluster import CLUSTER_TIMEOUT, Worker, cluster_strategy
+from train.loop.cluster import ALONE, CLUSTER_TIMEOUT, Worker, cluster_strategy
 
 
 def choose_strategy(
-    replicas: int | None = None, worker: Worker = Worker(), timeout: float = CLUSTER_TIMEOUT
+    replicas: int | None = None, worker: Worker = ALONE, timeout: float = CLUSTER_TIMEOUT
 ) -> tf.distribute.Strategy:
     """Return the strategy for this machine; to be called before TensorFlow touches a device.
 
@@ -51,3 +53,33 @@ def _split_cpu(count: int) -> None:
     if len(tf.config.get_logical_device_configuration(cpu) or ()) < count:
         devices = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
         tf.config.set_logical_device_configuration(cpu, devices)
+
+
+def on_all_devices(
+    strategy: tf.distribute.Strategy,
+    worker: Worker,
+    classify: Callable[[tf.Tensor], tf.Tensor],
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Let a function of images be computed on all devices of this process, a part on each.
+
+    Args:
+        strategy: Whose devices.
+        worker: This process.
+        classify: From images `[B, …]` to values `[B, …]`; a `tf.function`.
+
+    Returns:
+        The same function; images that cannot be shared are left to the first device.
+    """
+    devices = strategy.num_replicas_in_sync // worker.count
+
+    def shared(images: tf.Tensor) -> tf.Tensor:
+        if devices == 1 or len(images) % devices:
+            return classify(images)
+        parts = tf.split(images, devices)
+        values = strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group % devices]
+        )
+        results = strategy.experimental_local_results(strategy.run(classify, args=(values,)))
+        return tf.concat(results, axis=0)
+
+    return shared

@@ -1,7 +1,7 @@
 """The one evaluation: whole images, original label size, one confusion matrix."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,8 +14,9 @@ from train.data.datasets.dataset import Dataset
 from train.data.decoding.palette import IGNORED
 from train.data.samples.decode import raise_first_fault, read_all
 from train.data.samples.samples import Samples
+from train.loop.cluster import ALONE, Worker
 
-# From images uint8 [1, H, W, 3] to class ids uint8 [1, H, W].
+# From images uint8 [B, H, W, 3] to class ids uint8 [B, H, W].
 Classify = Callable[[tf.Tensor], tf.Tensor]
 # Number of the sample, image uint8 [H, W, 3], true ids and predicted ids uint8 [H, W].
 Observe = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
@@ -82,6 +83,10 @@ def evaluate(
     samples: Samples,
     dataset: Dataset,
     observe: Observe | None = None,
+    *,
+    batch_pixels: int = 0,
+    worker: Worker = ALONE,
+    total: Callable[[np.ndarray], np.ndarray] = lambda matrix: matrix,
 ) -> Scores:
     """Score a classifier of pixels on all samples.
 
@@ -90,21 +95,44 @@ def evaluate(
         samples: The samples.
         dataset: Their dataset.
         observe: Sees each sample's number, image, true ids and predicted ids, in order.
+        batch_pixels: Images beside each other that have one size are classified together, as many
+            as have so many pixels; 0: one at a time.
+        worker: Which of several processes this is: it classifies and observes its share.
+        total: Returns the sum of a matrix over the workers.
 
     Raises:
         UserError: A file is wrong; it is named.
     """
+    numbers = range(worker.number, len(samples), worker.count)
+    own = samples if worker.count == 1 else samples.subset(numbers)
     matrix = np.zeros([dataset.num_classes] * 2)
     try:
-        for number, (image, ids) in enumerate(read_all(samples).prefetch(2)):
+        # A worker may have no sample at all, where there are fewer than workers.
+        for first, images, ids in _batches(own, batch_pixels) if numbers else ():
             signals.raise_caught()
-            predicted = classify(image[tf.newaxis])[0]
+            predicted = classify(tf.stack(images))
             matrix += confusion.confusion_matrix(
-                ids[tf.newaxis], predicted[tf.newaxis], dataset.num_classes, ignore_class=IGNORED
+                tf.stack(ids), predicted, dataset.num_classes, ignore_class=IGNORED
             ).numpy()
-            if observe is not None:
-                observe(number, image.numpy(), ids.numpy(), predicted.numpy())
+            for place, sample in enumerate(zip(images, ids, predicted, strict=True)):
+                if observe is not None:
+                    observe(numbers[first + place], *(array.numpy() for array in sample))
     except tf.errors.OpError:
         raise_first_fault(samples)
         raise
-    return Scores(matrix, dataset.class_names, len(samples))
+    return Scores(total(matrix), dataset.class_names, len(samples))
+
+
+def _batches(
+    samples: Samples, most_pixels: int
+) -> Iterator[tuple[int, list[tf.Tensor], list[tf.Tensor]]]:
+    """Yield images of one size and their ids, and the number of the first."""
+    first, images, labels = 0, [], []
+    for image, ids in read_all(samples).prefetch(2):
+        pixels = ids.shape.num_elements() * (len(images) + 1)
+        if images and (image.shape != images[0].shape or pixels > most_pixels):
+            yield first, images, labels
+            first, images, labels = first + len(images), [], []
+        images.append(image)
+        labels.append(ids)
+    yield first, images, labels

@@ -14,13 +14,14 @@ from keras.optimizers import MultiOptimizer
 from tfsegloss import SegmentationLoss
 from tfsegloss.metrics import confusion
 from train.common import signals
-from train.common.errors import NotFiniteError
+from train.common.errors import NotFiniteError, UserError
 from train.config import TrainerConfig
 from train.data.decoding.palette import IGNORED
 from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
 from train.loop.accumulation import StepInParts
 from train.loop.averaging import AveragedWeights
+from train.loop.cluster import ALONE, Worker, raise_caught_by_any, sum_over_workers, wait_for_all
 from train.loop.epoch_logs import EpochLogs
 from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
@@ -59,6 +60,7 @@ class Trainer:
         ema_momentum: Of moving averages of the weights, which are evaluated too; None: none.
         loss_scale: What keeps gradients out of float16's limits.
         xla: Whether a step is compiled by XLA; on one device.
+        worker: Which of several processes this is; the first one writes.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class Trainer:
         ema_momentum: float | None = None,
         loss_scale: LossScale | None = None,
         xla: bool = False,
+        worker: Worker = ALONE,
     ):
         self.strategy = strategy
+        self.worker = worker
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -122,9 +126,8 @@ class Trainer:
 
     @property
     def can_go_back(self) -> bool:
-        """Whether steps can be taken again by this process alone, without other machines."""
-        resolver = self.strategy.cluster_resolver
-        return resolver is None or not resolver.cluster_spec().as_dict()
+        """Whether steps can be taken again by this process alone, without other workers."""
+        return self.worker.count == 1
 
     @property
     def uses_averages(self) -> bool:
@@ -145,17 +148,35 @@ class Trainer:
         """Restore the newest whole checkpoint; return False where there is none.
 
         Raises:
-            UserError: There are checkpoints, and none can be read.
+            UserError: There are checkpoints, and none can be read; or not all workers read the
+                same.
         """
+        if not self.worker.is_first:
+            wait_for_all(self.strategy, self.worker)  # the first one sets damaged ones aside
+        step = self._restore()
+        if self.worker.is_first:
+            wait_for_all(self.strategy, self.worker)
+        number = -1 if step is None else step
+        if (
+            sum_over_workers(self.strategy, self.worker, float(number))
+            != number * self.worker.count
+        ):
+            raise UserError(
+                f"{self.worker} read {self._folder} at step {step or 0}, others another: run must "
+                "be a folder that all workers share"
+            )
+        return step is not None
 
+    def _restore(self) -> int | None:
         def restore(path: str) -> None:
             self._checkpoint.read(path).assert_consumed()
 
-        checkpoints.remove_unfinished(self._folder)
+        if self.worker.is_first:
+            checkpoints.remove_unfinished(self._folder)
         step = checkpoints.restore_newest(self._folder, restore)
-        if step is not None and step < checkpoints.steps(self._folder)[0]:
+        if self.worker.is_first and step is not None and step < checkpoints.steps(self._folder)[0]:
             checkpoints.set_aside(self._folder, step)
-        return step is not None
+        return step
 
     def save(self, keep: Collection[int] = ()) -> None:
         """Write a checkpoint, named by the step.
@@ -169,7 +190,8 @@ class Trainer:
         """
         if self.bad_weight() is not None:
             raise NotFiniteError("a weight", self.step)
-        checkpoints.write(self._checkpoint, self._folder, self.step, keep)
+        if self.worker.is_first:
+            checkpoints.write(self._checkpoint, self._folder, self.step, keep)
         self.forget_first_state()
 
     def forget_first_state(self) -> None:
@@ -435,4 +457,4 @@ class Trainer:
             chain.on_train_batch_end(step - 1 - start, logs)
             if saves:
                 self.save(self._keep())
-            signals.raise_caught()
+            raise_caught_by_any(self.strategy, self.worker)

@@ -197,15 +197,16 @@ class MetricsFile(keras.callbacks.Callback):
     Args:
         path: The file.
         step: Steps taken before; later lines, of steps that are repeated, are dropped.
+        writes: Whether the file is written; else only known, as by all workers but the first.
 
     Raises:
         UserError: A line has no step but the last, which a killed process may not have finished; or
             there are lines, but no step was taken.
     """
 
-    def __init__(self, path: Path, step: int):
+    def __init__(self, path: Path, step: int, *, writes: bool = True):
         super().__init__()
-        self.path = path
+        self.path, self._writes = path, writes
         lines = path.read_text().splitlines() if path.exists() else []
         steps = [_step(path, number, lines) for number in range(len(lines))]
         recorded = max((at for at in steps if math.isfinite(at)), default=0)
@@ -217,28 +218,29 @@ class MetricsFile(keras.callbacks.Callback):
         kept = {at: line for at, line in zip(steps, lines, strict=True) if at <= step}
         # The last step whose scores are on record.
         self.last_step = max(kept, default=0)
-        write_whole(path, "".join(f"{line}\n" for line in kept.values()))
-
-    def read(self) -> list[dict]:
-        """Return what the file holds."""
-        return read_metrics(self.path)
+        # What the file holds.
+        self.lines: list[dict] = [*map(json.loads, kept.values())]
+        if writes:
+            write_whole(path, "".join(f"{line}\n" for line in kept.values()))
 
     def best_step(self) -> int | None:
         """Return the step of the best scores; None before the first."""
-        lines = self.read()
-        return best_line(lines)["step"] if lines else None
+        return best_line(self.lines)["step"] if self.lines else None
 
     def evaluations_since_best(self) -> int:
         """Return how many evaluations there were after that of the best scores."""
-        lines = self.read()
+        lines = self.lines
         return len(lines) - 1 - lines.index(best_line(lines)) if lines else 0
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Append the logs with the step they were taken at."""
         step = int(self.model.optimizer.iterations.numpy())
-        values = {key: defined(float(value)) for key, value in logs.items()}
+        line = {"step": step, **{key: defined(float(value)) for key, value in logs.items()}}
+        self.lines.append(line)
+        if not self._writes:
+            return
         with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -1,6 +1,9 @@
 """A run: everything built from its configuration, then trained."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import keras
 import numpy as np
@@ -19,7 +22,16 @@ from train.data.input.sampling import ComplementaryWeights
 from train.data.samples.decode import raise_first_fault
 from train.data.samples.statistics import list_skipped
 from train.loop import checkpoints
-from train.loop.distribution import choose_strategy
+from train.loop.cluster import (
+    ALONE,
+    CLUSTER_TIMEOUT,
+    Worker,
+    lost_worker,
+    only_first_prints,
+    sum_over_workers,
+    wait_for_all,
+)
+from train.loop.distribution import choose_strategy, on_all_devices
 from train.loop.evaluation import Classify, Scores, evaluate
 from train.loop.inference import predict_classes, whole_image_logits
 from train.loop.loss_scaling import LossScale
@@ -42,40 +54,88 @@ from train.runs.summary import write_seconds_per_step, write_summary
 from train.runs.watching import Curves, Evaluations, EventFile
 
 
-def train(config: FitConfig, yaml: str) -> None:
+def train(
+    config: FitConfig,
+    yaml: str,
+    worker: Worker = ALONE,
+    cluster_timeout: float = CLUSTER_TIMEOUT,
+) -> None:
     """Train a run, or go on with one that was stopped.
 
     Args:
         config: The configuration.
         yaml: The same, as it goes into the run's folder.
+        worker: Which of several processes this is, all of which train the run.
+        cluster_timeout: Seconds to wait until they are there.
 
     Raises:
-        UserError: What is wrong with the configuration or the data, before anything is written.
+        UserError: What is wrong with the configuration or the data, before anything is written; or
+            another worker is gone.
     """
-    dataset, strategy = begin(config)
+    with only_first_prints(worker):
+        try:
+            _train(config, yaml, worker, cluster_timeout)
+        except tf.errors.OpError as error:
+            raise lost_worker(error, worker) or error from None
+
+
+def _train(config: FitConfig, yaml: str, worker: Worker, cluster_timeout: float) -> None:
+    dataset, strategy = begin(config, worker, cluster_timeout)
     with strategy.scope():
         # Before the data are read, or rendered, which takes minutes.
         model = _first_model(config, dataset)
         optimization = build_optimization(config, model)
+    data = _open_data(config, dataset, strategy, worker)
+    with _own_folder(config, yaml, data) if worker.is_first else nullcontext():
+        wait_for_all(strategy, worker)
+        with strategy.scope():
+            trainer = make_trainer(config, strategy, model, optimization, data, worker)
+        _fit(config, dataset, data, trainer, optimization.groups)
+        wait_for_all(strategy, worker)
+
+
+def _open_data(
+    config: FitConfig, dataset: Dataset, strategy: tf.distribute.Strategy, worker: Worker
+) -> RunData:
+    """Return what the run reads; what must be made first, the first worker makes."""
+    if not worker.is_first:
+        wait_for_all(strategy, worker)
     data = open_data(dataset, config.data, needs_statistics(config))
+    if worker.is_first:
+        wait_for_all(strategy, worker)
+    return data
+
+
+@contextmanager
+def _own_folder(config: FitConfig, yaml: str, data: RunData) -> Iterator[None]:
+    """Keep the run's folder from other runs, and write into it what the run is.
+
+    Raises:
+        UserError: It is another run's, or a running one's.
+    """
     folder.create_or_verify(config.run, yaml, default_yaml())
     with folder.locked(config.run):
         folder.create_or_verify_samples(config.run, data.sample_names)
         if config.class_weights:
             write_class_weights(config.run, config.class_weights, data.statistics)
-        with strategy.scope():
-            trainer = make_trainer(config, strategy, model, optimization, data)
-        _fit(config, dataset, data, trainer, optimization.groups)
+        yield
 
 
-def begin(config: FitConfig) -> tuple[Dataset, tf.distribute.Strategy]:
+def begin(
+    config: FitConfig, worker: Worker = ALONE, cluster_timeout: float = CLUSTER_TIMEOUT
+) -> tuple[Dataset, tf.distribute.Strategy]:
     """Check what needs no data, and set the seed; return the dataset and the strategy.
+
+    Args:
+        config: The configuration.
+        worker: Which of several processes this is.
+        cluster_timeout: Seconds to wait until they are there.
 
     Raises:
         UserError: What is wrong with the configuration.
     """
+    strategy = choose_strategy(config.trainer.replicas, worker, cluster_timeout)
     dataset = find_dataset(config.data.name, config.data.root, config.data.unlabelled_as_class)
-    strategy = choose_strategy(config.trainer.replicas)
     _check_batch_size(config, strategy.num_replicas_in_sync)
     if config.trainer.xla and strategy.num_replicas_in_sync > 1:
         raise UserError(
@@ -96,7 +156,8 @@ def _fit(
 ) -> None:
     """Train from the last checkpoint to the end, and say what comes next."""
     resuming = trainer.restore()
-    metrics = MetricsFile(config.run / METRICS, trainer.step)
+    worker = trainer.worker
+    metrics = MetricsFile(config.run / METRICS, trainer.step, writes=worker.is_first)
 
     def is_over() -> bool:
         patience = config.trainer.patience
@@ -105,26 +166,28 @@ def _fit(
     all_taken = min(trainer.step, metrics.last_step) >= config.trainer.steps
     if all_taken or (is_over() and trainer.step == metrics.last_step):
         print(f"{config.run} is finished: {trainer.step} steps were taken, and scored")
-        print_end(config.run, metrics.read())
+        print_end(config.run, metrics.lines)
         return
-    write_summary(
-        config.run,
-        seed=config.trainer.seed,
-        step=trainer.step,
-        replicas=trainer.strategy.num_replicas_in_sync,
-        samples={"train": len(data.train), "val": len(data.val)},
-    )
+    if worker.is_first:
+        write_summary(
+            config.run,
+            seed=config.trainer.seed,
+            step=trainer.step,
+            replicas=trainer.strategy.num_replicas_in_sync,
+            samples={"train": len(data.train), "val": len(data.val)},
+        )
     _announce(trainer, config, data, resuming=resuming)
     print_groups(groups, config)
     size = config.trainer.batch_size
     progress = ProgressReport(config.trainer.steps, trainer.step, len(data.val), size)
     batches = distributed_batches(config, data, trainer)
-    events = EventFile(config.run / TENSORBOARD)
+    events = EventFile(config.run / TENSORBOARD, writes=worker.is_first)
     multipliers = [group.multiplier for group in groups]
     curves = Curves(events, progress, lambda: trainer.learning_rate, multipliers)
     logits = _whole_images(trainer.model, config.input.resolution)
     evaluations = Evaluations(events, trainer, logits, dataset, len(data.val), batches)
-    classify = _classifier(logits)
+    classify = on_all_devices(trainer.strategy, worker, _classifier(logits))
+    batch_pixels = size * math.prod(config.input.crop) / config.input.resolution**2
 
     def observe(number: int, *pictures: np.ndarray) -> None:
         progress.on_image_scored(number)
@@ -132,7 +195,15 @@ def _fit(
             evaluations.on_image(number, *pictures)
 
     def score() -> Scores:
-        scores = evaluate(classify, data.val, dataset, observe)
+        scores = evaluate(
+            classify,
+            data.val,
+            dataset,
+            observe,
+            batch_pixels=round(batch_pixels / worker.count),
+            worker=worker,
+            total=partial(sum_over_workers, trainer.strategy, worker),
+        )
         if not trainer.uses_averages:
             evaluations.on_scores(scores)
         return scores
@@ -150,9 +221,10 @@ def _fit(
     except NotFiniteError as error:
         names = _batch_names(config, data, trainer)
         raise explained(error, trainer, config.trainer, batches, names) from None
-    except tf.errors.OpError:
-        raise_first_fault(data.train)
-        raise_first_fault(data.val)
+    except tf.errors.OpError as error:
+        if lost_worker(error, worker) is None:
+            raise_first_fault(data.train)
+            raise_first_fault(data.val)
         raise
     except KeyboardInterrupt:
         saved = max(checkpoints.steps(config.run / CHECKPOINTS), default=0)
@@ -161,12 +233,13 @@ def _fit(
     finally:
         trainer.forget_first_state()
         list_skipped(data.faults)
-    write_seconds_per_step(config.run, progress.seconds_per_step)
+    if worker.is_first:
+        write_seconds_per_step(config.run, progress.seconds_per_step)
     if trainer.step < config.trainer.steps:
         print(
             f"No better mean IoU in {config.trainer.patience} evaluations: trainer.patience ends it"
         )
-    print_end(config.run, metrics.read())
+    print_end(config.run, metrics.lines)
 
 
 def _first_model(config: FitConfig, dataset: Dataset) -> keras.Model:
@@ -189,6 +262,7 @@ def make_trainer(
     model: keras.Model,
     optimization: Optimization,
     data: RunData,
+    worker: Worker = ALONE,
 ) -> Trainer:
     """Make the trainer of a run, in its strategy's scope."""
     options = config.trainer
@@ -209,6 +283,7 @@ def make_trainer(
         options.ema_momentum,
         LossScale(strategy) if options.precision == "float16" else None,
         options.xla,
+        worker,
     )
 
 
@@ -242,17 +317,24 @@ def distributed_batches(
     config: FitConfig, data: RunData, trainer: Trainer
 ) -> Callable[[int], Iterable]:
     """Return what gives the batches of a run from a step on, shared among the replicas."""
+    strategy, worker, size = trainer.strategy, trainer.worker, config.trainer.batch_size
 
     def batches(first_step: int) -> Iterable:
         stream = training_stream(
             data.train,
             config.input,
-            batch_size=config.trainer.batch_size,
+            batch_size=size,
             seed=config.trainer.seed,
             first_step=first_step,
             sampling=class_sampling(data, config.input.sampling, trainer.sampling_weights),
+            worker=worker.number,
+            workers=worker.count,
         )
-        return trainer.strategy.experimental_distribute_dataset(stream)
+        if worker.count == 1:
+            return strategy.experimental_distribute_dataset(stream)
+        # Which would give each worker all of it, or whole batches in turn.
+        parts = stream.rebatch(size // strategy.num_replicas_in_sync)
+        return strategy.distribute_datasets_from_function(lambda context: parts)
 
     return batches
 
@@ -303,9 +385,10 @@ def _check_loss(loss: SegmentationLoss, num_outputs: int) -> None:
 
 
 def _announce(trainer: Trainer, config: FitConfig, data: RunData, *, resuming: bool) -> None:
-    devices = trainer.strategy.num_replicas_in_sync
+    devices, workers = trainer.strategy.num_replicas_in_sync, trainer.worker.count
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    print(f"Training {config.run} on {devices} {kind}{'s' if devices > 1 else ''}")
+    of = f" of {workers} workers" if workers > 1 else ""
+    print(f"Training {config.run} on {devices} {kind}{'s' if devices > 1 else ''}{of}")
     if resuming:
         print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
     if data.faults:

@@ -30,10 +30,11 @@ class EventFile:
 
     Args:
         folder: Where it is.
+        writes: Whether anything is written; of several workers only the first does.
     """
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    def __init__(self, folder: Path, *, writes: bool = True):
+        self._folder, self._writes = folder, writes
         self._writer = None
 
     def scalars(self, values: Mapping[str, float | None], step: int) -> None:
@@ -69,7 +70,11 @@ class EventFile:
     def _open(self):
         try:
             if self._writer is None:
-                self._writer = tf.summary.create_file_writer(str(self._folder))
+                self._writer = (
+                    tf.summary.create_file_writer(str(self._folder))
+                    if self._writes
+                    else tf.summary.create_noop_writer()
+                )
             with self._writer.as_default():
                 yield
         except tf.errors.OpError as error:
@@ -164,7 +169,10 @@ class Evaluations:
     ):
         self._events, self._trainer, self._logits = events, trainer, logits
         self._dataset, self._batches = dataset, batches
-        self._shown = {*np.linspace(0, images - 1, PANELS).round().astype(int).tolist()}
+        # Of those that the first worker scores.
+        workers = trainer.worker.count
+        places = np.linspace(0, (images - 1) // workers, PANELS).round().astype(int)
+        self._shown = {*(places * workers).tolist()}
         self._rows: list[list[np.ndarray]] = []
         self._norms: GradientNorms | None = GradientNorms(trainer)
 

@@ -1,0 +1,140 @@
+"""`python -m train launch --workers N …`: a cluster of processes on this machine, which train."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import PositiveInt
+
+from train.common.errors import UserError
+from train.loop.cluster import TF_CONFIG
+from train.runs.configuration import configuration_parser, instantiate
+
+# A worker whose others are gone ends by itself within a minute, and says so.
+SECONDS_TO_END = 90.0
+POLL_SECONDS = 0.1
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of the command."""
+    parser = configuration_parser(
+        description="Train a run by several processes on this machine, as `fit` with its options "
+        "does on several machines: to try a cluster out, or to use CPUs of several sockets."
+    )
+    parser.add_argument("--workers", type=PositiveInt, default=2, help="Number of processes.")
+    return parser
+
+
+def run(values: Namespace) -> None:
+    """Start the workers, and end with the first that fails.
+
+    Raises:
+        UserError: A worker has failed; what it said is in the message.
+    """
+    workers = values.pop("workers")
+    instantiate(values)  # what is wrong with it is said once, before anything is started
+    options = _without_workers(sys.argv[sys.argv.index("launch") + 1 :])
+    addresses = _free_addresses(workers)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(_worker(options, addresses, number)) for number in range(workers)
+        ]
+        _wait(processes)
+
+
+def _without_workers(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `fit` among those of this command."""
+    rest, kept = iter(arguments), []
+    for argument in rest:
+        if argument == "--workers":
+            next(rest)
+        elif not argument.startswith("--workers="):
+            kept.append(argument)
+    return kept
+
+
+def _free_addresses(count: int) -> list[str]:
+    """Return addresses of this machine whose ports nobody uses."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("localhost", 0))
+        return [f"localhost:{each.getsockname()[1]}" for each in sockets]
+
+
+class _Process:
+    """A worker and what it says of errors."""
+
+    def __init__(
+        self, number: int, process: subprocess.Popen, errors: tempfile.SpooledTemporaryFile
+    ):
+        self.number, self.process, self._errors = number, process, errors
+
+    def last_words(self) -> str:
+        """Return the last line that it wrote on standard error."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"ended with status {self.process.returncode}"
+
+
+@contextmanager
+def _worker(options: Sequence[str], addresses: Sequence[str], number: int) -> Iterator[_Process]:
+    """Start a worker, and end it with the block."""
+    cluster = {"worker": [*addresses]}
+    config = {"cluster": cluster, "task": {"type": "worker", "index": number}}
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "train", "fit", *options],
+            env={**os.environ, TF_CONFIG: json.dumps(config)},
+            stderr=errors,
+            start_new_session=True,  # Ctrl-C would reach it twice
+        )
+        try:
+            yield _Process(number, process, errors)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def _wait(workers: Sequence[_Process]) -> None:
+    """Wait until all have ended, or one has failed and the others have had time to end.
+
+    Raises:
+        UserError: One has failed.
+        KeyboardInterrupt: A signal, which the workers get too; they save their step.
+    """
+    try:
+        while any(worker.process.poll() is None for worker in workers):
+            failed = [worker for worker in workers if worker.process.poll()]
+            if failed:
+                _let_end(workers)
+                words = failed[0].last_words().removeprefix("python -m train: error: ")
+                raise UserError(f"worker {failed[0].number}: {words}")
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt as stop:
+        for worker in workers:
+            worker.process.send_signal(getattr(stop, "signal", signal.SIGINT))
+        _let_end(workers)
+        raise
+    failed = [worker for worker in workers if worker.process.returncode]
+    if failed:
+        raise UserError(f"worker {failed[0].number}: {failed[0].last_words()}")
+
+
+def _let_end(workers: Sequence[_Process]) -> None:
+    """Wait for the workers, but not for ever."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    for worker in workers:
+        try:
+            worker.process.wait(max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
