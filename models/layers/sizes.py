@@ -92,11 +92,14 @@ class ResizeLike(_SizedLike):
         """Resize the first input."""
         features, like = inputs
         sides = tf.shape(like)[1:3]
-        # Both functions return float32 whatever they are given.
+        # Both functions return float32 whatever they are given. XLA's gradient of them does too,
+        # where TensorFlow expects the half precision of the features, in which its own sums up.
+        half = features.dtype in (tf.float16, tf.bfloat16)
+        wide = tf.cast(features, tf.float32) if half else features
         if self.corners:
-            resized = tf.compat.v1.image.resize(features, sides, align_corners=True)
+            resized = tf.compat.v1.image.resize(wide, sides, align_corners=True)
         else:
-            resized = tf.image.resize(features, sides, method="bilinear")
+            resized = tf.image.resize(wide, sides, method="bilinear")
         resized.set_shape(self.compute_output_shape([features.shape, like.shape]))
         return tf.cast(resized, features.dtype)
 
