@@ -1,0 +1,219 @@
+"""Several processes: which one this is, what is shared among them, and that they equal one."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.train.loop.cluster_steps import LONG, weights_after_steps
+from train.common.errors import UserError
+from train.data.datasets.registry import SCENES
+from train.loop import cluster
+from train.loop.cluster import ALONE, Worker, find_worker, lost_worker, only_first_prints
+from train.loop.distribution import choose_strategy, on_all_devices
+from train.loop.evaluation import evaluate
+
+ROOT = Path(__file__).parents[3]
+ADDRESSES = ("a:1", "b:2", "c:3")
+
+
+def free_addresses(count=2):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    addresses = [f"localhost:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    return addresses
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch):
+    for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def tf_config(monkeypatch, **parts):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(parts))
+
+
+def test_mostly_there_is_one_process():
+    assert find_worker() == ALONE
+    assert (ALONE.count, ALONE.is_first) == (1, True)
+    assert find_worker("a:1", 0) == ALONE
+
+
+def test_a_list_names_the_workers():
+    worker = find_worker("a:1,b:2,c:3", 2)
+    assert worker == Worker(2, ADDRESSES)
+    assert (worker.count, worker.is_first, str(worker)) == (3, False, "worker 2 (c:3)")
+
+
+def test_tf_config_names_them(monkeypatch):
+    workers = {"worker": [*ADDRESSES]}
+    tf_config(monkeypatch, cluster=workers, task={"type": "worker", "index": 1})
+    assert find_worker() == Worker(1, ADDRESSES)
+
+
+def test_a_chief_is_the_first(monkeypatch):
+    workers = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
+    tf_config(monkeypatch, cluster=workers, task={"type": "worker", "index": 1})
+    assert find_worker() == Worker(2, ADDRESSES)
+    tf_config(monkeypatch, cluster=workers, task={"type": "chief", "index": 0})
+    assert find_worker() == Worker(0, ADDRESSES)
+
+
+def test_slurm_names_them(monkeypatch):
+    variables = {
+        "SLURM_PROCID": "2",
+        "SLURM_STEP_NUM_TASKS": "3",
+        "SLURM_STEP_NODELIST": "node[1-2]",
+        "SLURM_STEP_TASKS_PER_NODE": "2,1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert find_worker() == Worker(2, ("node1:8888", "node1:8889", "node2:8888"))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "number", "message"),
+    [
+        ("a:1,b", 0, "--cluster must be host:port of each worker; got b"),
+        ("a:1,", 0, "--cluster must be host:port"),
+        ("a:1,a:1", 0, "--cluster names a worker twice"),
+        ("a:1,b:2", 2, "--worker must be from 0 to 1; got 2"),
+        ("a:1,b:2", None, "--worker must be from 0 to 1; got None"),
+        (None, 1, "--worker says which of --cluster this is: give both"),
+    ],
+)
+def test_mistakes_are_named(addresses, number, message):
+    with pytest.raises(UserError, match=message):
+        find_worker(addresses, number)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"cluster": {"worker": ["a:1"]}}', '{"cluster": {"ps": []}, "task": {}}']
+)
+def test_a_tf_config_that_means_nothing_is_named(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError, match="TF_CONFIG must be like"):
+        find_worker()
+
+
+def test_replicas_are_not_asked_for_in_a_cluster():
+    with pytest.raises(UserError, match=r"trainer\.replicas must be null in a cluster"):
+        choose_strategy(2, Worker(0, ADDRESSES))
+
+
+def test_who_waits_for_workers_that_are_not_there_says_so(monkeypatch, capsys):
+    """The strategy never comes; the process would end."""
+    left, statuses = threading.Event(), []
+    monkeypatch.setattr(cluster.os, "_exit", lambda status: (statuses.append(status), left.set()))
+    strategy = "MultiWorkerMirroredStrategy"
+    monkeypatch.setattr(tf.distribute, strategy, lambda: left.wait(timeout=60))
+    ours, gone = free_addresses()
+    cluster.cluster_strategy(Worker(0, (ours, gone)), timeout=0.1)
+    assert statuses == [2]
+    assert f"no answer from {gone}: start the same command there" in capsys.readouterr().err
+
+
+def test_a_lost_worker_is_named():
+    error = tf.errors.UnavailableError(
+        None, None, "Collective ops is aborted by: … from /job:worker/replica:0/task:2 …"
+    )
+    said = lost_worker(error, Worker(0, ADDRESSES))
+    assert str(said).startswith("worker 2 (c:3) is gone, so worker 0 (a:1) stops: the same command")
+    assert lost_worker(error, ALONE) is None
+    other = tf.errors.InvalidArgumentError(None, None, "wrong ids")
+    assert lost_worker(other, Worker(0, ADDRESSES)) is None
+
+
+def test_only_the_first_prints(capsys):
+    for number in (0, 1):
+        with only_first_prints(Worker(number, ADDRESSES)):
+            print(f"of {number}")
+    assert capsys.readouterr().out == "of 0\n"
+
+
+def brightness(images):
+    return tf.cast(tf.reduce_sum(images, axis=-1) % 11, tf.uint8)
+
+
+def test_workers_and_batches_score_what_one_does_alone(train_samples):
+    """Six images of one size: two workers, who classify two at once or all."""
+    alone, seen_alone = score(train_samples)
+    for pixels in (2 * 48 * 64, 10**9):
+        found = [score(train_samples, pixels, Worker(n, ("a:1", "b:2"))) for n in (0, 1)]
+        (first, seen), (second, more) = found
+        np.testing.assert_array_equal(first.matrix + second.matrix, alone.matrix)
+        assert [number for number, _ in seen] == [0, 2, 4]
+        assert sorted([*seen, *more]) == seen_alone
+    assert first.images == 6
+
+
+def score(samples, batch_pixels=0, worker=ALONE):
+    seen = []
+    scores = evaluate(
+        brightness,
+        samples,
+        SCENES,
+        lambda number, image, ids, predicted: seen.append((number, int(predicted.sum()))),
+        batch_pixels=batch_pixels,
+        worker=worker,
+    )
+    return scores, seen
+
+
+def test_a_worker_without_an_image_scores_nothing(train_samples):
+    scores, seen = score(train_samples, worker=Worker(6, tuple("abcdefg")))
+    assert (scores.matrix.sum(), seen) == (0, [])
+
+
+def test_devices_share_images(two_replicas):
+    """And keep their order; what cannot be shared is left to one."""
+    devices = []
+
+    @tf.function
+    def classify(images):
+        devices.append(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        return 10 * images
+
+    shared = on_all_devices(two_replicas, ALONE, classify)
+    assert shared(tf.constant([[1], [2], [3], [4]])).numpy().tolist() == [[10], [20], [30], [40]]
+    assert len(devices) == 2
+    assert shared(tf.constant([[1], [2], [3]])).numpy().tolist() == [[10], [20], [30]]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_clusters")
+def test_two_processes_equal_one_and_two_replicas(tmp_path, two_replicas, float64):
+    """Ten steps by cross-entropy, RMI, SSL and LMP, one by each other loss; see `batches`."""
+    addresses = ",".join(free_addresses())
+    module, path = "tests.train.loop.cluster_steps", tmp_path / "weights.npz"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", module, addresses, str(number), str(path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in (1, 0)
+    ]
+    alone = weights_after_steps(tf.distribute.get_strategy(), tmp_path / "one")
+    replicas = weights_after_steps(two_replicas, tmp_path / "two")
+    for process in processes:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    with np.load(path) as of_processes:
+        assert set(of_processes) == set(alone) == set(replicas)
+        assert {name.split(" ")[0] for name in alone} > set(LONG)
+        for name, expected in alone.items():
+            for found in (of_processes[name], replicas[name]):
+                np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=name)
