@@ -18,6 +18,7 @@ from train.common.errors import UserError
 from train.loop.cluster import TF_CONFIG
 from train.runs.configuration import configuration_parser, instantiate
 
+MODULE = "train"
 # A worker whose others are gone ends by itself within a minute, and says so.
 SECONDS_TO_END = 90.0
 POLL_SECONDS = 0.1
@@ -92,7 +93,7 @@ def _worker(options: Sequence[str], addresses: Sequence[str], number: int) -> It
     config = {"cluster": cluster, "task": {"type": "worker", "index": number}}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "train", "fit", *options],
+            [sys.executable, "-m", MODULE, "fit", *options],
             env={**os.environ, TF_CONFIG: json.dumps(config)},
             stderr=errors,
             start_new_session=True,  # Ctrl-C would reach it twice

@@ -44,6 +44,12 @@ class AveragedWeights:
         self.are_in_use = False
         self.variables = [tf.Variable(w.value, trainable=False) for w in self._weights]
 
+    @property
+    def of_statistics(self) -> list[tf.Variable]:
+        """The averages of what no gradient changes, such as batch normalization's statistics."""
+        pairs = zip(self.variables, self._weights, strict=True)
+        return [average for average, weight in pairs if not weight.trainable]
+
     def update(self, steps: tf.Tensor) -> None:
         """Move the averages; to be called after each step, outside of the replicas' code.
 

@@ -170,6 +170,26 @@ def sum_over_workers(
     return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
 
 
+def share_first(
+    strategy: tf.distribute.Strategy, worker: Worker, variables: Sequence[tf.Variable]
+) -> None:
+    """Give variables on all devices of all workers the values of the first device.
+
+    Args:
+        strategy: In whose scope they were made.
+        worker: This one; all call this.
+        variables: Such as statistics that each device gathers by itself.
+    """
+    if strategy.num_replicas_in_sync == 1 or not variables:
+        return
+    values = [variable.numpy() for variable in variables]
+    flat = np.concatenate([np.ravel(value) for value in values]).astype(np.float64)
+    flat = sum_over_workers(strategy, worker, flat * worker.is_first)
+    ends = np.cumsum([value.size for value in values])
+    for variable, value, part in zip(variables, values, np.split(flat, ends[:-1]), strict=True):
+        variable.assign(part.reshape(value.shape).astype(value.dtype))
+
+
 def wait_for_all(strategy: tf.distribute.Strategy, worker: Worker) -> None:
     """Wait until all workers have come here."""
     sum_over_workers(strategy, worker, 0.0)

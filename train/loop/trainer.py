@@ -20,8 +20,15 @@ from train.data.decoding.palette import IGNORED
 from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
 from train.loop.accumulation import StepInParts
-from train.loop.averaging import AveragedWeights
-from train.loop.cluster import ALONE, Worker, raise_caught_by_any, sum_over_workers, wait_for_all
+from train.loop.averaging import AveragedWeights, averaged_variables
+from train.loop.cluster import (
+    ALONE,
+    Worker,
+    raise_caught_by_any,
+    share_first,
+    sum_over_workers,
+    wait_for_all,
+)
 from train.loop.epoch_logs import EpochLogs
 from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
@@ -426,12 +433,20 @@ class Trainer:
         logs["learning_rate"] = self._epoch_logs.learning_rate
         if self._loss_scale:
             logs |= self._loss_scale.logs()
+        self._share_statistics()
         logs |= {f"val_{name}": value for name, value in evaluate().scalars().items()}
         if self.averages:
             with self.averages.in_use():
                 scores = evaluate().scalars()
             logs |= {f"val_ema_{name}": value for name, value in scores.items()}
         chain.on_epoch_end(epoch, logs)
+
+    def _share_statistics(self) -> None:
+        """Let all devices score with the statistics that the checkpoint has, those of the first."""
+        weights = averaged_variables(self.model)
+        statistics = [weight.value for weight in weights if not weight.trainable]
+        statistics += self.averages.of_statistics if self.averages else []
+        share_first(self.strategy, self.worker, statistics)
 
     def _steps(
         self,

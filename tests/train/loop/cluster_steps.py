@@ -31,7 +31,7 @@ def main():
 
 
 def weights_after_steps(strategy, folder, worker=ALONE):
-    """Return all weights after ten steps by the losses of LONG, and one by each other, by name."""
+    """Return all weights after ten steps by the losses of LONG, and one by each other."""
     weights = {}
     for name in tfsegloss.registry.LOSSES:
         loss = getattr(tfsegloss, name)(**OPTIONS.get(name, {"": {}})[""])
@@ -39,8 +39,8 @@ def weights_after_steps(strategy, folder, worker=ALONE):
         trainer = make_trainer(strategy, folder=folder / name, **options)
         for batch in batches(STEPS if name in LONG else 1, dtype=np.float64):
             trainer.train_step(_shared(strategy, batch))
-        for weight in trainer.model.weights:
-            weights[f"{name} {weight.path}"] = weight.numpy()
+        for number, weight in enumerate(trainer.model.weights):
+            weights[f"{name} {number}"] = weight.numpy()
     return weights
 
 

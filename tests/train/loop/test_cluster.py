@@ -190,6 +190,23 @@ def test_devices_share_images(two_replicas):
     assert shared(tf.constant([[1], [2], [3]])).numpy().tolist() == [[10], [20], [30]]
 
 
+def test_devices_get_the_statistics_of_the_first(two_replicas):
+    """As batch normalization that is not synchronized leaves them."""
+    with two_replicas.scope():
+        variables = [tf.Variable([0.0, 0.0]), tf.Variable(0.0)]
+
+    def differ():
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        for variable in variables:
+            variable.assign(tf.fill(variable.shape, 1.0 + tf.cast(number, tf.float32)))
+
+    two_replicas.run(tf.function(differ))
+    cluster.share_first(two_replicas, ALONE, variables)
+    for variable in variables:
+        for local in two_replicas.experimental_local_results(variable):
+            assert np.all(local.numpy() == 1.0)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_clusters")
 def test_two_processes_equal_one_and_two_replicas(tmp_path, two_replicas, float64):

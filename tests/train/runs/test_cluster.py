@@ -1,0 +1,124 @@
+"""A run of several processes: launched, killed, and resumed by the same command."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.commands import TINY_RUN, assert_one_line
+from tests.train.loop.test_cluster import free_addresses
+from train.commands import launch
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 300  # seconds until a step that must come has come
+STEPS = 40
+# KILLS=3 pytest …: after the checkpoints of so many steps a worker is killed, each in turn.
+KILLS = int(os.environ.get("KILLS", "1"))
+
+pytestmark = pytest.mark.slow
+
+
+def options(run, scenes_root):
+    steps = [f"--trainer.steps={STEPS}", f"--trainer.evaluate_every={STEPS // 2}"]
+    loss = ["--loss=SoftmaxCrossEntropy", "--trainer.checkpoint_every=4"]
+    return [f"--run={run}", f"--data.root={scenes_root}", *TINY_RUN, *steps, *loss]
+
+
+def start(run, scenes_root, count=2):
+    """Start the processes of a cluster, the last one first."""
+    addresses = ",".join(free_addresses(count))
+    module = [sys.executable, "-m", "tests.train.small_network", "fit"]
+    return [
+        subprocess.Popen(
+            [*module, *options(run, scenes_root), f"--cluster={addresses}", f"--worker={number}"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(count)
+    ]
+
+
+def finish(processes):
+    for process in processes:
+        output, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, output
+
+
+def weights_of(run):
+    reader = tf.train.load_checkpoint(str(run / f"checkpoints/ckpt-{STEPS}"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+@pytest.fixture(scope="module")
+def never_killed(scenes_root, tmp_path_factory):
+    run = tmp_path_factory.mktemp("cluster") / "run"
+    finish(start(run, scenes_root))
+    return run
+
+
+def test_a_killed_worker_ends_the_others_and_the_same_command_goes_on(
+    never_killed, scenes_root, tmp_path
+):
+    run = tmp_path / "run"
+    for kill in range(KILLS):
+        processes = start(run, scenes_root)
+        killed, other = processes if kill % 2 else processes[::-1]
+        deadline = time.monotonic() + PATIENCE
+        while not (run / f"checkpoints/ckpt-{4 + 8 * kill}.index").exists():
+            assert time.monotonic() < deadline
+            assert other.poll() is None
+            time.sleep(0.02)
+        killed.send_signal(signal.SIGKILL)
+        output, _ = other.communicate(timeout=60)
+        assert other.returncode == 2
+        last = output.strip().splitlines()[-1]
+        assert last.startswith("python -m train: error: worker ")
+        assert "is gone" in last
+        assert "the same command on all workers goes on from the last checkpoint" in last
+        killed.communicate()
+    finish(start(run, scenes_root))
+    expected, found = weights_of(never_killed), weights_of(run)
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    metrics = [(each / "metrics.jsonl").read_text() for each in (run, never_killed)]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.fixture
+def launched(train, monkeypatch, scenes_root, tmp_path):
+    """Launch two small workers."""
+    monkeypatch.setattr(launch, "MODULE", "tests.train.small_network")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run = tmp_path / "run"
+    return lambda *more: train("launch", "--workers=2", *options(run, scenes_root), *more)
+
+
+def test_launch_starts_a_cluster_that_equals_one_started_by_hand(
+    launched, never_killed, tmp_path, small_networks
+):
+    """Then, as a run of another configuration, it ends with the worker's own line."""
+    outcome = launched()
+    assert outcome.status == 0, outcome.err
+    assert "on 2 CPUs of 2 workers" in outcome.out
+    assert outcome.out.count(f"Last:  step {STEPS}: ") == 1
+    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [STEPS // 2, STEPS]
+    assert lines == (never_killed / "metrics.jsonl").read_text().splitlines()
+    starts = json.loads((tmp_path / "run/summary.json").read_text())["starts"]
+    assert [start["replicas"] for start in starts] == [2]
+    checkpoints = shutil.copytree(tmp_path / "run/checkpoints", tmp_path / "before")
+    assert_one_line(launched("--schedule.power=2"), "worker 0: ", "is of another run", "power: 0.9")
+    assert {path.name for path in checkpoints.iterdir()} == {
+        path.name for path in (tmp_path / "run/checkpoints").iterdir()
+    }
