@@ -135,15 +135,17 @@ def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
         worker: This one, of several.
         timeout: Seconds to wait.
     """
-    # TensorFlow's strategies read the cluster from here too.
-    task = {"type": "worker", "index": worker.number}
-    spec = {"cluster": {"worker": [*worker.addresses]}, "task": task}
-    os.environ[TF_CONFIG] = json.dumps(spec)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": [*worker.addresses]}),
+        task_type="worker",
+        task_id=worker.number,
+        rpc_layer="grpc",
+    )
     timer = threading.Timer(timeout, _give_up, args=(worker, timeout))
     timer.daemon = True
     timer.start()
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     finally:
         timer.cancel()
 

@@ -314,8 +314,8 @@ TRAINING = (
     Fault(
         "train/loop/averaging.py",
         "an evaluation leaves the averages in the network",
-        "        finally:\n            self._exchange()\n",
-        "        finally:\n            pass\n",
+        "            self.are_in_use = False\n            self._exchange()\n",
+        "            self.are_in_use = False\n",
     ),
     Fault(
         "train/loop/loss_scaling.py",
@@ -374,8 +374,8 @@ TRAINING = (
     Fault(
         "train/runs/folder.py",
         "another configuration resumes",
-        "    if changed:\n",
-        "    if len(changed) > 99:\n",
+        "    if changes:\n",
+        "    if len(changes) > 9999:\n",
     ),
     Fault(
         "train/runs/folder.py",

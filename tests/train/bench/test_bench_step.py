@@ -10,6 +10,7 @@ from train.bench.step import LoopCost, LossCost, bare_step, loop_cost, loss_cost
 from train.commands import bench_step
 
 
+@pytest.mark.full
 def test_each_round_measures_both_kinds_of_steps():
     cost = loop_cost(lambda: build("small", num_classes=3), (16, 16), 2, steps=2, rounds=2)
     assert len(cost.bare) == len(cost.loop) == len(cost.megabytes) == 2

@@ -116,7 +116,7 @@ def test_who_waits_for_workers_that_are_not_there_says_so(monkeypatch, capsys):
     left, statuses = threading.Event(), []
     monkeypatch.setattr(cluster.os, "_exit", lambda status: (statuses.append(status), left.set()))
     strategy = "MultiWorkerMirroredStrategy"
-    monkeypatch.setattr(tf.distribute, strategy, lambda: left.wait(timeout=60))
+    monkeypatch.setattr(tf.distribute, strategy, lambda resolver: left.wait(timeout=60))
     ours, gone = free_addresses()
     cluster.cluster_strategy(Worker(0, (ours, gone)), timeout=0.1)
     assert statuses == [2]

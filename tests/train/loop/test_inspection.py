@@ -57,6 +57,7 @@ def test_a_loss_of_one_part_has_one_norm(tmp_path):
     assert [*GradientNorms(trainer)(next(batches(1)))] == ["gradient_norm/loss"]
 
 
+@pytest.mark.full
 def test_replicas_have_the_norms_of_one_device(two_replicas, tmp_path):
     """Those of the global batch, whose labels are almost all in one half."""
     found = []
@@ -80,6 +81,7 @@ def test_of_a_step_in_parts_the_first_is_taken(tmp_path):
     np.testing.assert_allclose(found["gradient_norm/loss"], expected["loss"], rtol=1e-5)
 
 
+@pytest.mark.full
 def test_a_scaled_loss_has_the_same_norm(tmp_path):
     found = []
     for factor in (None, 1024.0):
@@ -95,7 +97,7 @@ def state(trainer):
     return [np.array(variable) for part in parts for variable in part.variables]
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_looking_changes_nothing(tmp_path, accumulation):
     """Neither dropout's state, nor running statistics, nor the loss' centers, nor a step after."""
     data, after = [*batches(2)], []

@@ -172,7 +172,7 @@ def test_weights_that_are_spoilt_long_before_the_loss(tmp_path):
     assert "of the batch of image4, " in message
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [pytest.param(1, marks=pytest.mark.full), 2])
 def test_on_two_replicas_and_in_parts(two_replicas, tmp_path, accumulation):
     """The images' places in the batch are right whatever share they are in."""
     data = [*batches(4)]

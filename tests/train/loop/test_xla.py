@@ -51,7 +51,7 @@ def test_small_steps(tmp_path, accumulation):
     assert_same_steps(tmp_path, normalized, loss, **options)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", tfsegloss.registry.LOSSES)
 def test_each_loss(tmp_path, name):
     """Their own clusters within that of the step."""
@@ -60,7 +60,7 @@ def test_each_loss(tmp_path, name):
     assert_same_steps(tmp_path, normalized, loss, data, tolerance=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_real_network(tmp_path):
     """Of which a second step magnifies what the first one rounds."""
     found = []

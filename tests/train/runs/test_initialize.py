@@ -69,6 +69,7 @@ def test_another_network_is_refused(train, trained_run, scenes_root, tmp_path, m
     assert not run.exists()
 
 
+@pytest.mark.full
 def test_a_second_stage_resumes_without_the_first(train, trained_run, tmp_path, scenes_root):
     first = shutil.copytree(trained_run, tmp_path / "first")
     options = [f"--run={tmp_path}/run", f"--data.root={scenes_root}", f"--init_from={first}"]
