@@ -79,7 +79,9 @@ def on_all_devices(
         values = strategy.experimental_distribute_values_from_function(
             lambda context: parts[context.replica_id_in_sync_group % devices]
         )
-        results = strategy.experimental_local_results(strategy.run(classify, args=(values,)))
+        # A `tf.function` itself would be given the images of all devices.
+        results = strategy.run(lambda part: classify(part), args=(values,))
+        results = strategy.experimental_local_results(results)
         return tf.concat(results, axis=0)
 
     return shared

@@ -179,7 +179,7 @@ def test_devices_share_images(two_replicas):
     """And keep their order; what cannot be shared is left to one."""
     devices = []
 
-    @tf.function
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.int32)])
     def classify(images):
         devices.append(tf.distribute.get_replica_context().replica_id_in_sync_group)
         return 10 * images
