@@ -1,7 +1,7 @@
 """The results of a comparison: from files, or of runs that are scored, or trained first."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from train.common.errors import UserError
@@ -49,7 +49,7 @@ def of_recipe(
         root: Folder of the data; None: what the recipe says.
 
     Raises:
-        UserError: The file on record is of other settings than the recipe has now.
+        UserError: The file on record, or the run, is of other settings than the recipe has now.
     """
     name, file = recipe
     path = results_path(results, name, seed)
@@ -57,7 +57,10 @@ def of_recipe(
     if path.exists():
         return _on_file(path, now)
     run = run_folder(runs, name, seed)
-    if not has_run(run):
+    if has_run(run):
+        settings = training_settings((run / CONFIG).read_text())
+        _require_settings(settings, now, run, "remove it, or choose another --output")
+    else:
         print(f"Training {name}, seed {seed}: {run}", flush=True)
         train_recipe(file, run, seed, root)
     return _scored(run, name, path)
@@ -115,13 +118,16 @@ def require_one_run_each(runs: Sequence[Path]) -> None:
 def _on_file(path: Path, now: dict[str, object]) -> RunResults:
     """Read a file of results, if it is of these settings."""
     results = read_results(path)
-    defaults = training_settings(default_yaml())
-    changes = differences(results.settings, now, defaults)
-    if changes:
-        raise UserError(
-            f"{path} is of other settings: {changes}; remove it, or choose another --results"
-        )
+    _require_settings(results.settings, now, path, "remove it, or choose another --results")
     return results
+
+
+def _require_settings(
+    settings: Mapping[str, object], now: Mapping[str, object], where: Path, remedy: str
+) -> None:
+    changes = differences(settings, now, training_settings(default_yaml()))
+    if changes:
+        raise UserError(f"{where} is of other settings: {changes}; {remedy}")
 
 
 def _scored(run: Path, name: str, path: Path) -> RunResults:

@@ -81,7 +81,13 @@ def entries_of(results: Iterable[RunResults]) -> list[Entry]:
     entries = [Entry(name, runs) for name, runs in by_name.items()]
     first = entries[0]
     for entry in entries:
+        one = next(iter(entry.runs.values()))
         for run in entry.runs.values():
+            if (run.settings, run.step) != (one.settings, one.step):
+                raise UserError(
+                    f"{run.name}, seed {run.seed}, has other settings or steps than seed "
+                    f"{one.seed}: seeds are compared of one training; give its folder another name"
+                )
             _require_same("classes", first, run.class_names, first.class_names, run)
             _require_same("images", first, set(run.images), set(first.images), run)
         if set(entry.runs) != set(first.runs):

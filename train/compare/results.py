@@ -40,11 +40,6 @@ class RunResults:
         """Names of the images."""
         return tuple(self.counts)
 
-    @property
-    def stacked(self) -> np.ndarray:
-        """The counts of all images, `[N, 5, C]`."""
-        return np.stack([*self.counts.values()])
-
 
 def results_path(folder: Path, name: str, seed: int) -> Path:
     """Return where the results of a run are kept."""
