@@ -105,7 +105,7 @@ def test_weights_are_those_of_the_network(network):
 
 
 def test_a_file_of_weights_fits_whatever_the_rates(tmp_path):
-    options = {"backbone": "resnet101_beta", "num_classes": 3, "channels": 4}
+    options = {"backbone": "resnet101_beta", "num_classes": 3, "channels": 4, "atrous_rates": ()}
     path = tmp_path / "usual.weights.h5"
     usual = models.build("deeplab_v3", **options)
     usual.save_weights(path)
