@@ -133,7 +133,8 @@ def stored_classes(path: str | os.PathLike[str], model: keras.Model) -> int:
         lacking, more = (shorten(map(str, x.elements())) for x in (ours - theirs, theirs - ours))
         raise ValueError(
             f"{path} must hold the {len(model.weights)} weights of {model.name}, but for the "
-            f"number of classes. Received: {len(stored)} weights; it lacks {lacking}; has besides {more}"
+            f"number of classes. Received: {len(stored)} weights; it lacks {lacking}; "
+            f"has besides {more}"
         )
     return found
 
