@@ -5,17 +5,19 @@ from models.architectures.deeplab_v3 import deeplab_v3
 from models.architectures.deeplab_v3_plus import deeplab_v3_plus
 from models.backbones.encoder import build_backbone
 from models.backbones.registry import BACKBONES
-from models.builder import ARCHITECTURES, build
+from models.builder import ARCHITECTURES, WEIGHT_FILES, build, stored_classes
 from models.dilation.dilate import OUTPUT_STRIDES, dilate
 
 __all__ = [
     "ARCHITECTURES",
     "BACKBONES",
     "OUTPUT_STRIDES",
+    "WEIGHT_FILES",
     "build",
     "build_backbone",
     "deeplab_v2",
     "deeplab_v3",
     "deeplab_v3_plus",
     "dilate",
+    "stored_classes",
 ]

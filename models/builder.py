@@ -15,7 +15,7 @@ import keras
 from models.architectures.deeplab_v2 import deeplab_v2
 from models.architectures.deeplab_v3 import deeplab_v3
 from models.architectures.deeplab_v3_plus import deeplab_v3_plus
-from models.checks import check_choice, check_num_classes
+from models.checks import check_choice, check_num_classes, shorten
 from models.layers.batch_norm import BatchNorm
 
 ARCHITECTURES = {
@@ -98,6 +98,47 @@ def build(
     return model
 
 
+def stored_classes(path: str | os.PathLike[str], model: keras.Model) -> int:
+    """Return the number of classes of the network whose weights a file holds.
+
+    Args:
+        path: Of the file.
+        model: A network with the same arguments but `num_classes`.
+
+    Returns:
+        The number, of `model` itself where all weights have its shapes.
+
+    Raises:
+        ValueError: if the file cannot be read, or its network differs in more than classes.
+
+    Example:
+        >>> models.stored_classes("voc.weights.h5", model)  # doctest: +SKIP
+        21
+    """
+    path = _weights_path(path)
+    if path is None:
+        raise ValueError(f"`path` must be that of a file that ends in one of {WEIGHT_FILES}")
+    try:
+        stored = _stored_arrays(path)
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{path} must be a whole file of weights. Received: "
+            f"{(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from error
+    ours, theirs = Counter(tuple(w.shape) for w in model.weights), Counter(stored)
+    if ours == theirs:
+        return model.output_shape[-1]
+    found = _classes_of(stored, model)
+    if found is None:
+        lacking, more = (shorten(map(str, x.elements())) for x in (ours - theirs, theirs - ours))
+        raise ValueError(
+            f"{path} must hold the {len(model.weights)} weights of {model.name}, but for the "
+            f"number of classes. Received: {len(stored)} weights; it lacks {lacking}; "
+            f"has besides {more}"
+        )
+    return found
+
+
 def _check_options(architecture: str, options: dict[str, Any]) -> None:
     parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
     possible = tuple(name for name in parameters if name not in _COMMON)
@@ -150,11 +191,18 @@ def _classes_of(stored: list[tuple[int, ...]], model: keras.Model) -> int | None
     """Return the classes of a file's network, if it differs from another in them alone."""
     ours, theirs = Counter(tuple(w.shape) for w in model.weights), Counter(stored)
     lacking, more = [*(ours - theirs).elements()], [*(theirs - ours).elements()]
-    ends = {shape[-1:] for shape in more}
-    alike = sorted(shape[:-1] for shape in lacking) == sorted(shape[:-1] for shape in more)
-    if alike and len(ends) == 1 and {s[-1:] for s in lacking} == {(model.output_shape[-1],)}:
-        return ends.pop()[0]
-    return None
+    ends, num_classes = {shape[-1:] for shape in more}, model.output_shape[-1]
+    if len(ends) != 1 or {shape[-1:] for shape in lacking} != {(num_classes,)}:
+        return None
+    (found,) = ends.pop()
+    if sorted(shape[:-1] for shape in lacking) == sorted(shape[:-1] for shape in more):
+        return found
+    # A learnt upsampling has kernels from all classes to all.
+    ours, theirs = (
+        sorted(tuple(0 if side == classes else side for side in shape) for shape in shapes)
+        for shapes, classes in ((lacking, num_classes), (more, found))
+    )
+    return found if ours == theirs else None
 
 
 def _stored_arrays(path: Path) -> list[tuple[int, ...]]:

@@ -255,8 +255,9 @@ class FitConfig:
         base: In a recipe, the recipe that it changes, beside it.
         paper: What a paper says of the recipe.
         run: Folder of the run; a stopped run is resumed.
-        init_from: Folder of a run whose last weights are the first ones here, but for those that
-            another number of classes needs new.
+        init_from: Folder of a run whose last weights are the first ones here, or of an export, or
+            a file of weights (.weights.h5, .keras); those that another number of classes needs are
+            new.
         data: Which dataset.
         input: How images reach the network.
         model: Which network.

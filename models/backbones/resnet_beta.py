@@ -48,6 +48,9 @@ LEVELS = (
     "block4_unit_3_relu",
 )
 
+# The 3x3 kernels of the last stage.
+LAST_BLOCK = tuple(f"block4_unit_{i}_conv2" for i in (1, 2, 3))
+
 
 def resnet101_beta() -> keras.Model:
     """Build ResNet-101 "v1 beta": three 3x3 kernels for the first 7x7 one, late strides.
@@ -68,7 +71,7 @@ def resnet101_beta() -> keras.Model:
     Reference:
         He et al., "Deep Residual Learning for Image Recognition", 2016; this variant is
         `resnet_v1_101_beta` of github.com/tensorflow/models, research/deeplab,
-        core/resnet_v1_beta.py. No classifier, no multi-grid rates.
+        core/resnet_v1_beta.py. No classifier; multi-grid rates are `build_backbone`'s.
     """
     images = keras.Input((None, None, 3), name="images")
     x = images

@@ -86,7 +86,7 @@ def dilate(backbone: keras.Model, output_stride: int, *, maps: bool = False) -> 
 
     Reference:
         Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017,
-        section 3.1. No multi-grid rates: the copy stays exact.
+        section 3.1. Multi-grid rates are no part of it: see `with_multi_grid`.
     """
     dilated = dilated_copy(backbone, output_stride)
     if not maps:

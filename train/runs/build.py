@@ -19,8 +19,13 @@ from train.loop.schedules import PolynomialWithWarmup
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
-def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
+def build_model(config: FitConfig, dataset: Dataset, num_classes: int | None = None) -> keras.Model:
     """Build the network of a run.
+
+    Args:
+        config: Of the run.
+        dataset: Its dataset.
+        num_classes: Of the network; None: what the dataset needs.
 
     Raises:
         UserError: `models.build` refuses an option.
@@ -31,7 +36,7 @@ def build_model(config: FitConfig, dataset: Dataset) -> keras.Model:
             return models.build(
                 model.name,
                 backbone=model.backbone,
-                num_classes=dataset.num_outputs,
+                num_classes=num_classes or dataset.num_outputs,
                 output_stride=model.output_stride,
                 weights=model.weights,
                 batch_norm_momentum=model.batch_norm_momentum,

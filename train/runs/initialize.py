@@ -1,51 +1,123 @@
-"""The first weights of a run: those of another run."""
+"""The first weights of a run: those of another run, of an export, or of a file."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
+import numpy as np
+import tensorflow as tf
 
+import models
 from train.common.errors import UserError
+from train.config import FitConfig
+from train.data.datasets.dataset import Dataset
 from train.loop import checkpoints
+from train.runs.build import build_model
 from train.runs.folder import CHECKPOINTS
 from train.runs.load import load_trained
 
 
-def initialize_from(model: keras.Model, run: Path) -> None:
-    """Give a network the weights of a run's last checkpoint, or their averages, and say which.
+class _Source(NamedTuple):
+    """Weights of another network.
 
-    A weight of another size is one that knows the number of classes: it stays new.
+    Attributes:
+        weights: In the order of the network's own.
+        name: What they are, for the line that is printed.
+        network: Of what kind, for the error.
+        classes: Whose the classes are.
+    """
+
+    weights: list[np.ndarray]
+    name: str
+    network: str
+    classes: str
+
+
+def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> None:
+    """Give a network the weights that `init_from` names, and say which.
+
+    They are those of a run's last checkpoint, or their averages; of an exported SavedModel; or of
+    a file of weights. A weight of another size is one that knows the number of classes: it stays
+    new.
 
     Args:
         model: The network.
-        run: Folder of the run.
+        config: Of its run.
+        dataset: Of its run.
 
     Raises:
-        UserError: The folder is none of a run, or its network is another one.
+        UserError: There is nothing like that, or it is of another network; nothing is changed.
     """
-    config, dataset, trained = load_trained(run)
-    classes = trained.output_shape[-1], model.output_shape[-1]
-    pairs = [*zip(model.weights, trained.weights, strict=False)]
-    if len(model.weights) != len(trained.weights) or not all(
-        _fits(new, old, classes) for new, old in pairs
-    ):
+    path = config.init_from
+    if path.name.endswith(models.WEIGHT_FILES):
+        source = _from_file(path, model, config, dataset)
+    elif tf.saved_model.contains_saved_model(str(path)):
+        source = _from_export(path, model)
+    else:
+        source = _from_run(path)
+    pairs = [*zip(model.weights, source.weights, strict=False)]
+    if len(model.weights) != len(source.weights) or not _fit(pairs, model.output_shape[-1]):
         raise UserError(
-            f"init_from: the network of {run} is another one, {config.model.name} on "
-            f"{config.model.backbone}: choose the same model.name, backbone and options"
+            f"init_from: the network of {path} is another one, {source.network}: choose the same "
+            "model.name, backbone and options"
         )
-    for new, old in pairs:
-        if new.shape == old.shape:
-            new.assign(old)
-    others = [new.path for new, old in pairs if new.shape != old.shape]
-    new = f"; new, for other classes than {dataset.name}'s: {', '.join(others)}" if others else ""
+    for ours, theirs in pairs:
+        if ours.shape == theirs.shape:
+            ours.assign(theirs)
+    others = [ours.path for ours, theirs in pairs if ours.shape != theirs.shape]
+    new = f"; new, for other classes than {source.classes}: {', '.join(others)}" if others else ""
+    print(f"First weights: {len(pairs) - len(others)} of {source.name}{new}")
+
+
+def _from_run(run: Path) -> _Source:
+    config, dataset, trained = load_trained(run)
     step, steps = max(checkpoints.steps(run / CHECKPOINTS)), config.trainer.steps
-    at = f"{run} at step {step} of {steps}{'' if step == steps else ', not its last one'}"
     averages = "" if config.trainer.ema_momentum is None else "the averages of "
-    print(f"First weights: {len(pairs) - len(others)} of {averages}{at}{new}")
-
-
-def _fits(new: keras.Variable, old: keras.Variable, classes: tuple[int, int]) -> bool:
-    """Return whether two weights have the same shape but for the number of classes."""
-    return len(new.shape) == len(old.shape) and all(
-        here == there or (there, here) == classes
-        for here, there in zip(new.shape, old.shape, strict=True)
+    return _Source(
+        trained.get_weights(),
+        f"{averages}{run} at step {step} of {steps}{'' if step == steps else ', not its last one'}",
+        f"{config.model.name} on {config.model.backbone}",
+        f"{dataset.name}'s",
     )
+
+
+def _from_file(path: Path, model: keras.Model, config: FitConfig, dataset: Dataset) -> _Source:
+    try:
+        num_classes = models.stored_classes(path, model)
+    except ValueError as error:
+        raise UserError(f"init_from: {error}") from None
+    # Keras finds the weights in such a file by the layers of a network of its kind.
+    kind = replace(config.model, weights=str(path))
+    trained = build_model(replace(config, model=kind), dataset, num_classes)
+    return _Source(trained.get_weights(), str(path), "of other layers", f"its {num_classes}")
+
+
+def _from_export(folder: Path, model: keras.Model) -> _Source:
+    try:
+        variables = tf.saved_model.load(str(folder)).variables
+    # Damage is found by whatever reads the part first, each with errors of its own.
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"init_from: {folder} is no whole export ({reason})") from None
+    # They are in the order of the network's, among them states of random numbers, no weights.
+    weights = {id(weight) for weight in model.weights}
+    are_weights = [id(variable) in weights for variable in model.variables]
+    if len(variables) == len(are_weights):
+        variables = [x for x, chosen in zip(variables, are_weights, strict=True) if chosen]
+    return _Source(
+        [variable.numpy() for variable in variables], str(folder), "of other layers", "its own"
+    )
+
+
+def _fit(pairs: list[tuple[keras.Variable, np.ndarray]], num_classes: int) -> bool:
+    """Return whether pairs of weights have the same shapes but for the number of classes."""
+    if any(len(ours.shape) != len(theirs.shape) for ours, theirs in pairs):
+        return False
+    different = {
+        sides
+        for ours, theirs in pairs
+        for sides in zip(ours.shape, theirs.shape, strict=True)
+        if sides[0] != sides[1]
+    }
+    return not different or (len(different) == 1 and different.pop()[0] == num_classes)

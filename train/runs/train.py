@@ -252,7 +252,7 @@ def _first_model(config: FitConfig, dataset: Dataset) -> keras.Model:
                 f"{config.model.weights}): which weights are the first ones?"
             )
         if not checkpoints.steps(config.run / CHECKPOINTS):
-            initialize_from(model, config.init_from)
+            initialize_from(model, config, dataset)
     return model
 
 

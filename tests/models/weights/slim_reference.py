@@ -74,11 +74,13 @@ class Reference:
     """DeepLabV3+ of a checkpoint.
 
     Fits the statistics of batch normalization to what it sees where `fit` is True: with others,
-    features of a network this deep fade or grow.
+    features of a network this deep fade or grow. `multi_grid` multiplies the rates of ResNet's last
+    three units.
     """
 
-    def __init__(self, values, *, scope, epsilon, fit=False):
+    def __init__(self, values, *, scope, epsilon, fit=False, multi_grid=(1, 1, 1)):
         self.values = values
+        self.multi_grid = multi_grid
         self.scope = scope
         self.epsilon = epsilon
         self.fit = fit
@@ -125,7 +127,10 @@ class Reference:
             # What strides do not take, rates do, from the next unit on.
             dense = stride == output_stride
             run = self._xception_unit if xception else self._resnet_unit
-            x = run(x, *unit, stride=1 if dense else wanted, rate=rate if dense else 1)
+            _, in_last_block, number = unit[0].partition("/block4/unit_")
+            unit_rate = self.multi_grid[int(number[0]) - 1] if in_last_block else 1
+            taken = (1, rate * unit_rate) if dense else (wanted, unit_rate)
+            x = run(x, *unit, stride=taken[0], rate=taken[1])
             stride, rate = (stride, rate * wanted) if dense else (stride * wanted, rate)
         return x
 

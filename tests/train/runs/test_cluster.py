@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ def start(run, scenes_root, count=2):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # A job in the background ignores SIGINT, and its children do.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         for number in range(count)
     ]
@@ -87,6 +90,35 @@ def test_a_killed_worker_ends_the_others_and_the_same_command_goes_on(
         assert "the same command on all workers goes on from the last checkpoint" in last
         killed.communicate()
     finish(start(run, scenes_root))
+    assert_equal(run, never_killed)
+
+
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_ctrl_c_at_one_worker_saves_the_step_of_all(never_killed, scenes_root, tmp_path, stopped):
+    run = tmp_path / "run"
+    processes = start(run, scenes_root)
+    deadline = time.monotonic() + PATIENCE
+    while not (run / "checkpoints/ckpt-4.index").exists():
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+    processes[stopped].send_signal(signal.SIGINT)
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    # The others are ended by what the cluster makes of it.
+    statuses = [128 + signal.SIGTERM] * 2
+    statuses[stopped] = 128 + signal.SIGINT
+    assert [process.returncode for process in processes] == statuses, outputs
+    saved = max(int(path.stem.removeprefix("ckpt-")) for path in run.glob("checkpoints/*.index"))
+    assert 4 < saved < STEPS
+    resumed = start(run, scenes_root)
+    output = resumed[0].communicate(timeout=PATIENCE)[0]
+    assert f"step {saved}" in output
+    finish(resumed)
+    assert_equal(run, never_killed)
+
+
+def assert_equal(run, never_killed):
+    """Compare the weights and the logs, bit for bit."""
     expected, found = weights_of(never_killed), weights_of(run)
     assert set(found) == set(expected)
     for name, values in expected.items():

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 import models
+from models.builder import build
+from savedmodels import export
 from tests.commands import TINY_RUN, assert_one_line
+from tests.models.networks import backbone
 from tests.train.small_network import STEPS
+from tests.train.small_network import small_networks as networks_of_tests
+from train.common.errors import UserError
+from train.config import FitConfig, ModelConfig
+from train.data.datasets.registry import SCENES
 from train.runs.initialize import initialize_from
 from train.runs.load import load_trained
 
@@ -20,10 +27,24 @@ def network(num_classes, name="deeplab_v3_plus"):
     return models.build(name, num_classes=num_classes)
 
 
+def initialize(model, source, **options):
+    config = FitConfig(init_from=source, model=ModelConfig(**options))
+    initialize_from(model, config, SCENES)
+
+
+def values(model):
+    return [weight.numpy() for weight in model.weights]
+
+
+def assert_equal(weights, expected):
+    for ours, theirs in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_the_same_classes_take_all_weights(trained_run, capsys):
     _, dataset, trained = load_trained(trained_run)
     model = network(dataset.num_classes)
-    initialize_from(model, trained_run)
+    initialize(model, trained_run)
     for ours, theirs in zip(model.weights, trained.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     out = capsys.readouterr().out
@@ -36,7 +57,7 @@ def test_a_first_stage_that_was_stopped_is_said_to_be(trained_run, tmp_path, cap
     run = shutil.copytree(trained_run, tmp_path / "run")
     for path in (run / "checkpoints").glob(f"ckpt-{STEPS}.*"):
         path.unlink()
-    initialize_from(network(load_trained(run)[1].num_classes), run)
+    initialize(network(load_trained(run)[1].num_classes), run)
     assert re.search(rf"at step \d+ of {STEPS}, not its last one$", capsys.readouterr().out, re.M)
 
 
@@ -44,7 +65,7 @@ def test_other_classes_have_a_new_head(trained_run, capsys):
     trained = load_trained(trained_run)[2]
     model = network(3)
     before = [weight.numpy() for weight in model.weights]
-    initialize_from(model, trained_run)
+    initialize(model, trained_run)
     *body, kernel, bias = model.weights
     for ours, theirs in zip(body, trained.weights, strict=False):
         np.testing.assert_array_equal(ours, theirs)
@@ -97,3 +118,107 @@ def test_what_is_wrong_is_named(train, scenes_root, tmp_path, options, parts):
     outcome = train("fit", f"--run={run}", f"--data.root={scenes_root}", *TINY_RUN, *options)
     assert_one_line(outcome, *parts)
     assert not run.exists()
+
+
+@pytest.fixture
+def deeplab(monkeypatch):
+    """Build DeepLab on a small backbone, whatever the configuration asks for."""
+
+    def make(name="deeplab_v2", *, num_classes, weights=None, **options):
+        known = {k: v for k, v in options.items() if k in ("upsampling", "atrous_rates")}
+        return build(name, backbone=backbone(), num_classes=num_classes, weights=weights, **known)
+
+    monkeypatch.setattr(models, "build", make)
+    return make
+
+
+@pytest.mark.parametrize("suffix", models.WEIGHT_FILES)
+def test_a_file_of_the_same_classes_gives_all_weights(deeplab, tmp_path, capsys, suffix):
+    path = tmp_path / f"first{suffix}"
+    first, model = deeplab(num_classes=11), deeplab(num_classes=11)
+    first.save(path) if suffix == ".keras" else first.save_weights(path)
+    initialize(model, path, name="deeplab_v2")
+    assert_equal(values(model), values(first))
+    assert capsys.readouterr().out == f"First weights: {len(model.weights)} of {path}\n"
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "deconvolution"])
+def test_a_file_of_other_classes_gives_all_but_the_head(deeplab, tmp_path, capsys, upsampling):
+    options = {"upsampling": upsampling}
+    path = tmp_path / "first.weights.h5"
+    first = deeplab(num_classes=21, **options)
+    first.save_weights(path)
+    model = deeplab(num_classes=11, **options)
+    before, head = values(model), [w.path for w in model.weights if w.shape[-1] == 11]
+    initialize(model, path, name="deeplab_v2", options=options)
+    body = len(before) - len(head)
+    assert_equal(values(model)[:body], values(first)[:body])
+    assert_equal(values(model)[body:], before[body:])
+    assert len(head) == (8 if upsampling == "bilinear" else 9)
+    expected = f"First weights: {body} of {path}; new, for other classes than its 21: "
+    assert capsys.readouterr().out == expected + ", ".join(head) + "\n"
+
+
+def test_a_file_of_another_network_is_refused(deeplab, tmp_path):
+    path = tmp_path / "first.weights.h5"
+    deeplab(num_classes=21, atrous_rates=[6, 12]).save_weights(path)
+    model = deeplab(num_classes=11)
+    before = values(model)
+    count = len(before)
+    message = (
+        rf"^init_from: {path} must hold the {count} weights of deeplab_v2, but for the number of "
+        rf"classes\. Received: {count - 4} weights; it lacks \(3, 3, 8, 11\), .*; has besides \(3, "
+    )
+    with pytest.raises(UserError, match=message):
+        initialize(model, path, name="deeplab_v2")
+    assert_equal(values(model), before)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no weights"])
+def test_a_file_that_cannot_be_read_is_refused(deeplab, tmp_path, content):
+    path = tmp_path / "first.weights.h5"
+    if content is not None:
+        path.write_bytes(content)
+    model = deeplab(num_classes=11)
+    with pytest.raises(UserError, match=r"^init_from: [^\n]*first\.weights\.h5[^\n]*$"):
+        initialize(model, path, name="deeplab_v2")
+
+
+@pytest.fixture(scope="module")
+def exported(trained_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "model"
+    with networks_of_tests():
+        export.run(export.parser().parse_args([str(trained_run), f"--output={folder}"]))
+    return folder
+
+
+def test_an_export_gives_its_weights(exported, trained_run, capsys):
+    _, dataset, trained = load_trained(trained_run)
+    model = network(dataset.num_classes)
+    initialize(model, exported)
+    assert_equal(values(model), values(trained))
+    assert f"First weights: {len(model.weights)} of {exported}\n" in capsys.readouterr().out
+
+
+def test_an_export_of_other_classes_gives_all_but_the_head(exported, trained_run, capsys):
+    model = network(3)
+    before = values(model)
+    initialize(model, exported)
+    assert_equal(values(model)[:-2], values(load_trained(trained_run)[2])[:-2])
+    assert_equal(values(model)[-2:], before[-2:])
+    assert "; new, for other classes than its own: " in capsys.readouterr().out
+
+
+def test_an_export_of_another_network_is_refused(exported, deeplab):
+    model = deeplab(num_classes=11)
+    before = values(model)
+    with pytest.raises(UserError, match=r"^init_from: the network of .* is another one, of other"):
+        initialize(model, exported)
+    assert_equal(values(model), before)
+
+
+def test_a_damaged_export_is_refused(exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "export")
+    (folder / "saved_model.pb").write_bytes(b"\xff damaged")
+    with pytest.raises(UserError, match=r"^init_from: .* is no whole export \([^\n]*\)$"):
+        initialize(network(3), folder)
