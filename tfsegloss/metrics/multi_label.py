@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_between, check_integer
+from tfsegloss.core.keras_versions import add_counts, keras
 from tfsegloss.core.predictions import checked_size, warn_of_probabilities
 from tfsegloss.core.targets import encode_targets, normalize_ignore_class, one_hot
 from tfsegloss.metrics.confusion import checked_batch, known_counts, mean_of_present, unless_lost
@@ -60,9 +60,7 @@ class MultiLabelIoU(keras.metrics.Metric):
         self.ignore_class = normalize_ignore_class(ignore_class)
         self.from_logits = from_logits
         # Rows: pixels in both, pixels of the targets, pixels of the predictions.
-        self.counts = self.add_variable(
-            shape=(3, self.num_classes), initializer="zeros", dtype="int64", name="counts"
-        )
+        self.counts = add_counts(self, "counts", shape=(3, self.num_classes))
 
     def update_state(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: None = None
