@@ -3,7 +3,6 @@
 import inspect
 import json
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +11,7 @@ import tfsegloss
 from tests.tfsegloss.examples import IGNORED, example
 from tests.tfsegloss.variants import OPTIONS
 from tfsegloss import MaxPooling, Mean, Minkowski, SoftmaxCrossEntropy, TopK
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.losses.registry import LOSSES
 
 COMMON = {"from_logits": False, "ignore_class": [7, 255], "reduction": "sum", "name": "mine"}

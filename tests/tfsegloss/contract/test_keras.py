@@ -1,6 +1,5 @@
 """Every loss in Keras: compile, fit, save, load, and several replicas."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +10,7 @@ from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tests.tfsegloss.variants import FEW, FIRST, QUICK
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.kernels import xla
 
 

@@ -1,6 +1,5 @@
 """Center loss against loops in float64; its centers, wherever they are kept."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +11,7 @@ from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tests.train.loop.test_trainer import batches, make_trainer, two_convolutions
 from tfsegloss import CenterLoss, SoftmaxCrossEntropy
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.center import center_distance
 

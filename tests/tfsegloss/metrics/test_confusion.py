@@ -1,12 +1,12 @@
 """The confusion matrix and what is read off it."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.tfsegloss.examples import CLASSES, example
 from tfsegloss import MeanIoU
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.metrics.confusion import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
 
 

@@ -1,11 +1,11 @@
 """The metric of independent classes."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfsegloss import MultiLabelIoU, SigmoidCrossEntropy
+from tfsegloss.core.keras_versions import keras
 
 CLASSES = 3
 
