@@ -197,6 +197,18 @@ def _reduce(values: tf.Tensor, reduction: str) -> tf.Tensor:
     return tf.reduce_mean(values) if reduction in MEANS else tf.reduce_sum(values)
 
 
+class _MetricOfKeras2(keras.metrics.Metric):
+    """What a metric has in Keras 3: variables of any shape are reset."""
+
+    def reset_state(self) -> None:
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
+
+
+# The base of the library's metrics.
+Metric = _MetricOfKeras2 if IS_KERAS_2 else keras.metrics.Metric
+
+
 def add_counts(metric: keras.metrics.Metric, name: str, shape: tuple[int, ...]) -> tf.Variable:
     """Return a new variable of a metric for counts, 0 and summed over replicas.
 

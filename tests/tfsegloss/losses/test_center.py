@@ -9,7 +9,6 @@ from tests.tfsegloss.examples import CLASSES, IGNORED, example, soft_targets
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
-from tests.train.loop.test_trainer import batches, make_trainer, two_convolutions
 from tfsegloss import CenterLoss, SoftmaxCrossEntropy
 from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import encode_targets
@@ -153,6 +152,8 @@ def test_keras_evaluates_without_moving_and_saves_the_centers(tmp_path):
 @pytest.mark.usefixtures("without_clusters")
 @grid(lambda replicas: replicas == 1, replicas=[1, 2])
 def test_a_training_run_resumes_with_its_centers(tmp_path, two_replicas, replicas):
+    from tests.train.loop.test_trainer import batches, make_trainer, two_convolutions
+
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
 
     def trainer(folder):
