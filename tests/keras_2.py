@@ -23,7 +23,7 @@ DTypePolicy = keras.mixed_precision.Policy if IS_KERAS_2 else keras.DTypePolicy
 
 
 def update_of(metric):
-    """Return `update_state` for a `tf.function`: that of Keras 2 returns an operation in a graph."""
+    """Return `update_state` for a `tf.function`, in which that of Keras 2 returns an operation."""
 
     def update(*batch):
         metric.update_state(*batch)
