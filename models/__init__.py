@@ -1,9 +1,8 @@
 """DeepLab segmentation networks on classification networks at any output stride."""
 
-# ruff: noqa: E402 - a check comes before the imports that would fail
 from models.keras_3 import require_keras_3
 
-require_keras_3("models")
+require_keras_3()
 
 from models.architectures.deeplab_v2 import deeplab_v2
 from models.architectures.deeplab_v3 import deeplab_v3

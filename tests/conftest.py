@@ -1,6 +1,7 @@
 """Two logical CPUs for every test, before TensorFlow starts."""
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The tests compare numbers that GPUs round differently, in several processes at once: the CPU, for
@@ -10,7 +11,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 import pytest
 import tensorflow as tf
 
-from tests import keras_2
+from tests import keras_versions
 from tfsegloss.core.keras_versions import IS_KERAS_2, keras
 from tfsegloss.kernels import xla
 
@@ -27,6 +28,11 @@ MOST_CPU_SECONDS = 2 * WANTED_CPU_SECONDS
 
 def pytest_addoption(parser):
     parser.addoption("--unhurried", action="store_true", help="fast tests may take any time")
+    parser.addoption(
+        "--keras-3-python",
+        default=sys.executable,
+        help="of an environment with Keras 3, for tests under Keras 2 that need its files",
+    )
 
 
 def pytest_configure(config):
@@ -40,7 +46,7 @@ def pytest_collection_modifyitems(items):
     """Under Keras 2, skip what cannot exist there, each with its reason."""
     if IS_KERAS_2:
         for item in items:
-            if reason := keras_2.why_missing(item.nodeid):
+            if reason := keras_versions.why_missing(item.nodeid):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -89,11 +95,11 @@ def two_replicas():
 @pytest.fixture
 def float64():
     """Keras in float64 for one test."""
-    keras_2.set_floatx("float64")
-    keras_2.set_dtype_policy("float64")
+    keras_versions.set_floatx("float64")
+    keras_versions.set_dtype_policy("float64")
     yield
-    keras_2.set_floatx("float32")
-    keras_2.set_dtype_policy("float32")
+    keras_versions.set_floatx("float32")
+    keras_versions.set_dtype_policy("float32")
 
 
 @pytest.fixture(scope="session")

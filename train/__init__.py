@@ -2,4 +2,4 @@
 
 from train.common.keras_3 import require_keras_3
 
-require_keras_3("train")
+require_keras_3()

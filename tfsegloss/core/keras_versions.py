@@ -161,7 +161,8 @@ def reduce_values(values: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:
     A mean is divided by the number of replicas: in Keras 3 a call does it, in Keras 2 `fit`.
     """
     if IS_KERAS_2:
-        return as_share_of_replica(_reduce(values, loss.reduction), loss)
+        reductions = {"none": tf.identity, "sum": tf.reduce_sum}
+        return as_share_of_replica(reductions.get(loss.reduction, tf.reduce_mean)(values), loss)
     reduce = _Reduction(reduction=loss.reduction, name=loss.name, dtype=loss.dtype)
     return reduce(values, values)
 
@@ -171,17 +172,16 @@ def call_part(
 ) -> tf.Tensor:
     """Return what a loss adds to a sum that Keras reduces.
 
-    Keras 2 refuses means under a strategy, but of the loss that a model is compiled with: that of a
-    part is computed here, and Keras divides the sum by the number of replicas.
+    Keras 2 refuses means under a strategy, but of the loss that a model is compiled with, and
+    divides that by the number of replicas: here its parts get the same leave.
     """
     if not IS_KERAS_2:
         return loss(y_true, y_pred, sample_weight)
-    y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     if hasattr(loss, "build"):
-        loss.build(y_pred.shape[-1])  # the loss itself keeps the variables, not its copy
-    each = copy.copy(loss)
-    each.reduction = "none"
-    return _reduce(each(y_true, y_pred, sample_weight), loss.reduction)
+        loss.build(tf.convert_to_tensor(y_pred).shape[-1])  # the variables are not the copy's
+    part = copy.copy(loss)
+    part._allow_sum_over_batch_size = True  # as `compile` does; Keras 2 has no public name for it
+    return part(y_true, y_pred, sample_weight)
 
 
 def as_share_of_replica(value: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:
@@ -189,12 +189,6 @@ def as_share_of_replica(value: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:
     if IS_KERAS_2 and loss.reduction in MEANS:
         return value / tf.distribute.get_strategy().num_replicas_in_sync
     return value
-
-
-def _reduce(values: tf.Tensor, reduction: str) -> tf.Tensor:
-    if reduction == "none":
-        return values
-    return tf.reduce_mean(values) if reduction in MEANS else tf.reduce_sum(values)
 
 
 class _MetricOfKeras2(keras.metrics.Metric):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests import keras_2
+from tests import keras_versions
 from tests.tfsegloss.examples import IGNORED, example
 from tests.tfsegloss.variants import OPTIONS
 from tfsegloss import MaxPooling, Mean, Minkowski, SoftmaxCrossEntropy, TopK
@@ -45,7 +45,7 @@ def attributes(thing):
     if isinstance(thing, dict | list | tuple):
         values = thing.values() if isinstance(thing, dict) else thing
         return [attributes(value) for value in values]
-    if isinstance(thing, keras.losses.Loss | tfsegloss.Pooling | keras_2.DTypePolicy):
+    if isinstance(thing, keras.losses.Loss | tfsegloss.Pooling | keras_versions.DTypePolicy):
         return type(thing), {
             name: attributes(value) for name, value in vars(thing).items() if name != "_state"
         }

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests import keras_2
+from tests import keras_versions
 from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
@@ -67,7 +67,7 @@ def test_two_replicas_take_the_step_of_one(make, shards, two_replicas):
     ids, logits = unequal_batch(first, labelled)
     _, expected = value_and_gradient(make(), ids, logits)
     results = on_replicas(
-        two_replicas, tf.function(step_of(keras_2.in_own_loop(make()))), first, ids, logits
+        two_replicas, tf.function(step_of(keras_versions.in_own_loop(make()))), first, ids, logits
     )
     gradient = np.concatenate([gradient for _, gradient in results])
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * abs(expected).max())

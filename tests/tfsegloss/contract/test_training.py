@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests import keras_2
+from tests import keras_versions
 from tests.tfsegloss.examples import CLASSES, example
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.variants import FIRST, QUICK
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.usefixtures("without_clusters")
 
 @pytest.fixture
 def low_precision(dtype):
-    keras_2.set_dtype_policy(f"mixed_{dtype}")
+    keras_versions.set_dtype_policy(f"mixed_{dtype}")
     yield
-    keras_2.set_dtype_policy("float32")
+    keras_versions.set_dtype_policy("float32")
 
 
 def network(outputs=1):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import keras_2
+from tests import keras_versions
 from tests.tfsegloss import oracles
 from tests.tfsegloss.examples import CLASSES, IGNORED, example, soft_targets
 from tests.tfsegloss.grid import grid
@@ -114,7 +114,7 @@ def test_two_replicas_keep_the_centers_of_one(two_replicas, built, shards):
     elif built == "before":
         two.build(CLASSES)  # one variable, that both replicas move
     first, labelled = shards
-    step = tf.function(step_of(keras_2.in_own_loop(two)))
+    step = tf.function(step_of(keras_versions.in_own_loop(two)))
     for seed in range(4):
         ids, logits = unequal_batch(first, labelled, seed)
         _, expected = value_and_gradient(one, ids, logits)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import keras_2
+from tests import keras_versions
 from tests.tfsegloss.examples import CLASSES, example
 from tfsegloss import MeanIoU
 from tfsegloss.core.keras_versions import keras
@@ -168,14 +168,14 @@ def test_predictions_that_are_nan_are_no_class():
     metric.update_state([[[0, 255]]], logits)  # ignored
     with pytest.raises(ValueError, match="`predicted` must hold ids.*Received ids: -1"):
         metric.update_state([[[0, 0]]], logits)
-    step = tf.function(keras_2.update_of(metric), jit_compile=True)
+    step = tf.function(keras_versions.update_of(metric), jit_compile=True)
     step(tf.constant([[[0, 0]]]), tf.constant(logits))
     assert np.isnan(metric.result())
 
 
 def test_sizes_are_compared_in_a_graph_too():
     specs = [tf.TensorSpec([None] * 3, tf.int32), tf.TensorSpec([None, None, None, 3])]
-    step = tf.function(keras_2.update_of(MeanIoU(num_classes=3)), input_signature=specs)
+    step = tf.function(keras_versions.update_of(MeanIoU(num_classes=3)), input_signature=specs)
     with pytest.raises(tf.errors.InvalidArgumentError, match="same batch, height and width"):
         step(tf.zeros([2, 4, 4], tf.int32), tf.zeros([2, 1, 1, 3]))
 
