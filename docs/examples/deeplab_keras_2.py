@@ -65,9 +65,25 @@ def build_deeplab(weights: str | None = None) -> tuple[keras.Model, list, list]:
     return keras.Model(inputs, x), [features], [*head, logits]
 
 
+class MultiOptimizer(tfa.optimizers.MultiOptimizer):
+    """That of TensorFlow Addons, with lists of gradients that each replica has for itself.
+
+    Theirs keeps them in the optimizer, where the next replica overwrites them before the second
+    group's are applied: on two replicas that group gets one replica's gradients twice, or an error.
+    """
+
+    def apply_gradients(self, grads_and_vars, **options):
+        """Hand each group's optimizer its gradients."""
+        pairs = list(grads_and_vars)
+        for spec in self.optimizer_specs:
+            own = [(gradient, v) for gradient, v in pairs if v.name in spec["weights"]]
+            spec["optimizer"].apply_gradients(own, **options)
+        return self.iterations.assign_add(1)
+
+
 def two_rates(
     learning_rate: float, backbone: list, head: list, *, multiplier: float = HEAD_MULTIPLIER
-) -> tuple[tfa.optimizers.MultiOptimizer, list[tuple[tfa.optimizers.MovingAverage, list]]]:
+) -> tuple[MultiOptimizer, list[tuple[tfa.optimizers.MovingAverage, list]]]:
     """Return the optimizer of both groups, and each group's own with its layers.
 
     The averages stand inside: `MovingAverage` hands single gradients to what it wraps, and a
@@ -88,7 +104,21 @@ def two_rates(
         )
         for rate, layers in ((learning_rate, backbone), (multiplier * learning_rate, head))
     ]
-    return tfa.optimizers.MultiOptimizer(groups), groups
+    return MultiOptimizer(groups), groups
+
+
+def make_slots(
+    strategy: tf.distribute.Strategy, optimizer: MultiOptimizer, model: keras.Model
+) -> None:
+    """Make the optimizer's variables by a step of gradients of 0, which moves no weight.
+
+    An average starts as a copy of its weight, which the graph of `fit` cannot make on replicas.
+    """
+
+    def step_of_zero() -> None:
+        optimizer.apply_gradients([(tf.zeros_like(v), v) for v in model.trainable_variables])
+
+    strategy.run(step_of_zero)
 
 
 def use_averages(groups: list[tuple[tfa.optimizers.MovingAverage, list]]) -> None:
@@ -112,6 +142,7 @@ def train(folder: Path, steps: int, batch_size: int = 4) -> tuple[keras.Model, l
             loss=RMILoss(downsample_factor=4),
             metrics=[MeanIoU(num_classes=NUM_CLASSES)],
         )
+    make_slots(strategy, optimizer, model)
     losses = []
     log = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: losses.append(logs["loss"])

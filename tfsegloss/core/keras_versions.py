@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -182,6 +183,15 @@ def call_part(
     part = copy.copy(loss)
     part._allow_sum_over_batch_size = True  # as `compile` does; Keras 2 has no public name for it
     return part(y_true, y_pred, sample_weight)
+
+
+def track_parts(sum_of: keras.losses.Loss, parts: Iterable[keras.losses.Loss]) -> None:
+    """Let a model's file hold the variables of a sum's losses.
+
+    Keras 2 finds them in lists, Keras 3 where they are.
+    """
+    if IS_KERAS_2:
+        sum_of.parts_with_variables = [*parts]
 
 
 def as_share_of_replica(value: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:

@@ -74,6 +74,7 @@ class WeightedLosses(SegmentationLoss):
         if activation is not None:
             check_choice("activation", activation, ACTIVATIONS)
         all_losses = {name: loss for name, (_, loss) in self.losses.items()}
+        keras_versions.track_parts(self, all_losses.values())
         super().__init__(
             from_logits=self._common("from_logits", all_losses, True),
             ignore_class=_ignored_by_all(self._ours().values()),

@@ -23,13 +23,13 @@ scenes.write(Path(sys.argv[1]), train=8, val=2, height=96, width=128)
 
 @pytest.fixture(scope="module")
 def deeplab(request):
-    """The names of the documented example."""
+    """Return the names of the documented example."""
     return runpy.run_path(str(request.config.rootpath / "docs/examples/deeplab_keras_2.py"))
 
 
 @pytest.fixture(scope="module")
 def scenes_of_keras_3(tmp_path_factory, with_keras_3):
-    """A small dataset of scenes: the training kit draws it, which needs Keras 3."""
+    """Draw a small dataset of scenes: the training kit does it, which needs Keras 3."""
     root = tmp_path_factory.mktemp("data") / "scenes"
     with_keras_3(ROOT_OF_SCENES, root)
     return root
@@ -61,17 +61,21 @@ def small_groups():
     return keras.Model(inputs, head(backbone(inputs))), [backbone], [head]
 
 
-def updates(deeplab, multiplier):
+def updates(deeplab, multiplier, strategy=None):
     """Return by how much one step moves the backbone's variables, and the head's."""
-    ids, images = example((2, 12, 12))
-    model, backbone, head = small_groups()
-    optimizer, groups = deeplab["two_rates"](0.01, backbone, head, multiplier=multiplier)
-    before = [[v.numpy() for v in layer.variables] for (layer,) in (backbone, head)]
-    model.compile(optimizer, loss=tfsegloss.RMILoss())
+    ids, images = example((4, 12, 12))
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        model, backbone, head = small_groups()
+        optimizer, groups = deeplab["two_rates"](0.01, backbone, head, multiplier=multiplier)
+        model.compile(optimizer, loss=tfsegloss.RMILoss())
+    deeplab["make_slots"](strategy, optimizer, model)
+    before = [layer.get_weights() for (layer,) in (backbone, head)]
     model.train_on_batch(images, ids)
-    after = [[v.numpy() for v in layer.variables] for (layer,) in (backbone, head)]
+    after = [layer.get_weights() for (layer,) in (backbone, head)]
     moved = [
-        [b - a for a, b in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)
+        [new - old for old, new in zip(*weights, strict=True)]
+        for weights in zip(before, after, strict=True)
     ]
     return moved, after, before, groups
 
@@ -84,7 +88,15 @@ def test_the_multiplier_reaches_the_head_and_nothing_else(deeplab):
         np.testing.assert_array_equal(again, once)
     for slow, fast in zip(head, head_faster, strict=True):
         assert (slow != 0).any()
-        np.testing.assert_allclose(fast, 10 * slow, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(fast, 10 * slow, atol=1e-4 * abs(fast).max())
+
+
+@pytest.mark.usefixtures("without_clusters")
+def test_both_groups_take_the_step_of_one_replica_on_two(deeplab, two_replicas):
+    one, *_ = updates(deeplab, multiplier=10)
+    two, *_ = updates(deeplab, multiplier=10, strategy=two_replicas)
+    for ours, theirs in zip([*two[0], *two[1]], [*one[0], *one[1]], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_the_averages_are_of_the_weights(deeplab):

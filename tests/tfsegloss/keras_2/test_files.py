@@ -73,7 +73,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def here():
-    """The functions of `NETWORK` under this Keras."""
+    """Return the functions of `NETWORK` under this Keras."""
     scope = {"keras": keras, "tf": tf, "tfsegloss": tfsegloss}
     exec(NETWORK, scope)
     return scope
