@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.keras_versions import IS_KERAS_2
+from tfsegloss.core.keras_versions import IS_KERAS_2
 
 HAS_ADDONS = importlib.util.find_spec("tensorflow_addons") is not None
 # With Keras 3 the tests of Keras 2 are none of `make test`: they run by `make test-addons` and

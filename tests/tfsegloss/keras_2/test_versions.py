@@ -1,5 +1,8 @@
 """Which TensorFlow goes with which Keras, and what is said of all others."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tfsegloss.core.keras_versions import mismatch
@@ -37,3 +40,22 @@ def test_pairs_that_do_not_fit(tensorflow, keras, uses_tf_keras, remedy):
     assert f"TensorFlow {tensorflow}" in message
     assert f"eras {keras}." in message
     assert message.endswith(f"Do: {remedy}")
+
+
+def test_a_pair_that_does_not_fit_is_one_line_at_import():
+    code = """
+import importlib.metadata
+version = importlib.metadata.version
+importlib.metadata.version = lambda name: "3.0.5" if name == "keras" else version(name)
+import os
+os.environ.pop("TF_USE_LEGACY_KERAS", None)
+import tfsegloss
+"""
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 1
+    line = outcome.stderr.strip().splitlines()[-1]
+    assert line.startswith("ImportError: tfsegloss needs TensorFlow >= 2.18 with Keras >= 3.15")
+    assert "Found: TensorFlow 2." in line
+    assert "Keras 3.0.5. Do: pip install" in line
