@@ -49,7 +49,7 @@ test-slow: $(VENV)/installed test-oldest test-addons test-legacy
 test-oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow and not full" \
 	  tests/tfsegloss/contract tests/models/test_training.py tests/train/loop \
-	  tests/train/runs/test_configuration.py
+	  tests/train/runs/test_configuration.py tests/tfsegloss/keras_2
 
 # Keras 2 by way of TensorFlow 2.15, with TensorFlow Addons; that TensorFlow needs Python 3.11 or
 # older: make test-slow ADDONS_PYTHON=python3.11

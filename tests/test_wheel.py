@@ -70,15 +70,23 @@ def test_the_wheel_holds_the_library_alone(wheel):
     assert any(name.endswith("LICENSE") for name in names)
 
 
-def test_one_step_in_an_empty_environment(wheel, tmp_path):
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
+@pytest.fixture(scope="module")
+def folder(wheel, tmp_path_factory):
+    """Make an environment in a folder, with the wheel and what it depends on alone."""
+    folder = tmp_path_factory.mktemp("empty")
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
+    return folder
+
+
+def test_one_step_in_an_empty_environment(folder):
+    python = folder / "venv" / "bin" / "python"
     outcome = subprocess.run(
-        [python, "-c", ONE_STEP], cwd=tmp_path, capture_output=True, text=True, check=False
+        [python, "-c", ONE_STEP], cwd=folder, capture_output=True, text=True, check=False
     )
     assert outcome.returncode == 0, outcome.stderr
-    assert str(tmp_path / "venv") in outcome.stdout
+    assert str(folder / "venv") in outcome.stdout
 
 
 def python_for_addons():
@@ -105,13 +113,15 @@ def take_next_step(python, folder, legacy):
     return outcome.stdout.rsplit("keras ", 1)[1].strip()
 
 
-def test_the_step_after_loading_in_empty_environments_of_todays_tensorflow(wheel, tmp_path):
-    """Keras 3, and with the extra `legacy` tf_keras."""
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
+def test_the_step_after_loading_in_an_empty_environment(folder):
+    python = folder / "venv" / "bin" / "python"
+    assert take_next_step(python, folder, legacy=False).startswith("keras.")
+
+
+def test_the_step_after_loading_with_tf_keras_beside_it(wheel, folder):
+    python = folder / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[legacy]"], check=True)
-    assert take_next_step(python, tmp_path, legacy=False).startswith("keras.")
-    assert take_next_step(python, tmp_path, legacy=True).startswith("tf_keras.")
+    assert take_next_step(python, folder, legacy=True).startswith("tf_keras.")
 
 
 def test_the_step_after_loading_in_an_empty_environment_of_tensorflow_2_15(wheel, tmp_path):

@@ -53,8 +53,8 @@ def mismatch(tensorflow: str, keras: str, uses_tf_keras: bool) -> str | None:
 
     >>> mismatch("2.21.0", "3.15.1", False) is mismatch("2.15.1", "2.15.0", False) is None
     True
-    >>> mismatch("2.21.0", "none", True)[-28:]
-    'pip install "tf_keras==2.21.*"'[-28:]
+    >>> mismatch("2.21.0", "none", True).split("Do: ")[1]
+    'pip install "tf_keras==2.21.*"'
     """
     of_tensorflow, of_keras = _numbers(tensorflow), _numbers(keras)
     if uses_tf_keras:
