@@ -11,7 +11,7 @@ OLDEST_PYTHON ?= $(PYTHON)
 ADDONS := .venv-addons
 ADDONS_PYTHON ?= $(PYTHON)
 # What the tests under Keras 2 run; what they skip, and why, stands in tests/keras_versions.py.
-KERAS_2_TESTS := -n 2 -m "not slow and not full" --unhurried \
+KERAS_2_TESTS := -n 2 --dist worksteal -m "not slow and not full" --unhurried \
   tests/tfsegloss/keras_2 tests/tfsegloss/contract/test_keras.py \
   tests/tfsegloss/contract/test_training.py tests/tfsegloss/contract/test_config.py \
   tests/tfsegloss/metrics tests/tfsegloss/losses/test_center.py

@@ -33,8 +33,15 @@ def test_the_classes_are_those_of_tf_keras():
 
 
 @pytest.mark.usefixtures("without_clusters")
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum"])
-@pytest.mark.parametrize("name", ["RMILoss", "CenterLoss", "WeightedLosses"])
+@pytest.mark.parametrize(
+    ("name", "reduction"),
+    [
+        ("RMILoss", "sum_over_batch_size"),
+        ("CenterLoss", "sum_over_batch_size"),
+        ("WeightedLosses", "sum_over_batch_size"),
+        ("WeightedLosses", "sum"),
+    ],
+)
 def test_fit_on_two_replicas_equals_one(name, reduction, two_replicas):
     """What Keras 2 does not divide by the number of replicas in a call, it divides in `fit`."""
     ids, images = example((4, 12, 12))
