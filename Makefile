@@ -8,12 +8,19 @@ comma := ,
 CUDA := $(if $(shell command -v nvidia-smi),$(comma)cuda)
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= $(PYTHON)
+ADDONS := .venv-addons
+ADDONS_PYTHON ?= $(PYTHON)
+# What the tests under Keras 2 run; what they skip, and why, stands in tests/keras_versions.py.
+KERAS_2_TESTS := -n 2 --dist worksteal -m "not slow and not full" --unhurried \
+  tests/tfsegloss/keras_2 tests/tfsegloss/contract/test_keras.py \
+  tests/tfsegloss/contract/test_training.py tests/tfsegloss/contract/test_config.py \
+  tests/tfsegloss/metrics tests/tfsegloss/losses/test_center.py
 DEMO := runs/scenes
 FULL_PARTS := $(wildcard tests/test_*.py tests/tfsegloss/contract/test_*.py) \
   $(filter-out %/contract/,$(sort $(dir $(wildcard tests/tfsegloss/*/__init__.py)))) \
   tests/models tests/savedmodels tests/train
 
-.PHONY: demo test test-full test-slow test-oldest mutants recipes lint format wheel clean
+.PHONY: demo test test-full test-slow test-oldest test-addons test-legacy mutants recipes lint format wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m train fit --config train/recipes/scenes.yaml
@@ -34,7 +41,7 @@ test-full: lint
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
-test-slow: $(VENV)/installed test-oldest
+test-slow: $(VENV)/installed test-oldest test-addons test-legacy
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # The oldest TensorFlow and Keras that setup.cfg admits; that TensorFlow needs Python 3.12 or older:
@@ -42,7 +49,16 @@ test-slow: $(VENV)/installed test-oldest
 test-oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow and not full" \
 	  tests/tfsegloss/contract tests/models/test_training.py tests/train/loop \
-	  tests/train/runs/test_configuration.py
+	  tests/train/runs/test_configuration.py tests/tfsegloss/keras_2
+
+# Keras 2 by way of TensorFlow 2.15, with TensorFlow Addons; that TensorFlow needs Python 3.11 or
+# older: make test-slow ADDONS_PYTHON=python3.11
+test-addons: $(VENV)/installed $(ADDONS)/installed
+	$(ADDONS)/bin/python -m pytest $(KERAS_2_TESTS) --keras-3-python $(BIN)/python
+
+# Keras 2 by way of tf_keras, on today's TensorFlow.
+test-legacy: $(VENV)/installed
+	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest $(KERAS_2_TESTS)
 
 # Plants each fault of a list alone; the tests of its folder must fail.
 mutants: $(VENV)/installed
@@ -72,7 +88,7 @@ clean:
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[train,plot,lite,test,dev$(CUDA)]"
+	$(BIN)/python -m pip install --quiet --editable ".[train,plot,lite,test,dev,legacy$(CUDA)]"
 	touch $@
 
 $(OLDEST)/installed: setup.cfg pyproject.toml
@@ -80,4 +96,10 @@ $(OLDEST)/installed: setup.cfg pyproject.toml
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
 	$(OLDEST)/bin/python -m pip install --quiet --editable ".[train,plot,lite,test]" \
 	  tensorflow==2.18.0 keras==3.15.0
+	touch $@
+
+$(ADDONS)/installed: setup.cfg pyproject.toml
+	$(ADDONS_PYTHON) -m venv $(ADDONS)
+	$(ADDONS)/bin/python -m pip install --quiet --upgrade pip
+	$(ADDONS)/bin/python -m pip install --quiet --editable ".[addons,plot,test]"
 	touch $@

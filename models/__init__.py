@@ -1,5 +1,9 @@
 """DeepLab segmentation networks on classification networks at any output stride."""
 
+from models.keras_3 import require_keras_3
+
+require_keras_3()
+
 from models.architectures.deeplab_v2 import deeplab_v2
 from models.architectures.deeplab_v3 import deeplab_v3
 from models.architectures.deeplab_v3_plus import deeplab_v3_plus

@@ -1,19 +1,23 @@
 """Two logical CPUs for every test, before TensorFlow starts."""
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The tests compare numbers that GPUs round differently, in several processes at once: the CPU, for
 # the processes they start too. Only the test of the GPU itself asks for it again.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
-import keras
 import pytest
 import tensorflow as tf
 
-from tests.train import small_network
+from tests import keras_versions
+from tfsegloss.core.keras_versions import IS_KERAS_2, keras
 from tfsegloss.kernels import xla
-from train.data.datasets import scenes
+
+if not IS_KERAS_2:  # under which the training kit is not there
+    from tests.train import small_network
+    from train.data.datasets import scenes
 
 REPLICAS = ("CPU:0", "CPU:1")
 # A test that is neither `full` nor `slow` is one of those a stranger waits for.
@@ -24,6 +28,11 @@ MOST_CPU_SECONDS = 2 * WANTED_CPU_SECONDS
 
 def pytest_addoption(parser):
     parser.addoption("--unhurried", action="store_true", help="fast tests may take any time")
+    parser.addoption(
+        "--keras-3-python",
+        default=sys.executable,
+        help="of an environment with Keras 3, for tests under Keras 2 that need its files",
+    )
 
 
 def pytest_configure(config):
@@ -31,6 +40,14 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration() for _ in REPLICAS]
     )
+
+
+def pytest_collection_modifyitems(items):
+    """Under Keras 2, skip what cannot exist there, each with its reason."""
+    if IS_KERAS_2:
+        for item in items:
+            if reason := keras_versions.why_missing(item.nodeid):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -78,11 +95,11 @@ def two_replicas():
 @pytest.fixture
 def float64():
     """Keras in float64 for one test."""
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
+    keras_versions.set_floatx("float64")
+    keras_versions.set_dtype_policy("float64")
     yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
+    keras_versions.set_floatx("float32")
+    keras_versions.set_dtype_policy("float32")
 
 
 @pytest.fixture(scope="session")

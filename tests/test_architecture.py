@@ -34,6 +34,7 @@ ORDER = {
         ("metrics", "explain", "benchmark"),
     ),
     "models": (
+        "keras_3",
         "checks",
         "layers",
         "dilation",

@@ -1,5 +1,7 @@
 """The wheel holds the library alone, and needs nothing of the clone."""
 
+import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -19,6 +21,31 @@ before = model.get_weights()[0]
 history = model.fit(images, ids, verbose=0).history
 assert np.isfinite(history["loss"]).all() and (model.get_weights()[0] != before).any()
 print(tfsegloss.__file__)
+"""
+
+# Under either Keras: what `fit`, `save` and `load_model` of `tf.keras` do, and the step after.
+NEXT_STEP = """
+import numpy as np, tensorflow as tf, tfsegloss
+keras = tf.keras
+inputs = keras.Input((16, 16, 3))
+model = keras.Model(inputs, keras.layers.Conv2D(4, 3, padding="same")(inputs))
+model.compile(
+    keras.optimizers.SGD(0.1, momentum=0.9),
+    loss=tfsegloss.RMILoss(),
+    metrics=[tfsegloss.MeanIoU(num_classes=4)],
+)
+assert isinstance(model.loss, keras.losses.Loss)
+images, ids = np.random.rand(2, 16, 16, 3), np.random.randint(0, 4, [2, 16, 16])
+model.fit(images, ids, epochs=2, verbose=0)
+model.save("model.keras")
+again = keras.models.load_model("model.keras")
+before = model.get_weights()[0]
+for m in (model, again):
+    m.fit(images, ids, verbose=0)
+for ours, theirs in zip(again.get_weights(), model.get_weights()):
+    np.testing.assert_array_equal(ours, theirs)
+assert (model.get_weights()[0] != before).any()
+print(tfsegloss.__file__, "keras", model.__class__.__module__)
 """
 
 pytestmark = pytest.mark.slow
@@ -43,12 +70,66 @@ def test_the_wheel_holds_the_library_alone(wheel):
     assert any(name.endswith("LICENSE") for name in names)
 
 
-def test_one_step_in_an_empty_environment(wheel, tmp_path):
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
+@pytest.fixture(scope="module")
+def folder(wheel, tmp_path_factory):
+    """Make an environment in a folder, with the wheel and what it depends on alone."""
+    folder = tmp_path_factory.mktemp("empty")
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
+    return folder
+
+
+def test_one_step_in_an_empty_environment(folder):
+    python = folder / "venv" / "bin" / "python"
     outcome = subprocess.run(
-        [python, "-c", ONE_STEP], cwd=tmp_path, capture_output=True, text=True, check=False
+        [python, "-c", ONE_STEP], cwd=folder, capture_output=True, text=True, check=False
     )
     assert outcome.returncode == 0, outcome.stderr
-    assert str(tmp_path / "venv") in outcome.stdout
+    assert str(folder / "venv") in outcome.stdout
+
+
+def python_for_addons():
+    """Return a Python that TensorFlow 2.15 has a wheel for."""
+    if sys.version_info < (3, 12):
+        return sys.executable
+    found = shutil.which("python3.11") or shutil.which("python3.10")
+    assert found, "TensorFlow 2.15 needs Python 3.11 or older: install python3.11"
+    return found
+
+
+def take_next_step(python, folder, legacy):
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1" if legacy else "0"}
+    outcome = subprocess.run(
+        [python, "-c", NEXT_STEP],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert str(folder / "venv") in outcome.stdout
+    return outcome.stdout.rsplit("keras ", 1)[1].strip()
+
+
+def test_the_step_after_loading_in_an_empty_environment(folder):
+    python = folder / "venv" / "bin" / "python"
+    assert take_next_step(python, folder, legacy=False).startswith("keras.")
+
+
+def test_the_step_after_loading_with_tf_keras_beside_it(wheel, folder):
+    python = folder / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[legacy]"], check=True)
+    assert take_next_step(python, folder, legacy=True).startswith("tf_keras.")
+
+
+def test_the_step_after_loading_in_an_empty_environment_of_tensorflow_2_15(wheel, tmp_path):
+    subprocess.run([python_for_addons(), "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[addons]"], check=True)
+    assert take_next_step(python, tmp_path, legacy=False).startswith("keras.")
+    versions = "import tensorflow as t, tensorflow_addons as a; print(t.__version__, a.__version__)"
+    found = subprocess.run([python, "-c", versions], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("2.15.")
+    assert found.stdout.strip().endswith("0.23.0")

@@ -3,9 +3,8 @@
 import functools
 from collections.abc import Callable
 
-import keras
-
 from tfsegloss.benchmark.measure import IGNORED, REFERENCE
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.losses import ssim
 from tfsegloss.losses.cross_entropy import SoftmaxCrossEntropy
 from tfsegloss.losses.registry import LOSSES

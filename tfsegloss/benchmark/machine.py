@@ -4,10 +4,10 @@ import os
 import platform
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.benchmark.measure import gpus
+from tfsegloss.core.keras_versions import keras
 
 
 def describe() -> dict[str, str | int | None]:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
+
+from tfsegloss.core.keras_versions import keras
 
 REFERENCE = "Keras"  # the name of the loss that the times are divided by
 MODES = {"plain": None, "compiled": True}  # what `tf.function` gets as `jit_compile`

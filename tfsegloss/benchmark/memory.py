@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.benchmark.losses import keras_cross_entropy
 from tfsegloss.benchmark.measure import WARM_UP, Shape, gpus, inputs, make_step, wait
+from tfsegloss.core.keras_versions import keras
 
 # Blocks of this many bytes and more go back to the system when they are freed (glibc); otherwise
 # what compiling leaves on the heap hides what a step takes.

@@ -3,11 +3,11 @@
 import itertools
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_integer
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import affinity_pairs, downsampling, xla

@@ -8,10 +8,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from numbers import Real
 
-import keras
 import tensorflow as tf
 
-from tfsegloss.core import replicas
+from tfsegloss.core import keras_versions, replicas
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.options import option_names
 from tfsegloss.core.predictions import (
     check_prediction,
@@ -27,7 +27,7 @@ PROBABILITY_MARGIN = 1e-7
 ACTIVATIONS = ("softmax", "sigmoid")
 
 
-class SegmentationLoss(keras.losses.Loss):
+class SegmentationLoss(keras_versions.Loss):
     """Base of all losses.
 
     A subclass names its `activation`, stores its options under their argument names and implements
@@ -161,12 +161,12 @@ class SegmentationLoss(keras.losses.Loss):
         """
         given = (y_true, y_pred, *(() if sample_weight is None else (sample_weight,)))
         y_true, y_pred, *weights = (
-            keras.ops.convert_to_tensor(value, dtype=self.dtype) for value in given
+            keras_versions.convert_to_tensor(value, self.dtype) for value in given
         )
         terms = self._terms((y_true, *weights) if weights else y_true, y_pred)
         values = self.combine(terms)
-        reduce = _Reduction(reduction=self.reduction, name=self.name, dtype=self.dtype)
-        return reduce(values, values), {n: tf.reduce_mean(term) for n, term in terms.items()}
+        value = keras_versions.reduce_values(values, self)
+        return value, {name: tf.reduce_mean(term) for name, term in terms.items()}
 
     def maps(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return what the loss looks at: the maps of `term_maps`, and "valid".
@@ -320,10 +320,3 @@ def _weighted(loss: SegmentationLoss) -> SegmentationLoss:
     """
     sum_of = keras.saving.get_registered_object("tfsegloss>WeightedLosses")
     return sum_of.of(loss)
-
-
-class _Reduction(keras.losses.Loss):
-    """Keras' reduction, of values already computed."""
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return y_pred

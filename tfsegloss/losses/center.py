@@ -6,11 +6,11 @@
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_range
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import center, xla
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses

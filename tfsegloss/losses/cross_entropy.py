@@ -6,10 +6,10 @@ The functions are the formulas, for readers and for tests; the classes take the 
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_range
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import xla
 from tfsegloss.kernels.pixel_cross_entropy import sigmoid_losses, softmax_losses

@@ -6,11 +6,11 @@ The functions are the formulas, for readers and for tests; the class takes the s
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_at_least, check_choice, check_range
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import xla
 from tfsegloss.kernels.focal import sigmoid_focal_losses, softmax_focal_losses

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_integer, check_odd
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import local_pooling, windows

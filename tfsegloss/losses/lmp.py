@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-import keras
-
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.losses.cross_entropy import SoftmaxCrossEntropy
 from tfsegloss.poolings.max_pooling import MaxPooling
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.predictions import probabilities
 from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, one_hot, zero_ignored

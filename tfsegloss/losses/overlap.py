@@ -6,7 +6,6 @@
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +15,7 @@ from tfsegloss.core.checks import (
     check_choice,
     check_positive,
 )
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.predictions import probabilities
 from tfsegloss.core.targets import Targets, one_hot, zero_ignored
 from tfsegloss.kernels.overlap_sums import overlap_sums

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core.checks import check_class_weights
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import Targets, zero_ignored
 from tfsegloss.kernels.class_sums import times_matrix
 from tfsegloss.losses.base import SegmentationLoss

@@ -6,11 +6,11 @@ numbers from `tfsegloss.kernels.region_mutual_information`, which is faster.
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice, check_integer, check_positive, check_range
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import Targets, one_hot, zero_ignored
 from tfsegloss.kernels import downsampling, xla
 from tfsegloss.kernels.pixel_cross_entropy import sigmoid_losses

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice, check_odd, check_positive, check_range
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import dissimilarity as kernel
 from tfsegloss.kernels.dissimilarity import C1, C2

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_below_one, check_odd, check_positive, check_range
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.kernels.structural_similarity import difference_maps, weighted_cross_entropies

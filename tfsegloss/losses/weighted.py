@@ -6,14 +6,12 @@ from collections.abc import Collection, Mapping
 from numbers import Real
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from tfsegloss.core import replicas
+from tfsegloss.core import keras_versions, replicas
 from tfsegloss.core.checks import check_choice
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.losses.base import ACTIVATIONS, SegmentationLoss
-
-MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
@@ -76,6 +74,7 @@ class WeightedLosses(SegmentationLoss):
         if activation is not None:
             check_choice("activation", activation, ACTIVATIONS)
         all_losses = {name: loss for name, (_, loss) in self.losses.items()}
+        keras_versions.track_parts(self, all_losses.values())
         super().__init__(
             from_logits=self._common("from_logits", all_losses, True),
             ignore_class=_ignored_by_all(self._ours().values()),
@@ -166,6 +165,7 @@ class WeightedLosses(SegmentationLoss):
                 value, inner = loss.value_and_parts(y_true, y_pred, sample_weight)
             else:
                 value = _value(loss, y_true, y_pred, sample_weight)
+                value = keras_versions.as_share_of_replica(value, loss)
             values.append(weight * value)
             parts[name] = _part(value, loss.reduction)
             if len(inner) > 1:
@@ -259,7 +259,9 @@ class WeightedLosses(SegmentationLoss):
             ValueError: It differs.
         """
         found = {
-            name: getattr(loss, option) for name, loss in losses.items() if hasattr(loss, option)
+            name: keras_versions.option_of(loss, option)
+            for name, loss in losses.items()
+            if hasattr(loss, option)
         }
         values = list(found.values())
         if any(value != values[0] for value in values):
@@ -282,9 +284,10 @@ def _lasting_name(loss: keras.losses.Loss) -> str:
 
     In the next program an instance without a name of its own has another number.
     """
-    stem, _, number = loss.name.rpartition("_")
+    name = keras_versions.name_of(loss)
+    stem, _, number = name.rpartition("_")
     automatic = number.isdecimal() and stem.replace("_", "") == type(loss).__name__.lower()
-    return stem if automatic else loss.name
+    return stem if automatic else name
 
 
 def _free_name(name: str, taken: Collection[str]) -> str:
@@ -301,10 +304,11 @@ def _value(
         sample_weight = tf.convert_to_tensor(sample_weight)
         if sample_weight.shape.rank == 1:
             # Keras lines weights `[B]` up with the last axis of values `[B, H, W]`.
-            first = (keras.ops.convert_to_tensor(y[:1], dtype=loss.dtype) for y in (y_true, y_pred))
+            dtype = keras_versions.dtype_of(loss)
+            first = (keras_versions.convert_to_tensor(y[:1], dtype) for y in (y_true, y_pred))
             axes = [1] * (loss.call(*first).shape.rank - 1)
             sample_weight = tf.reshape(sample_weight, [-1, *axes])
-    return _by_image(loss(y_true, y_pred, sample_weight))
+    return _by_image(keras_versions.call_part(loss, y_true, y_pred, sample_weight))
 
 
 def _by_image(values: tf.Tensor) -> tf.Tensor:
@@ -318,7 +322,7 @@ def _part(value: tf.Tensor, reduction: str | None) -> tf.Tensor:
     if value.shape.rank > 0:
         return tf.reduce_mean(value)
     # Keras divides a mean by the number of replicas, and nothing else.
-    return value * replicas.replica_count() if reduction in MEANS else value
+    return value * replicas.replica_count() if reduction in keras_versions.MEANS else value
 
 
 def _check_losses(

@@ -3,10 +3,11 @@
 import warnings
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
+from tfsegloss.core import keras_versions
 from tfsegloss.core.checks import check_integer
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.predictions import checked_size, warn_of_probabilities
 from tfsegloss.core.targets import encode_targets, normalize_ignore_class
 
@@ -141,9 +142,9 @@ def unless_lost(counts: tf.Tensor, lost: tf.Tensor) -> tf.Tensor:
     return tf.where(lost, tf.constant(LOST, tf.int64), tf.cast(counts, tf.int64))
 
 
-def known_counts(variable: keras.Variable) -> tf.Tensor:
+def known_counts(variable: tf.Variable) -> tf.Tensor:
     """Return summed counts as float64, NaN where some were lost."""
-    counts = tf.cast(variable.value, tf.float64)
+    counts = tf.cast(keras_versions.value_of(variable), tf.float64)
     return tf.where(counts < 0, tf.constant(float("nan"), tf.float64), counts)
 
 
@@ -167,7 +168,7 @@ def checked_batch(
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
-class MeanIoU(keras.metrics.Metric):
+class MeanIoU(keras_versions.Metric):
     """Mean intersection over union of predicted logits (or probabilities), for `compile`.
 
     The confusion matrix of the most likely classes is summed over all updates (exactly, under
@@ -210,10 +211,7 @@ class MeanIoU(keras.metrics.Metric):
         self.ignore_class = normalize_ignore_class(ignore_class)
         self.from_logits = from_logits
         side = max(self.num_classes, 2)
-        # An integer: within a layer Keras reads floats in the layer's type, where counts overflow.
-        self.matrix = self.add_variable(
-            shape=(side, side), initializer="zeros", dtype="int64", name="confusion_matrix"
-        )
+        self.matrix = keras_versions.add_counts(self, "confusion_matrix", shape=(side, side))
 
     def update_state(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: None = None

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
+from tfsegloss.core import keras_versions
 from tfsegloss.core.checks import check_between, check_integer
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.predictions import checked_size, warn_of_probabilities
 from tfsegloss.core.targets import encode_targets, normalize_ignore_class, one_hot
 from tfsegloss.metrics.confusion import checked_batch, known_counts, mean_of_present, unless_lost
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")
-class MultiLabelIoU(keras.metrics.Metric):
+class MultiLabelIoU(keras_versions.Metric):
     """Mean intersection over union of independent classes, for `compile`.
 
     IoU_c = |T_c ∩ P_c| / |T_c ∪ P_c|, T_c the valid pixels whose target of class c is above ½, P_c
@@ -60,9 +61,7 @@ class MultiLabelIoU(keras.metrics.Metric):
         self.ignore_class = normalize_ignore_class(ignore_class)
         self.from_logits = from_logits
         # Rows: pixels in both, pixels of the targets, pixels of the predictions.
-        self.counts = self.add_variable(
-            shape=(3, self.num_classes), initializer="zeros", dtype="int64", name="counts"
-        )
+        self.counts = keras_versions.add_counts(self, "counts", shape=(3, self.num_classes))
 
     def update_state(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: None = None

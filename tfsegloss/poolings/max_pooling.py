@@ -1,10 +1,10 @@
 """Loss max-pooling: the pixel weights that make the loss largest, within two norms."""
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice, check_fraction, check_range
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.kernels import xla
 from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.poolings.pooling import Pooling, weights_of_highest

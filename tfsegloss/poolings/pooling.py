@@ -2,11 +2,11 @@
 
 import math
 
-import keras
 import tensorflow as tf
 
 from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_between, check_fraction, check_integer
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.options import option_names
 from tfsegloss.kernels import xla
 

@@ -222,7 +222,7 @@ LIBRARY = (
     Fault(
         "tfsegloss/losses/weighted.py",
         "replicas forgotten in the parts",
-        "return value * replicas.replica_count() if reduction in MEANS else value",
+        "return value * replicas.replica_count() if reduction in keras_versions.MEANS else value",
         "return value",
     ),
     Fault(

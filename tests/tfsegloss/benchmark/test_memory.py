@@ -3,7 +3,6 @@
 import os
 import subprocess
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +10,7 @@ import tensorflow as tf
 from tests.tfsegloss.benchmark.command import run
 from tfsegloss.benchmark import measure, memory
 from tfsegloss.benchmark.memory import Memory, Peak
+from tfsegloss.core.keras_versions import keras
 
 NO_PEAK = "steps: no peak was seen"
 

@@ -3,15 +3,16 @@
 import inspect
 import json
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfsegloss
+from tests import keras_versions
 from tests.tfsegloss.examples import IGNORED, example
 from tests.tfsegloss.variants import OPTIONS
 from tfsegloss import MaxPooling, Mean, Minkowski, SoftmaxCrossEntropy, TopK
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.losses.registry import LOSSES
 
 COMMON = {"from_logits": False, "ignore_class": [7, 255], "reduction": "sum", "name": "mine"}
@@ -44,7 +45,7 @@ def attributes(thing):
     if isinstance(thing, dict | list | tuple):
         values = thing.values() if isinstance(thing, dict) else thing
         return [attributes(value) for value in values]
-    if isinstance(thing, keras.losses.Loss | tfsegloss.Pooling | keras.DTypePolicy):
+    if isinstance(thing, keras.losses.Loss | tfsegloss.Pooling | keras_versions.DTypePolicy):
         return type(thing), {
             name: attributes(value) for name, value in vars(thing).items() if name != "_state"
         }

@@ -1,16 +1,17 @@
 """Every loss in Keras: compile, fit, save, load, and several replicas."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfsegloss
+from tests import keras_versions
 from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tests.tfsegloss.variants import FEW, FIRST, QUICK
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.kernels import xla
 
 
@@ -65,7 +66,9 @@ def test_two_replicas_take_the_step_of_one(make, shards, two_replicas):
     first, labelled = shards
     ids, logits = unequal_batch(first, labelled)
     _, expected = value_and_gradient(make(), ids, logits)
-    results = on_replicas(two_replicas, tf.function(step_of(make())), first, ids, logits)
+    results = on_replicas(
+        two_replicas, tf.function(step_of(keras_versions.in_own_loop(make()))), first, ids, logits
+    )
     gradient = np.concatenate([gradient for _, gradient in results])
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * abs(expected).max())
 

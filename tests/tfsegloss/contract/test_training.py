@@ -1,13 +1,14 @@
 """Every loss trains: under mixed precision, on two outputs, and another library's model."""
 
-import keras
 import numpy as np
 import pytest
 
+from tests import keras_versions
 from tests.tfsegloss.examples import CLASSES, example
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.variants import FIRST, QUICK
 from tfsegloss import MeanIoU, RMILoss
+from tfsegloss.core.keras_versions import keras
 
 # What a graph does with a loss does not depend on the model: other tests compile the clusters.
 pytestmark = pytest.mark.usefixtures("without_clusters")
@@ -15,9 +16,9 @@ pytestmark = pytest.mark.usefixtures("without_clusters")
 
 @pytest.fixture
 def low_precision(dtype):
-    keras.config.set_dtype_policy(f"mixed_{dtype}")
+    keras_versions.set_dtype_policy(f"mixed_{dtype}")
     yield
-    keras.config.set_dtype_policy("float32")
+    keras_versions.set_dtype_policy("float32")
 
 
 def network(outputs=1):

@@ -2,7 +2,6 @@
 
 import re
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +9,7 @@ import tensorflow as tf
 import tfsegloss
 from tests.tfsegloss.examples import example
 from tests.tfsegloss.steps import value_and_gradient
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.explain import explain
 
 IDS, LOGITS = (batch[0] for batch in example((1, 13, 11)))

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +13,7 @@ from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
 from tfsegloss import AffinityFieldLoss, SoftmaxCrossEntropy
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.affinity_field import affinity_field
 

@@ -1,17 +1,17 @@
 """Center loss against loops in float64; its centers, wherever they are kept."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import keras_versions
 from tests.tfsegloss import oracles
 from tests.tfsegloss.examples import CLASSES, IGNORED, example, soft_targets
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
-from tests.train.loop.test_trainer import batches, make_trainer, two_convolutions
 from tfsegloss import CenterLoss, SoftmaxCrossEntropy
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.center import center_distance
 
@@ -114,7 +114,7 @@ def test_two_replicas_keep_the_centers_of_one(two_replicas, built, shards):
     elif built == "before":
         two.build(CLASSES)  # one variable, that both replicas move
     first, labelled = shards
-    step = tf.function(step_of(two))
+    step = tf.function(step_of(keras_versions.in_own_loop(two)))
     for seed in range(4):
         ids, logits = unequal_batch(first, labelled, seed)
         _, expected = value_and_gradient(one, ids, logits)
@@ -153,6 +153,8 @@ def test_keras_evaluates_without_moving_and_saves_the_centers(tmp_path):
 @pytest.mark.usefixtures("without_clusters")
 @grid(lambda replicas: replicas == 1, replicas=[1, 2])
 def test_a_training_run_resumes_with_its_centers(tmp_path, two_replicas, replicas):
+    from tests.train.loop.test_trainer import batches, make_trainer, two_convolutions
+
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
 
     def trainer(folder):

@@ -1,6 +1,5 @@
 """Tversky, Dice and Jaccard against loops in float64, and what is said of absent classes."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +10,7 @@ from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import on_replicas, unequal_batch
 from tfsegloss import DiceLoss, JaccardLoss, TverskyLoss
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import encode_targets
 from tfsegloss.losses.overlap import tversky
 

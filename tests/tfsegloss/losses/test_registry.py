@@ -1,6 +1,5 @@
 """A loss is in the contract, the pictures and the benchmark by its entry in the registry alone."""
 
-import keras
 import pytest
 import tensorflow as tf
 
@@ -16,6 +15,7 @@ from tests.tfsegloss.contract import (
 from tests.tfsegloss.steps import step_of
 from tfsegloss import PixelLoss, SegmentationLoss
 from tfsegloss.benchmark.losses import losses
+from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.targets import one_hot, zero_ignored
 from tfsegloss.losses import registry
 

@@ -2,7 +2,6 @@
 
 import json
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,6 +17,7 @@ from tfsegloss import (
     SoftmaxCrossEntropy,
     WeightedLosses,
 )
+from tfsegloss.core.keras_versions import keras
 from train.runs.configuration import configuration_parser, instantiate
 
 

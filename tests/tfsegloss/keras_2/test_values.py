@@ -1,0 +1,33 @@
+"""Every loss has the numbers that it has under the other Keras, on hostile inputs too."""
+
+import numpy as np
+import pytest
+
+from tests.tfsegloss.grid import grid
+from tests.tfsegloss.keras_2.reference import PATH, cases, numbers
+from tests.tfsegloss.variants import FEW, VARIANTS
+from tfsegloss.core.keras_versions import IS_KERAS_2
+
+# A window of one pixel has a variance of rounding alone, of which SSIM takes a quotient.
+LOOSER = {("SSIMLoss", "size (1, 1, 1)"): 3e-5}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    with np.load(PATH) as stored:
+        return dict(stored)
+
+
+# With Keras 3, which wrote the file, the contract's tests hold the rest.
+@grid(lambda variant: IS_KERAS_2 or variant in FEW, variant=list(VARIANTS))
+def test_value_and_gradient_are_those_of_the_file(variant, reference):
+    for name, ids, logits in cases():
+        expected = reference[f"{variant}/{name}"]
+        actual = numbers(VARIANTS[variant], name, ids, logits)
+        np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5, atol=1e-6, err_msg=name)
+        atol = LOOSER.get((variant.split("/")[0], name), 1e-5) * max(abs(expected[1:]).max(), 1e-6)
+        np.testing.assert_allclose(actual[1:], expected[1:], rtol=0, atol=atol, err_msg=name)
+
+
+def test_the_file_holds_every_case_and_no_more(reference):
+    assert reference.keys() == {f"{v}/{name}" for v in VARIANTS for name, *_ in cases()}
