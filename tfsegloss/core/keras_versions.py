@@ -181,7 +181,9 @@ def call_part(
     if hasattr(loss, "build"):
         loss.build(tf.convert_to_tensor(y_pred).shape[-1])  # the variables are not the copy's
     part = copy.copy(loss)
-    part._allow_sum_over_batch_size = True  # as `compile` does; Keras 2 has no public name for it
+    # As `compile` does; Keras 2 has no public name for it. Its `reduction` "none" and a mean would
+    # not do: the reduction leaves out what the loss masks, such as ignored pixels.
+    part._allow_sum_over_batch_size = True
     return part(y_true, y_pred, sample_weight)
 
 
