@@ -22,7 +22,7 @@ def parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         description="Compare recipes, or finished runs: mean IoU with its spread over seeds, "
-        "boundary IoU, each class, and a paired bootstrap interval of the difference to the first. "
+        "boundary IoU, each class, and the interval of the difference to the first. "
         "What is not on file yet is trained and scored, one run after the other; the same command "
         "goes on where it was stopped."
     )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.common.errors import UserError
-from train.compare.bootstrap import Interval, paired_interval
 from train.compare.counts import boundary_iou, iou, mean
+from train.compare.intervals import Interval, paired_interval
 from train.compare.results import RunResults
 
 

@@ -46,7 +46,8 @@ def markdown(entries: Sequence[Entry]) -> str:
     step = next(iter(first.runs.values())).step
     return (
         f"In percent; mean ± sample standard deviation over the seeds {seeds}, after {step} steps, "
-        f"on {len(first.images)} images; intervals of a paired bootstrap over images and seeds.\n\n"
+        f"on {len(first.images)} images; intervals of seeds (Student's t) and images (a paired "
+        "bootstrap).\n\n"
         + _table(head, rows)
         + "\nIoU of the classes, mean over the seeds:\n\n"
         + _table(["recipe", *first.class_names], classes)

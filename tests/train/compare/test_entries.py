@@ -4,10 +4,11 @@ import csv
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from tests.train.compare.made_up import CLASSES, results
+from tests.train.compare.made_up import CLASSES, counts, results
 from train.common.errors import UserError
-from train.compare import bootstrap, tables
+from train.compare import intervals, tables
 from train.compare.entries import Entry, entries_of
 
 
@@ -48,30 +49,48 @@ def test_a_class_that_is_nowhere_is_left_out():
 def test_the_interval_is_that_of_a_loop_over_samples():
     first, second = entry("ce", 0.8), entry("rmi", 0.82)
     random = np.random.default_rng(5)
-    images, differences = first.images, []
+    images, drawn = first.images, []
     for _ in range(1000):
-        drawn = random.choice(images, len(images))
-        seeds = random.choice(3, 3)
-        differences.append(
-            np.mean(
-                [
-                    loop_mean_iou(second.runs[s], drawn) - loop_mean_iou(first.runs[s], drawn)
-                    for s in seeds
-                ]
-            )
-        )
-    low, high = np.percentile(differences, [2.5, 97.5])
+        names = random.choice(images, len(images))
+        scores = [[loop_mean_iou(e.runs[s], names) for s in range(3)] for e in (first, second)]
+        drawn.append(np.subtract(scores[1], scores[0]).mean())
+    by_seed = second.mean_iou() - first.mean_iou()
+    of_seeds = stats.t.ppf(0.975, 2) * by_seed.std(ddof=1) / np.sqrt(3)
+    of_images = stats.t.ppf(0.975, len(images) - 1) * np.std(drawn)
+    reach = np.hypot(of_seeds, of_images)
     interval = second.better_than(first)
-    np.testing.assert_allclose(interval.difference, (second.mean_iou() - first.mean_iou()).mean())
-    # Two bootstraps of 1000 and 2000 samples: their ends differ by some percent of the width.
-    np.testing.assert_allclose([interval.low, interval.high], [low, high], atol=0.12 * (high - low))
+    np.testing.assert_allclose(interval.difference, by_seed.mean())
+    np.testing.assert_allclose(interval.high - interval.difference, reach, rtol=0.1)
+    np.testing.assert_allclose(interval.difference - interval.low, reach, rtol=0.1)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says(monkeypatch):
+    """Three seeds, of which each shifts the scores of all images of its run."""
+    monkeypatch.setattr(intervals, "SAMPLES", 100)
+    random, held = np.random.default_rng(0), 0
+    for _ in range(200):
+        shifts = 0.8 + 0.02 * random.standard_normal([2, 3])
+        runs = [
+            np.stack([[rows for _, rows in counts(random, right)] for right in of_seeds])
+            for of_seeds in shifts
+        ]
+        _, low, high = intervals.paired_interval(*runs)
+        held += low <= 0 <= high
+    assert 184 <= held <= 199  # 190 ± 2.1 · 3.1, were it exact; an interval of draws holds 160
+
+
+def test_a_class_that_a_sample_misses_counts_in_neither_run():
+    first, second = (np.array([[[[50, 0], [50, n], [50, 0], [0, 0], [0, 0]]] * 4]) for n in (0, 1))
+    first[0, 0, :, 1] = second[0, 0, :, 1] = 50  # the class is in the first image alone
+    interval = intervals.paired_interval(first, second)
+    assert -0.1 < interval.low < interval.difference < 0
 
 
 def test_pairs_are_kept_together():
     """Images that differ much, but not between the two, leave the difference sharp."""
     first = entry("ce", 0.8)
     same = Entry("same", first.runs)
-    assert same.better_than(first) == bootstrap.Interval(0.0, 0.0, 0.0)
+    assert same.better_than(first) == intervals.Interval(0.0, 0.0, 0.0)
 
 
 def test_a_table_holds_each_number():
