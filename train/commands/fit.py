@@ -3,6 +3,7 @@
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat
 
+from train.common.errors import UserError
 from train.loop.cluster import CLUSTER_TIMEOUT, find_worker
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
 from train.runs.dry_run import dry_run
@@ -46,6 +47,8 @@ def run(values: Namespace) -> None:
     is_dry, timeout = values.pop("dry_run"), values.pop("cluster_timeout")
     worker = find_worker(values.pop("cluster"), values.pop("worker"))
     config = instantiate(values)
+    if is_dry and worker.count > 1:
+        raise UserError("--dry_run takes its steps in one process: leave the cluster away")
     if is_dry:
         dry_run(config)
     else:

@@ -79,11 +79,12 @@ class _Process:
     ):
         self.number, self.process, self._errors = number, process, errors
 
-    def last_words(self) -> str:
-        """Return the last line that it wrote on standard error."""
+    def failure(self) -> UserError:
+        """Return the last line that it wrote on standard error, as an error."""
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"ended with status {self.process.returncode}"
+        words = lines[-1] if lines else f"ended with status {self.process.returncode}"
+        return UserError(f"worker {self.number}: {words.removeprefix('python -m train: error: ')}")
 
 
 @contextmanager
@@ -118,8 +119,7 @@ def _wait(workers: Sequence[_Process]) -> None:
             failed = [worker for worker in workers if worker.process.poll()]
             if failed:
                 _let_end(workers)
-                words = failed[0].last_words().removeprefix("python -m train: error: ")
-                raise UserError(f"worker {failed[0].number}: {words}")
+                raise failed[0].failure()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt as stop:
         for worker in workers:
@@ -128,7 +128,7 @@ def _wait(workers: Sequence[_Process]) -> None:
         raise
     failed = [worker for worker in workers if worker.process.returncode]
     if failed:
-        raise UserError(f"worker {failed[0].number}: {failed[0].last_words()}")
+        raise failed[0].failure()
 
 
 def _let_end(workers: Sequence[_Process]) -> None:

@@ -15,15 +15,19 @@ from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import Samples
 from train.loop import checkpoints
 from train.loop.evaluation import evaluate
-from train.runs.folder import CHECKPOINTS, CONFIG, training_settings
+from train.runs.folder import CHECKPOINTS, CONFIG, METRICS, MetricsFile, training_settings
 from train.runs.load import load_config, load_trained
 from train.runs.summary import read_seconds_per_step
 from train.runs.train import classifier
 
 
 def is_finished(run: Path) -> bool:
-    """Return whether a run has taken all its steps."""
-    return _last_step(run) >= load_config(run).trainer.steps
+    """Return whether a run has taken all its steps, and scored them."""
+    step = _last_step(run)
+    if not step:
+        return False
+    metrics = MetricsFile(run / METRICS, step, writes=False)
+    return metrics.is_finished(load_config(run).trainer, step)
 
 
 def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
@@ -42,7 +46,8 @@ def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
             f"{run} has taken {_last_step(run)} of its {load_config(run).trainer.steps} steps: "
             "train it to its end first"
         )
-    config, dataset, model = load_trained(run)
+    step = _last_step(run)
+    config, dataset, model = load_trained(run, step)  # and not, in its place, an older one
     samples = dataset.samples(config.data.val_split, config.data.root)
     names, counts = image_names(samples), {}
 
@@ -55,7 +60,7 @@ def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
     return RunResults(
         name=name,
         seed=config.trainer.seed,
-        step=_last_step(run),
+        step=step,
         seconds_per_step=read_seconds_per_step(run),
         settings=training_settings((run / CONFIG).read_text()),
         class_names=tuple(dataset.class_names),

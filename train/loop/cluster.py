@@ -81,6 +81,8 @@ def find_worker(cluster: str | None = None, number: int | None = None) -> Worker
 def _of_tf_config(text: str) -> Worker:
     try:
         config = json.loads(text)
+        if not config.get("cluster"):  # some job systems set it for single processes too
+            return ALONE
         cluster, task = config["cluster"], config["task"]
         # A chief is the first worker, by an older name.
         addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
@@ -97,15 +99,22 @@ def _of_tf_config(text: str) -> Worker:
 
 
 def _of_slurm() -> Worker:
-    tasks = int(os.environ[SLURM_TASKS])
-    # The resolver shares a node's GPUs among its tasks, and fails where there are none.
-    gpus = {} if tf.config.list_physical_devices("GPU") else {"gpus_per_node": tasks}
-    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-        port_base=SLURM_PORT,
-        auto_set_gpu=not gpus and "CUDA_VISIBLE_DEVICES" not in os.environ,
-        **gpus,
-    )
-    addresses = resolver.cluster_spec().as_dict()["worker"]
+    """Return the worker that Slurm's variables name; a task's GPUs are those that Slurm gives it.
+
+    Raises:
+        UserError: Some of the variables are missing or wrong.
+    """
+    try:
+        # The number of GPUs is for the resolver's sharing alone, and without it it looks for them.
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            port_base=SLURM_PORT, auto_set_gpu=False, gpus_per_node=int(os.environ[SLURM_TASKS])
+        )
+        addresses = resolver.cluster_spec().as_dict()["worker"]
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{SLURM_TASKS} says that this is one of several processes of a step of Slurm's: "
+            f"{error}; unset it to train alone"
+        ) from None
     return Worker(resolver.task_id, tuple(addresses))
 
 
@@ -165,8 +174,9 @@ def sum_over_workers(
     local = strategy.num_replicas_in_sync // worker.count
     values = strategy.experimental_distribute_values_from_function(
         # Once for each worker, however many devices it has.
-        lambda context: (
-            tf.constant(value, tf.float64) * (context.replica_id_in_sync_group % local == 0)
+        lambda context: tf.constant(
+            value if context.replica_id_in_sync_group % local == 0 else np.zeros_like(value),
+            tf.float64,
         )
     )
     return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
@@ -186,7 +196,8 @@ def share_first(
         return
     values = [variable.numpy() for variable in variables]
     flat = np.concatenate([np.ravel(value) for value in values]).astype(np.float64)
-    flat = sum_over_workers(strategy, worker, flat * worker.is_first)
+    # Not a product: what is not finite elsewhere would reach all.
+    flat = sum_over_workers(strategy, worker, flat if worker.is_first else np.zeros_like(flat))
     ends = np.cumsum([value.size for value in values])
     for variable, value, part in zip(variables, values, np.split(flat, ends[:-1]), strict=True):
         variable.assign(part.reshape(value.shape).astype(value.dtype))

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from train.common.errors import UserError
 from train.common.files import require_no_pattern, write_whole
+from train.config import TrainerConfig
 from train.loop import checkpoints
 from train.loop.evaluation import METRICS as SCORES
 from train.loop.evaluation import defined
@@ -231,6 +232,20 @@ class MetricsFile(keras.callbacks.Callback):
         """Return how many evaluations there were after that of the best scores."""
         lines = self.lines
         return len(lines) - 1 - lines.index(best_line(lines)) if lines else 0
+
+    def is_finished(self, config: TrainerConfig, step: int) -> bool:
+        """Return whether the last of the steps taken is scored, and there is none to come.
+
+        Args:
+            config: How many steps there are, and with how much patience.
+            step: How many are taken.
+        """
+        all_taken = min(step, self.last_step) >= config.steps
+        return all_taken or (step == self.last_step and self.is_patience_over(config))
+
+    def is_patience_over(self, config: TrainerConfig) -> bool:
+        """Return whether the scores have not become better for too long."""
+        return config.patience is not None and self.evaluations_since_best() >= config.patience
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Append the logs with the step they were taken at."""

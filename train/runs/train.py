@@ -88,6 +88,9 @@ def _train(config: FitConfig, yaml: str, worker: Worker, cluster_timeout: float)
     data = _open_data(config, dataset, strategy, worker)
     with _own_folder(config, yaml, data) if worker.is_first else nullcontext():
         wait_for_all(strategy, worker)
+        if not worker.is_first:
+            _verify_folder(config, yaml, data, worker)
+        wait_for_all(strategy, worker)
         with strategy.scope():
             trainer = make_trainer(config, strategy, model, optimization, data, worker)
         _fit(config, dataset, data, trainer, optimization.groups)
@@ -121,6 +124,24 @@ def _own_folder(config: FitConfig, yaml: str, data: RunData) -> Iterator[None]:
         yield
 
 
+def _verify_folder(config: FitConfig, yaml: str, data: RunData, worker: Worker) -> None:
+    """Hold what a worker trains against what the first has written into the folder.
+
+    Raises:
+        UserError: It is another configuration, or other samples, or the folder is not shared.
+    """
+    if not (config.run / folder.CONFIG).is_file():
+        raise UserError(
+            f"{worker} finds no {folder.CONFIG} in {config.run}: run must be a folder that all "
+            "workers share"
+        )
+    try:
+        folder.create_or_verify(config.run, yaml, default_yaml())
+        folder.create_or_verify_samples(config.run, data.sample_names)
+    except UserError as error:
+        raise UserError(f"{worker} does not train what the first one does: {error}") from None
+
+
 def begin(
     config: FitConfig, worker: Worker = ALONE, cluster_timeout: float = CLUSTER_TIMEOUT
 ) -> tuple[Dataset, tf.distribute.Strategy]:
@@ -138,9 +159,10 @@ def begin(
     dataset = find_dataset(config.data.name, config.data.root, config.data.unlabelled_as_class)
     _check_batch_size(config, strategy.num_replicas_in_sync)
     if config.trainer.xla and strategy.num_replicas_in_sync > 1:
+        remedy = "train in one process" if worker.count > 1 else "set trainer.replicas to 1"
         raise UserError(
             f"trainer.xla must be false on {strategy.num_replicas_in_sync} replicas: within a step "
-            "they wait for each other's sums, which XLA cannot compile; set trainer.replicas to 1"
+            f"they wait for each other's sums, which XLA cannot compile; {remedy}"
         )
     _check_loss(config.loss, dataset.num_outputs)
     if config.class_weights:
@@ -158,13 +180,8 @@ def _fit(
     resuming = trainer.restore()
     worker = trainer.worker
     metrics = MetricsFile(config.run / METRICS, trainer.step, writes=worker.is_first)
-
-    def is_over() -> bool:
-        patience = config.trainer.patience
-        return patience is not None and metrics.evaluations_since_best() >= patience
-
-    all_taken = min(trainer.step, metrics.last_step) >= config.trainer.steps
-    if all_taken or (is_over() and trainer.step == metrics.last_step):
+    is_over = partial(metrics.is_patience_over, config.trainer)
+    if metrics.is_finished(config.trainer, trainer.step):
         print(f"{config.run} is finished: {trainer.step} steps were taken, and scored")
         print_end(config.run, metrics.lines)
         return

@@ -14,7 +14,10 @@ import yaml
 
 from tests.commands import TINY_RUN, UNCAPTURED, assert_one_line, command
 from tests.train import small_network
+from train.common.errors import UserError
+from train.compare.collect import of_recipe
 from train.compare.results import read_results
+from train.compare.score import is_finished
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("ce-seed0", "other-seed0")
@@ -72,6 +75,26 @@ def test_other_settings_are_named(compared, train, runs):
     config.write_text(config.read_text().replace("power: 0.9", "power: 0.5"))
     outcome = train("compare", "--runs", *runs, f"--results={compared / 'train/results'}")
     assert_one_line(outcome, "other-seed0.json is of other settings: schedule.power: 0.9, now 0.5")
+
+
+def test_a_run_of_other_settings_than_the_recipe_is_not_taken_for_it(runs, tmp_path):
+    recipe = tmp_path / "ce.yaml"
+    recipe.write_text((runs[0] / "config.yaml").read_text().replace("power: 0.9", "power: 0.5"))
+    with pytest.raises(UserError, match="ce-seed0 is of other settings: schedule.power: 0.9, now"):
+        of_recipe(("ce", recipe), 0, tmp_path / "results", tmp_path, None)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_that_patience_ended_is_finished(runs):
+    config = runs[0] / "config.yaml"
+    more = config.read_text().replace("  steps: 30", "  steps: 90")
+    config.write_text(more.replace("patience: null", "patience: 1"))
+    line = {**json.loads((runs[0] / "metrics.jsonl").read_text().splitlines()[-1]), "step": 20}
+    better = json.dumps({**line, "val_mean_iou": 1.0})
+    assert not is_finished(runs[0])
+    metrics = runs[0] / "metrics.jsonl"
+    metrics.write_text(better + "\n" + metrics.read_text().splitlines()[-1] + "\n")
+    assert is_finished(runs[0])
 
 
 def test_an_unfinished_run_is_refused(train, runs):

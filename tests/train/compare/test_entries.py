@@ -128,3 +128,10 @@ def test_other_images_or_classes_cannot_be_compared():
         entries_of([results("ce"), results("rmi", counts=fewer)])
     with pytest.raises(UserError, match="other classes"):
         entries_of([results("ce"), results("rmi", class_names=("a", "b", "c"))])
+
+
+def test_seeds_of_unlike_trainings_are_no_spread():
+    other = {**results().settings, "model.weights": "imagenet"}
+    for changes in ({"settings": other}, {"step": 500}):
+        with pytest.raises(UserError, match="ce, seed 1, has other settings or steps than seed 0"):
+            entries_of([results("ce", 0), results("ce", 1, **changes)])

@@ -81,6 +81,19 @@ def test_slurm_names_them(monkeypatch):
     assert find_worker() == Worker(2, ("node1:8888", "node1:8889", "node2:8888"))
 
 
+def test_slurm_without_all_of_its_variables_is_one_line(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.delenv("SLURM_PROCID", raising=False)
+    with pytest.raises(UserError, match="SLURM_PROCID.*; unset it to train alone"):
+        find_worker()
+
+
+@pytest.mark.parametrize("parts", [{}, {"cluster": {}, "task": {}}])
+def test_a_configuration_without_a_cluster_is_of_one_process(monkeypatch, parts):
+    tf_config(monkeypatch, **parts)
+    assert find_worker() == ALONE
+
+
 @pytest.mark.parametrize(
     ("addresses", "number", "message"),
     [

@@ -85,7 +85,8 @@ class Dataset:
         Raises:
             UserError: Its files say so by 255 alone.
         """
-        if not self.ignored_ids:
+        unlabelled = [i for i in self.ignored_ids if i != IGNORED]
+        if not unlabelled:
             raise UserError(
                 f"data.unlabelled_as_class: {self.name} has no id of its own for pixels without a "
                 "label, but 255, which is not trained on"
@@ -99,7 +100,7 @@ class Dataset:
             class_names=(*self.class_names, UNLABELLED),
             colors=(*self.colors, next(iter((*self.ignored_colors, *free)))),
             is_binary=False,
-            ids={**ids, **dict.fromkeys(self.ignored_ids, new)},
+            ids={**ids, **dict.fromkeys(unlabelled, new)},
             ignored_ids=(),
             ignored_colors=(),
             other_colors={**self.other_colors, **dict.fromkeys(self.ignored_colors, new)},

@@ -139,6 +139,14 @@ def test_what_is_unlabelled_by_255_alone_cannot_be_a_class():
         find_dataset("voc2012", unlabelled_as_class=True)
 
 
+def test_255_is_never_a_class():
+    """Also of data that list it among the ids without a label."""
+    listed = replace(CAMVID, ignored_ids=(*CAMVID.ignored_ids, 255))
+    assert listed.with_unlabelled_class().encoding == CAMVID.with_unlabelled_class().encoding
+    with pytest.raises(UserError, match="has no id of its own"):
+        replace(CAMVID, ignored_ids=(255,)).with_unlabelled_class()
+
+
 def test_the_color_of_unlabelled_pixels_is_that_of_no_class():
     black = replace(CAMVID, ignored_colors=(), colors=((0, 0, 0), *CAMVID.colors[1:]))
     more = black.with_unlabelled_class()
