@@ -1,6 +1,7 @@
 """What is taken of runs that average their weights, or compute in another precision."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,10 +63,10 @@ def test_the_averages_are_exported_or_the_weights(
 
 
 def test_another_run_begins_with_the_averages(averaged_run, capsys):
-    _, dataset, averaged = load_trained(averaged_run)
+    config, dataset, averaged = load_trained(averaged_run)
     _, _, raw = load_trained(averaged_run, raw=True)
     model = models.build("deeplab_v3_plus", num_classes=dataset.num_outputs)
-    initialize_from(model, averaged_run)
+    initialize_from(model, replace(config, init_from=averaged_run), dataset)
     assert f"of the averages of {averaged_run} at step" in capsys.readouterr().out
     for ours, theirs, of_step in zip(model.weights, averaged.weights, raw.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
