@@ -1,9 +1,11 @@
 """A network that takes a hundredth of a DeepLab's time, built in its place, and a run of it.
 
-`python -m tests.train.small_network …` does what `python -m train …` does, with this network.
+`python -m tests.train.small_network …` does what `python -m train …` does, with this network, and
+`python -m tests.train.small_network plain …` with the plain one.
 """
 
 import runpy
+import sys
 from contextlib import contextmanager
 
 import keras
@@ -33,8 +35,19 @@ def build(name, *, num_classes, **_options):
     return keras.Sequential(layers, name=name)
 
 
+def build_plain(name, *, num_classes, **_options):
+    """Build a network that trains alike on any number of devices, without layers that draw lots."""
+    layers = [
+        keras.Input((None, None, 3)),
+        keras.layers.Rescaling(1 / 127.5, offset=-1),
+        keras.layers.Conv2D(8, 3, padding="same", activation="tanh"),
+        keras.layers.Conv2D(num_classes, 1),
+    ]
+    return keras.Sequential(layers, name=name)
+
+
 @contextmanager
-def small_networks():
+def small_networks(build=build):
     """Build the small network whatever the configuration asks for."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(models, "build", build)
@@ -58,5 +71,8 @@ def fit(folder, scenes_root, *more):
 
 
 if __name__ == "__main__":
-    with small_networks():
+    is_plain = sys.argv[1:2] == ["plain"]
+    if is_plain:
+        del sys.argv[1]
+    with small_networks(build_plain if is_plain else build):
         runpy.run_module("train", run_name="__main__")

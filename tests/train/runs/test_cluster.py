@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import TINY_RUN, assert_one_line
+from tests.train import small_network
 from tests.train.loop.test_cluster import free_addresses
 from train.commands import launch
 
@@ -33,13 +35,18 @@ def options(run, scenes_root):
     return [f"--run={run}", f"--data.root={scenes_root}", *TINY_RUN, *steps, *loss]
 
 
-def start(run, scenes_root, count=2):
-    """Start the processes of a cluster, the last one first."""
-    addresses = ",".join(free_addresses(count))
-    module = [sys.executable, "-m", "tests.train.small_network", "fit"]
+def start(run, scenes_root, *more, network=()):
+    """Start the processes of a cluster."""
+    addresses = ",".join(free_addresses())
+    arguments = [*options(run, scenes_root), *more, f"--cluster={addresses}"]
+    return start_all([[*arguments, f"--worker={number}"] for number in range(2)], network)
+
+
+def start_all(commands, network=()):
+    """Start a process of the small network with each of the options."""
     return [
         subprocess.Popen(
-            [*module, *options(run, scenes_root), f"--cluster={addresses}", f"--worker={number}"],
+            [sys.executable, "-m", "tests.train.small_network", *network, "fit", *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -47,7 +54,7 @@ def start(run, scenes_root, count=2):
             # A job in the background ignores SIGINT, and its children do.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
-        for number in range(count)
+        for arguments in commands
     ]
 
 
@@ -57,9 +64,44 @@ def finish(processes):
         assert process.returncode == 0, output
 
 
-def weights_of(run):
-    reader = tf.train.load_checkpoint(str(run / f"checkpoints/ckpt-{STEPS}"))
+def weights_of(run, step=STEPS):
+    reader = tf.train.load_checkpoint(str(run / f"checkpoints/ckpt-{step}"))
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def test_a_cluster_trains_as_one_process_with_as_many_devices(train, scenes_root, tmp_path):
+    """The same images at the same steps, and the same scores."""
+    few = ["--trainer.steps=6", "--trainer.evaluate_every=3"]
+    runs = one, several = tmp_path / "one", tmp_path / "several"
+    with small_network.small_networks(small_network.build_plain):
+        outcome = train("fit", *options(one, scenes_root), *few, "--trainer.replicas=2")
+    assert outcome.status == 0, outcome.err
+    finish(start(several, scenes_root, *few, network=["plain"]))
+    expected, found = (weights_of(run, 6) for run in runs)
+    numbers = [name for name, values in expected.items() if np.asarray(values).dtype == np.float32]
+    assert len(numbers) >= 8  # weights and momenta of two layers
+    for name in numbers:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    lines = [map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) for run in runs]
+    for theirs, ours in zip(*lines, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--trainer.seed=7", "does not train what the first one does: .*trainer.seed: 0, now 7"),
+        ("--run={tmp_path}/other", "finds no config.yaml in .*/other: run must be a folder that"),
+    ],
+)
+def test_workers_of_other_settings_are_refused(scenes_root, tmp_path, option, message):
+    arguments = [*options(tmp_path / "run", scenes_root), "--cluster", ",".join(free_addresses())]
+    first, other = ([*arguments, f"--worker={number}"] for number in range(2))
+    processes = start_all([first, [*other, option.format(tmp_path=tmp_path)]])
+    outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    assert re.search(f"error: worker 1 .* {message}", outputs[1]), outputs[1]
+    assert not (tmp_path / "run/metrics.jsonl").exists()
 
 
 @pytest.fixture(scope="module")
