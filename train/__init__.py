@@ -1,3 +1,5 @@
 """The training kit: datasets, input, distribution, the loop, recipes, `python -m train`."""
 
-import models  # noqa: F401, it refuses Keras 2 before something fails for want of its successor
+from train.common.keras_3 import require_keras_3
+
+require_keras_3()

@@ -16,7 +16,6 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import TINY_RUN, assert_one_line
-from tests.train import small_network
 from tests.train.loop.test_cluster import free_addresses
 from train.commands import launch
 
@@ -69,13 +68,11 @@ def weights_of(run, step=STEPS):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
-def test_a_cluster_trains_as_one_process_with_as_many_devices(train, scenes_root, tmp_path):
+def test_a_cluster_trains_as_one_process_with_as_many_devices(scenes_root, tmp_path):
     """The same images at the same steps, and the same scores."""
     few = ["--trainer.steps=6", "--trainer.evaluate_every=3"]
     runs = one, several = tmp_path / "one", tmp_path / "several"
-    with small_network.small_networks(small_network.build_plain):
-        outcome = train("fit", *options(one, scenes_root), *few, "--trainer.replicas=2")
-    assert outcome.status == 0, outcome.err
+    finish(start_all([[*options(one, scenes_root), *few, "--trainer.replicas=2"]], ["plain"]))
     finish(start(several, scenes_root, *few, network=["plain"]))
     expected, found = (weights_of(run, 6) for run in runs)
     numbers = [name for name, values in expected.items() if np.asarray(values).dtype == np.float32]
