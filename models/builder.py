@@ -195,14 +195,13 @@ def _classes_of(stored: list[tuple[int, ...]], model: keras.Model) -> int | None
     if len(ends) != 1 or {shape[-1:] for shape in lacking} != {(num_classes,)}:
         return None
     (found,) = ends.pop()
-    if sorted(shape[:-1] for shape in lacking) == sorted(shape[:-1] for shape in more):
-        return found
-    # A learnt upsampling has kernels from all classes to all.
-    ours, theirs = (
-        sorted(tuple(0 if side == classes else side for side in shape) for shape in shapes)
-        for shapes, classes in ((lacking, num_classes), (more, found))
-    )
-    return found if ours == theirs else None
+    left = Counter(more)
+    for shape in lacking:
+        expected = [(*shape[:-1], found)]
+        if shape[-2:] == (num_classes, num_classes):  # of a learnt upsampling, or by chance
+            expected.append((*shape[:-2], found, found))
+        left[next((one for one in expected if left[one]), shape)] -= 1
+    return found if not any(left.values()) else None
 
 
 def _stored_arrays(path: Path) -> list[tuple[int, ...]]:

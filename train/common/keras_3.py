@@ -21,7 +21,10 @@ def require_keras_3() -> None:
     """
     if os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True"):  # as TensorFlow reads it
         raise ImportError(f"{RULE} TF_USE_LEGACY_KERAS is set. Do: unset TF_USE_LEGACY_KERAS")
-    version = importlib.metadata.version("keras")
+    try:
+        version = importlib.metadata.version("keras")
+    except importlib.metadata.PackageNotFoundError:  # keras-nightly; or none, as imports will say
+        return
     if int(version.split(".")[0]) < 3:
         remedy = 'pip install "tensorflow>=2.18" "keras>=3.15"'
         raise ImportError(f"{RULE} Keras {version}. Do: {remedy}")

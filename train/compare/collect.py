@@ -1,13 +1,19 @@
 """The results of a comparison: from files, or of runs that are scored, or trained first."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from train.common.errors import UserError
 from train.common.progress import progress_bars
 from train.compare.execute import train_recipe
-from train.compare.results import RunResults, read_results, results_path, write_results
+from train.compare.results import (
+    SEED,
+    RunResults,
+    read_results,
+    results_path,
+    without_seed,
+    write_results,
+)
 from train.compare.score import is_finished, score
 from train.runs.configuration import as_yaml, configuration_parser, default_yaml
 from train.runs.folder import CONFIG, differences, training_settings
@@ -70,17 +76,20 @@ def of_run(run: Path, results: Path) -> RunResults:
     """Return the results of a finished run; score it if they are not on file.
 
     Args:
-        run: Its folder, whose name without `-seed0` and the like is that of the results.
+        run: Its folder, whose name without `-seed0` and the like is that of the results; one that
+            is not there is known by its whole name, if its results are on file.
         results: Folder of the files of results.
 
     Raises:
         UserError: It is not finished, or the file on record is of other settings.
     """
-    config = load_config(run)
-    path = results_path(results, run_name(run), config.trainer.seed)
-    if path.exists():
-        return _on_file(path, training_settings((run / CONFIG).read_text()))
-    return _scored(run, run_name(run), path)
+    name, seed = run_name(run), _seed_of(run)
+    path = results_path(results, name, seed)
+    if not path.exists():
+        return _scored(run, name, path)
+    if not (run / CONFIG).is_file():
+        return read_results(path)
+    return _on_file(path, training_settings((run / CONFIG).read_text()))
 
 
 def run_folder(runs: Path, name: str, seed: int) -> Path:
@@ -90,7 +99,19 @@ def run_folder(runs: Path, name: str, seed: int) -> Path:
 
 def run_name(run: Path) -> str:
     """Return what a run is called in a comparison: its folder's name without the seed."""
-    return re.sub(r"[-_]seed_?\d+$", "", run.resolve().name)
+    return without_seed(run.resolve().name)
+
+
+def _seed_of(run: Path) -> int:
+    """Return the seed of a run, by its folder's name where the folder is not there.
+
+    Raises:
+        UserError: It is not there, and its name does not say.
+    """
+    named = SEED.search(run.resolve().name)
+    if named and not run.exists():
+        return int(named[1])
+    return load_config(run).trainer.seed
 
 
 def has_run(run: Path) -> bool:
@@ -106,7 +127,7 @@ def require_one_run_each(runs: Sequence[Path]) -> None:
     """
     found: dict[tuple[str, int], Path] = {}
     for run in runs:
-        key = run_name(run), load_config(run).trainer.seed
+        key = run_name(run), _seed_of(run)
         if key in found:
             raise UserError(
                 f"--runs: {found[key]} and {run} are both {key[0]} with seed {key[1]}: give the "

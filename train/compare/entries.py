@@ -1,6 +1,6 @@
 """What stands in a row of a comparison: the runs of one recipe, seed by seed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,9 @@ import numpy as np
 from train.common.errors import UserError
 from train.compare.counts import boundary_iou, iou, mean
 from train.compare.intervals import Interval, paired_interval
-from train.compare.results import RunResults
+from train.compare.results import RunResults, without_seed
+from train.runs.configuration import default_yaml
+from train.runs.folder import differences, training_settings
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class Entry:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes."""
         return next(iter(self.runs.values())).class_names
+
+    @property
+    def steps(self) -> str:
+        """Steps of its trainings, which patience may end at different ones."""
+        steps = {run.step for run in self.runs.values()}
+        return f"{min(steps)} to {max(steps)}" if len(steps) > 1 else str(*steps)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -83,11 +91,7 @@ def entries_of(results: Iterable[RunResults]) -> list[Entry]:
     for entry in entries:
         one = next(iter(entry.runs.values()))
         for run in entry.runs.values():
-            if (run.settings, run.step) != (one.settings, one.step):
-                raise UserError(
-                    f"{run.name}, seed {run.seed}, has other settings or steps than seed "
-                    f"{one.seed}: seeds are compared of one training; give its folder another name"
-                )
+            _require_one_training(one, run)
             _require_same("classes", first, run.class_names, first.class_names, run)
             _require_same("images", first, set(run.images), set(first.images), run)
         if set(entry.runs) != set(first.runs):
@@ -96,6 +100,23 @@ def entries_of(results: Iterable[RunResults]) -> list[Entry]:
                 f"{_listed(first.runs)}: a comparison pairs them; --seeds trains those missing"
             )
     return entries
+
+
+def _require_one_training(one: RunResults, other: RunResults) -> None:
+    changes = differences(
+        _of_any_seed(one.settings), _of_any_seed(other.settings), training_settings(default_yaml())
+    )
+    if changes:
+        raise UserError(
+            f"{other.name}, seed {other.seed}, has other settings than seed {one.seed}: {changes}; "
+            "seeds are compared of one training: give its folder another name"
+        )
+
+
+def _of_any_seed(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return settings in which each seed's second stage goes on from the first stage of its own."""
+    key = "init_from"
+    return {**settings, key: without_seed(settings[key])} if settings.get(key) else {**settings}
 
 
 def _require_same(what: str, first: Entry, ours: object, theirs: object, run: RunResults) -> None:

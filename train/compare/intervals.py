@@ -39,8 +39,12 @@ def paired_interval(first: np.ndarray, second: np.ndarray) -> Interval:
     mean in 3 cases of 4. With one seed the first part is left out, and the interval says nothing
     of what another seed would change.
 
-    In drawn images a class without a pixel of truth counts in neither run, else one wrong pixel of
-    one run would be worth a class; the difference itself is that of the usual mean IoU.
+    A class whose truth is in none of the drawn images, though in others, counts in neither run of
+    that sample, else one wrong pixel of one run would be worth a class; the difference itself is
+    that of the usual mean IoU.
+
+    Images are drawn as if independent. Frames of one video are less so, and of one scene count for
+    little more than one of them: then the images' part is too small.
 
     Args:
         first, second: Counts int64 `[seeds, images, 5, C]`, of the same seeds and images.
@@ -85,4 +89,5 @@ def _scores(counts: np.ndarray, times: np.ndarray) -> np.ndarray:
     """
     # float64 is exact up to 2⁵³ pixels, and its products are fast.
     totals = np.einsum("ri,siac->rsac", times.astype(float), counts.astype(float), optimize=True)
-    return mean(np.where(totals[..., 0, :] > 0, iou(totals), np.nan))
+    has_truth = (totals[..., 0, :] > 0) | (counts[..., 0, :].sum(axis=1) == 0)
+    return mean(np.where(has_truth, iou(totals), np.nan))

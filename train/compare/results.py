@@ -1,6 +1,7 @@
 """The file that a finished run leaves: its scores by image and class, its seed and settings."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 from train.common.errors import UserError
 from train.common.files import write_whole
 from train.compare.counts import COUNTS
+
+SEED = re.compile(r"[-_]seed_?(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ def results_path(folder: Path, name: str, seed: int) -> Path:
     return folder / f"{name}-seed{seed}.json"
 
 
+def without_seed(name: str) -> str:
+    """Return what a run is called whatever its seed: its folder's name without `-seed0`."""
+    return SEED.sub("", name)
+
+
 def write_results(path: Path, results: RunResults) -> None:
     """Write the file, a line for each image, for version control to compare."""
     fields = {**asdict(results), "counts": list(COUNTS)}
@@ -73,6 +81,8 @@ def read_results(path: Path) -> RunResults:
         results = RunResults(**fields, counts=images)
         shape = (len(COUNTS), len(results.class_names))
         if not images or any(rows.shape != shape for rows in images.values()):
+            raise ValueError
+        if path.name != results_path(path.parent, Path(results.name).name, results.seed).name:
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UserError(

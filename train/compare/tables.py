@@ -42,15 +42,33 @@ def markdown(entries: Sequence[Entry]) -> str:
             ]
         )
     classes = [[entry.name, *map(_percent, entry.class_iou())] for entry in entries]
-    seeds = ", ".join(map(str, sorted(first.runs)))
-    step = next(iter(first.runs.values())).step
     return (
-        f"In percent; mean ± sample standard deviation over the seeds {seeds}, after {step} steps, "
-        f"on {len(first.images)} images; intervals of seeds (Student's t) and images (a paired "
-        "bootstrap).\n\n"
+        _explanation(entries)
+        + "\n\n"
         + _table(head, rows)
         + "\nIoU of the classes, mean over the seeds:\n\n"
         + _table(["recipe", *first.class_names], classes)
+    )
+
+
+def _explanation(entries: Sequence[Entry]) -> str:
+    """Say what the numbers are, and what the intervals do not hold."""
+    seeds = sorted(entries[0].runs)
+    if len({entry.steps for entry in entries}) == 1:
+        steps = f"{entries[0].steps} steps"
+    else:
+        steps = ", ".join(f"{entry.steps} ({entry.name})" for entry in entries) + " steps"
+    number = len(entries[0].images)
+    independent = "taken as independent, which frames of one video are not quite"
+    if len(seeds) == 1:
+        return (
+            f"In percent, of seed {seeds[0]} after {steps}, on {number} images; intervals of a "
+            f"paired bootstrap of the images ({independent}) alone: another seed may change more."
+        )
+    return (
+        "In percent; mean ± sample standard deviation over the seeds "
+        f"{', '.join(map(str, seeds))}, after {steps}, on {number} images; intervals of seeds "
+        f"(Student's t) and images (a paired bootstrap; {independent})."
     )
 
 

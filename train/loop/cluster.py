@@ -73,9 +73,7 @@ def find_worker(cluster: str | None = None, number: int | None = None) -> Worker
         raise UserError("--worker says which of --cluster this is: give both")
     if os.environ.get(TF_CONFIG):
         return _of_tf_config(os.environ[TF_CONFIG])
-    if int(os.environ.get(SLURM_TASKS, "1")) > 1:
-        return _of_slurm()
-    return ALONE
+    return ALONE if os.environ.get(SLURM_TASKS, "1") == "1" else _of_slurm()
 
 
 def _of_tf_config(text: str) -> Worker:

@@ -134,10 +134,11 @@ def differences(
 
     Args:
         before: Settings by dotted keys.
-        now: Those of today.
-        defaults: What keys mean that `before` does not have.
+        now: Those they are held against.
+        defaults: What keys mean that one of them does not have, since it is of an earlier version.
     """
-    before = {**{key: value for key, value in defaults.items() if key in now}, **before}
+    known = {key: value for key, value in defaults.items() if key in {**before, **now}}
+    before, now = {**known, **before}, {**known, **now}
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     return "; ".join(f"{key}: {before.get(key)}, now {now.get(key)}" for key in changed)
 

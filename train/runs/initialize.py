@@ -50,12 +50,17 @@ def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> 
         UserError: There is nothing like that, or it is of another network; nothing is changed.
     """
     path = config.init_from
+    if not path.exists():
+        raise UserError(
+            f"init_from: there is no {path}: expected the folder of a run or of an export, or a "
+            f"file of weights that ends in one of {', '.join(models.WEIGHT_FILES)}"
+        )
     if path.name.endswith(models.WEIGHT_FILES):
         source = _from_file(path, model, config, dataset)
     elif tf.saved_model.contains_saved_model(str(path)):
         source = _from_export(path, model)
     else:
-        source = _from_run(path)
+        source = _from_run(path, config)
     pairs = [*zip(model.weights, source.weights, strict=False)]
     if len(model.weights) != len(source.weights) or not _fit(pairs, model.output_shape[-1]):
         raise UserError(
@@ -70,8 +75,12 @@ def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> 
     print(f"First weights: {len(pairs) - len(others)} of {source.name}{new}")
 
 
-def _from_run(run: Path) -> _Source:
+def _from_run(run: Path, later: FitConfig) -> _Source:
     config, dataset, trained = load_trained(run)
+    before, now = dict(config.model.options), dict(later.model.options)
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):  # rates of convolutions have no weights
+            print(f"model.options.{key} was {before.get(key)} in {run}, now {now.get(key)}")
     step, steps = max(checkpoints.steps(run / CHECKPOINTS)), config.trainer.steps
     averages = "" if config.trainer.ema_momentum is None else "the averages of "
     return _Source(

@@ -70,6 +70,12 @@ def test_what_is_on_file_needs_no_run(compared, train, runs):
     assert report in after.out
 
 
+def test_results_stand_for_runs_of_another_machine(compared, train, tmp_path):
+    missing = [tmp_path / name for name in NAMES]
+    after = train("compare", "--runs", *missing, f"--results={compared / 'train/results'}")
+    assert (compared / "runs/compare/comparison.md").read_text() in after.out
+
+
 def test_other_settings_are_named(compared, train, runs):
     config = runs[1] / "config.yaml"
     config.write_text(config.read_text().replace("power: 0.9", "power: 0.5"))

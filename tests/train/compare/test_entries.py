@@ -86,6 +86,17 @@ def test_a_class_that_a_sample_misses_counts_in_neither_run():
     assert -0.1 < interval.low < interval.difference < 0
 
 
+def test_a_class_without_truth_counts_in_samples_as_in_the_difference():
+    """What one wrong pixel of such a class is worth depends on whether a sample holds its image."""
+    first = np.array([[[[50, 0], [50, 0], [50, 0], [0, 0], [0, 0]]] * 20])
+    second = first.copy()
+    second[0, 0, 1:3] = [[49, 1], [49, 0]]
+    interval = intervals.paired_interval(first, second)
+    assert interval.difference == pytest.approx(-0.5, abs=0.001)
+    # Drawn in 1 - (19/20)^20 = 0.64 samples: a standard deviation of 0.5 · sqrt(0.64 · 0.36).
+    assert interval.high - interval.difference == pytest.approx(2.09 * 0.24, rel=0.05)
+
+
 def test_pairs_are_kept_together():
     """Images that differ much, but not between the two, leave the difference sharp."""
     first = entry("ce", 0.8)
@@ -102,9 +113,24 @@ def test_a_table_holds_each_number():
     assert f"| {100 * interval.difference:+.2f} |" in text
     assert f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}" in text
     assert "seeds 0, 1, 2, after 600 steps, on 20 images" in text
+    assert "frames of one video" in text
     for number, name in enumerate(CLASSES):
         assert name in text
         assert f"{100 * entries[0].class_iou()[number]:.2f}" in text
+
+
+def test_one_seed_is_said_to_be_one():
+    text = tables.markdown([entry("ce", 0.8, seeds=[4]), entry("rmi", 0.84, seeds=[4])])
+    assert "of seed 4 after 600 steps" in text
+    assert "images (taken as independent" in text
+    assert "alone: another seed may change more" in text
+    assert "±" not in text
+    assert "Student" not in text
+
+
+def test_steps_are_told_apart():
+    longer = Entry("rmi", {0: results("rmi", 0, step=900)})
+    assert "after 600 (ce), 900 (rmi) steps" in tables.markdown([entry("ce", 0.8, [0]), longer])
 
 
 def test_a_row_of_the_csv_is_a_run():
@@ -132,6 +158,30 @@ def test_other_images_or_classes_cannot_be_compared():
 
 def test_seeds_of_unlike_trainings_are_no_spread():
     other = {**results().settings, "model.weights": "imagenet"}
-    for changes in ({"settings": other}, {"step": 500}):
-        with pytest.raises(UserError, match="ce, seed 1, has other settings or steps than seed 0"):
-            entries_of([results("ce", 0), results("ce", 1, **changes)])
+    message = "ce, seed 1, has other settings than seed 0: model.weights: None, now imagenet; seeds"
+    with pytest.raises(UserError, match=message):
+        entries_of([results("ce", 0), results("ce", 1, settings=other)])
+
+
+def test_a_file_from_before_a_setting_existed_has_its_default():
+    later = {**results().settings, "trainer.xla": False}
+    (ce,) = entries_of([results("ce", 0), results("ce", 1, settings=later)])
+    assert len(ce.runs) == 2
+    with pytest.raises(UserError, match="trainer.xla: False, now True"):
+        entries_of([results("ce", 0), results("ce", 1, settings={**later, "trainer.xla": True})])
+
+
+def test_each_seed_goes_on_from_a_first_stage_of_its_own():
+    def second_stage(seed, first):
+        settings = {**results().settings, "init_from": first}
+        return results("ssl", seed, settings=settings)
+
+    (ssl,) = entries_of([second_stage(0, "runs/one-seed0"), second_stage(1, "runs/one-seed1")])
+    assert len(ssl.runs) == 2
+    with pytest.raises(UserError, match="init_from: runs/one, now runs/two"):
+        entries_of([second_stage(0, "runs/one-seed0"), second_stage(1, "runs/two-seed1")])
+
+
+def test_seeds_that_patience_ended_at_different_steps_are_one_training():
+    (ce,) = entries_of([results("ce", 0), results("ce", 1, step=500)])
+    assert ce.steps == "500 to 600"

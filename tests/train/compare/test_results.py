@@ -51,8 +51,25 @@ def of_something_else(text):
     return "[1, 2]"
 
 
+def of_another_recipe(text):
+    return json.dumps({**json.loads(text), "name": "camvid/rmi"})
+
+
+def of_another_seed(text):
+    return json.dumps({**json.loads(text), "seed": 1})
+
+
 @pytest.mark.parametrize(
-    "damage", [cut_short, of_other_counts, without_images, of_fewer_classes, of_something_else]
+    "damage",
+    [
+        cut_short,
+        of_other_counts,
+        without_images,
+        of_fewer_classes,
+        of_something_else,
+        of_another_recipe,
+        of_another_seed,
+    ],
 )
 def test_a_damaged_file_is_named(path, damage):
     path.write_text(damage(path.read_text()))

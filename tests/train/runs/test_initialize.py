@@ -53,6 +53,22 @@ def test_the_same_classes_take_all_weights(trained_run, capsys):
     )
 
 
+def test_what_shapes_do_not_show_is_said(trained_run, tmp_path, capsys):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    model = network(load_trained(run)[1].num_classes)
+    initialize(model, run, options={"atrous_rates": [3, 6, 9]})
+    assert (
+        f"model.options.atrous_rates was None in {run}, now [3, 6, 9]\n" in capsys.readouterr().out
+    )
+
+
+def test_nothing_is_no_source(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^init_from: there is no [^\n]*/none: expected the folder"
+    ):
+        initialize(network(3), tmp_path / "none")
+
+
 def test_a_first_stage_that_was_stopped_is_said_to_be(trained_run, tmp_path, capsys):
     run = shutil.copytree(trained_run, tmp_path / "run")
     for path in (run / "checkpoints").glob(f"ckpt-{STEPS}.*"):
@@ -106,7 +122,7 @@ def test_a_second_stage_resumes_without_the_first(train, trained_run, tmp_path, 
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--init_from=nowhere"], ["nowhere is no run: no file nowhere/config.yaml"]),
+        (["--init_from=nowhere"], ["init_from: there is no nowhere: expected the folder of a run"]),
         (
             ["--init_from=nowhere", "--model.weights=imagenet"],
             ["init_from and model.weights are both given (nowhere, imagenet)"],
@@ -157,6 +173,14 @@ def test_a_file_of_other_classes_gives_all_but_the_head(deeplab, tmp_path, capsy
     assert len(head) == (8 if upsampling == "bilinear" else 9)
     expected = f"First weights: {body} of {path}; new, for other classes than its 21: "
     assert capsys.readouterr().out == expected + ", ".join(head) + "\n"
+
+
+@pytest.mark.parametrize(("before", "now"), [(3, 21), (21, 3), (8, 21), (21, 8), (64, 8)])
+def test_classes_as_many_as_a_kernel_has_rows_or_channels(deeplab, tmp_path, before, now):
+    path = tmp_path / "first.weights.h5"
+    deeplab(num_classes=before, upsampling="deconvolution").save_weights(path)
+    model = deeplab(num_classes=now, upsampling="deconvolution")
+    assert models.stored_classes(path, model) == before
 
 
 def test_a_file_of_another_network_is_refused(deeplab, tmp_path):
