@@ -4,6 +4,12 @@ from tests.mutants.faults.fault import Fault
 
 NETWORKS = (
     Fault(
+        "models/backbones/multi_grid.py",
+        "the same rate for the whole block",
+        'config["dilation_rate"] = rate_of[layer.name]',
+        'config["dilation_rate"] = max(rate_of.values())',
+    ),
+    Fault(
         "models/dilation/converter.py",
         "a dilation forgotten",
         "return max(1, geometry.stride // self.output_stride)",

@@ -204,6 +204,42 @@ TRAINING = (
         "(occurs >= 0).T @ statistics.pixels.sum(axis=1)",
     ),
     Fault(
+        "train/compare/intervals.py",
+        "Student's t of one seed more",
+        "_quantile(seeds - 1)",
+        "_quantile(seeds)",
+    ),
+    Fault(
+        "train/compare/intervals.py",
+        "a class without truth counts in no sample",
+        "(totals[..., 0, :] > 0) | (counts[..., 0, :].sum(axis=1) == 0)",
+        "totals[..., 0, :] > 0",
+    ),
+    Fault(
+        "train/compare/intervals.py",
+        "images drawn for each run anew",
+        "(_scores(second, times) - _scores(first, times))",
+        "(_scores(second, times) - _scores(first, times[::-1]))",
+    ),
+    Fault(
+        "train/compare/entries.py",
+        "settings compared without their defaults",
+        "training_settings(default_yaml())\n",
+        "{}\n",
+    ),
+    Fault(
+        "train/compare/collect.py",
+        "a run of other settings taken for the recipe's",
+        '        _require_settings(settings, now, run, "remove it, or choose another --output")\n',
+        "        pass\n",
+    ),
+    Fault(
+        "train/runs/initialize.py",
+        "a network of other channels taken",
+        "(len(different) == 1 and different.pop()[0] == num_classes)",
+        "len(different) == 1",
+    ),
+    Fault(
         "train/loop/evaluation.py",
         "ignored pixels counted as class 0",
         "dataset.num_classes, ignore_class=IGNORED\n",
