@@ -135,7 +135,10 @@ def _averages(
         )
     # Of no statistics yet Caffe makes zeros.
     share = 0.0 if factor.item() == 0 else 1 / factor.item()
-    return {"mean": mean * share, "variance": variance * share}
+    return {
+        "mean": mean.astype("float64") * share,
+        "variance": variance.astype("float64") * share,
+    }
 
 
 def _places(model: keras.Model, backbone: keras.Model, head: str) -> dict[str, Place]:
