@@ -124,46 +124,57 @@ def test_options_arrive(run, asked, prefix, tmp_path):
     assert asked == [("deeplab_v3_plus", expected)]
 
 
+@pytest.fixture(scope="module")
+def networks(thin_resnet_101):
+    """Build the networks of the two tests below: fixtures may take their time."""
+    options = {"num_classes": 3, "upsampling": "deconvolution"}
+    return {
+        name: models.build("deeplab_v2", backbone=name, **options)
+        for name in ("resnet101_caffe", "resnet101_pytorch")
+    }
+
+
 @pytest.fixture
-def built(monkeypatch, thin_resnet_101):
-    """List the networks that the command builds."""
-    networks, build = [], models.build
+def built(monkeypatch, networks):
+    """Hand them to the command; list what it asked for."""
+    asked = []
 
-    def kept(*arguments, **options):
-        networks.append(build(*arguments, **options))
-        return networks[-1]
+    def build(architecture, backbone, **options):
+        asked.append((architecture, options))
+        return networks[backbone]
 
-    monkeypatch.setattr("models.builder.build", kept)
-    return networks
+    monkeypatch.setattr("models.builder.build", build)
+    return asked
 
 
-def test_weights_of_caffe(run, built, tmp_path):
-    """The file fits the network of the same options, whose upsampling is learnt."""
+def test_weights_of_caffe(run, built, networks, tmp_path):
+    """A learnt upsampling is no part of the file, and keeps its values."""
     path, output = tmp_path / "net.caffemodel", tmp_path / "voc.weights.h5"
     layers = caffe_layers(THIN_WIDTHS, 3)
     path.write_bytes(caffemodel(layers))
     options = ("--backbone=resnet101_caffe", "--num_classes=3", "--upsampling=deconvolution")
     outcome = run(path, "--output", output, "--architecture=deeplab_v2", *options)
     assert (outcome.status, outcome.err) == (0, "")
+    assert built == [("deeplab_v2", {"num_classes": 3, "upsampling": "deconvolution"})]
     assert "used    fc1_voc12_c3/biases" in outcome.out.splitlines()
-    (network,) = built
-    assert network.get_layer("logits_deconvolution").kernel.shape == (15, 15, 3, 3)
+    network = networks["resnet101_caffe"]
     branch = network.get_layer("aspp_branch4")
     branch.bias.assign(np.zeros(3))
     network.load_weights(output)
     np.testing.assert_array_equal(branch.bias, layers["fc1_voc12_c3"][1])
 
 
-def test_weights_of_pytorch(run, built, tmp_path):
+def test_weights_of_pytorch(run, built, networks, tmp_path):
     path, output = tmp_path / "resnet101.pth", tmp_path / "imagenet.weights.h5"
     values = state_dict(THIN_WIDTHS, deep=False)
     path.write_bytes(archive(values))
     options = ("--architecture=deeplab_v2", "--backbone=resnet101_pytorch", "--num_classes=3")
     outcome = run(path, "--output", output, *options, "--partial=true")
     assert (outcome.status, outcome.err) == (0, "")
+    assert built == [("deeplab_v2", {"num_classes": 3})]
     assert {"ignored fc.weight", "missing aspp_branch1/kernel"} <= set(outcome.out.splitlines())
-    (network,) = built
-    network.load_weights(output)
-    kernel = network.get_layer("backbone").get_layer("layer3_4_conv2").kernel
+    kernel = networks["resnet101_pytorch"].get_layer("backbone").get_layer("layer3_4_conv2").kernel
+    kernel.assign(np.zeros(kernel.shape))
+    networks["resnet101_pytorch"].load_weights(output)
     expected = values["layer3.4.conv2.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(kernel, expected)
