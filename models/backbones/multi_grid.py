@@ -41,7 +41,8 @@ def with_multi_grid(
     if not last_block:
         raise ValueError(
             "`multi_grid` must be None: only ResNets have a last block that the paper dilates so "
-            f"(resnet50, resnet101, resnet152, resnet101_beta). Received: multi_grid={rates!r}"
+            "(resnet50, resnet101, resnet152, resnet101_beta, resnet101_caffe). "
+            f"Received: multi_grid={rates!r}"
         )
     if not _are_rates(rates) or len(rates) != len(last_block):
         raise ValueError(

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 
 from models.backbones.efficientnet_lite import efficientnet_lite
+from models.backbones.resnet_101 import FLAVORS as RESNET_101_FLAVORS
+from models.backbones.resnet_101 import last_block, levels, resnet101
 from models.backbones.resnet_beta import LAST_BLOCK as RESNET_BETA_LAST_BLOCK
 from models.backbones.resnet_beta import LEVELS as RESNET_BETA_LEVELS
 from models.backbones.resnet_beta import resnet101_beta
@@ -46,6 +48,8 @@ class Backbone:
 _SIGNED_UNIT = {"scale": 1 / 127.5, "offset": (-1.0, -1.0, -1.0)}
 # ImageNet's means of blue, green and red, `preprocess_input(mode="caffe")`.
 _CENTERED_BGR = {"offset": (-103.939, -116.779, -123.68), "bgr": True}
+# The means that DeepLabV2 and its networks of other layers took from VGG.
+_DEEPLAB_BGR = {"offset": (-104.008, -116.669, -122.675), "bgr": True}
 # ImageNet's means and deviations of x / 255, `preprocess_input(mode="torch")`.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _STANDARDIZED = {
@@ -86,7 +90,7 @@ def _without_imagenet(make: Callable[[], keras.Model], weights: str | None) -> k
     if weights is not None:
         raise ValueError(
             "`weights` must be None or a path: of this backbone nobody offers ImageNet weights to "
-            "Keras; `python -m models import-checkpoint` reads those of TensorFlow's model zoo. "
+            "Keras; `python -m models import-checkpoint` reads the published files. "
             f"Received: weights={weights!r}"
         )
     return make()
@@ -134,6 +138,15 @@ BACKBONES: dict[str, Backbone] = {
         RESNET_BETA_LEVELS,
         last_block=RESNET_BETA_LAST_BLOCK,
     ),
+    **{
+        name: Backbone(
+            functools.partial(_without_imagenet, functools.partial(resnet101, name)),
+            _DEEPLAB_BGR if name == "resnet101_caffe" else _STANDARDIZED,
+            levels(name),
+            last_block=last_block(name),
+        )
+        for name in RESNET_101_FLAVORS
+    },
     **_applications({"xception": "Xception"}, normalization=_SIGNED_UNIT, separable=True),
     "xception_65": Backbone(
         functools.partial(_without_imagenet, xception_65),

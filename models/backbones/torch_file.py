@@ -4,6 +4,7 @@ import io
 import math
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from models.backbones.torch_unpickler import Storage, Tensor, unpickle
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
 _ZIP_SIGNATURE = b"PK\x03\x04"
+# Where a tar archive, the format before 2017, has its own.
+_TAR_SIGNATURE, _TAR_PLACE = b"ustar", 257
 
 
 def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read the state dict of a .pth file in the format that PyTorch wrote before version 1.6.
+    """Read the state dict of a .pth file.
 
-    Such a file is a row of pickles (a magic number, the format's version, facts about the machine,
-    the state dict, the keys of the storages) and then, storage by storage, the number of elements
-    and the elements. A pickle is a program: here only an unpickler runs it that knows no function
-    but stand-ins for the few that a state dict is made of.
+    Since version 1.6 PyTorch writes a zip archive of the pickled state dict and of a file for each
+    storage. Before, a file was a row of pickles (a magic number, the format's version, facts about
+    the machine, the state dict, the keys of the storages) and then, storage by storage, the number
+    of elements and the elements. A pickle is a program: here only an unpickler runs it that knows
+    no function but stand-ins for the few that a state dict is made of.
 
     Args:
         path: The file.
@@ -49,22 +53,49 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except Exception as error:
         reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         raise ValueError(
-            "`path` must be a .pth file of a state dict, of the format before PyTorch 1.6. "
+            "`path` must be a .pth file of a state dict. "
             f"Received: path={str(path)!r} ({' '.join(reason.split())})"
         ) from error
 
 
 def _read(data: bytes) -> dict[str, np.ndarray]:
     if data.startswith(_ZIP_SIGNATURE):
+        return _read_archive(data)
+    if data[_TAR_PLACE:].startswith(_TAR_SIGNATURE):
         raise ValueError(
-            "a zip archive, the format since PyTorch 1.6; convert it with "
-            "torch.save(torch.load(path), path, _use_new_zipfile_serialization=False)"
+            "a tar archive, PyTorch's first format; convert it with "
+            "torch.save(torch.load(path, weights_only=False), path) if you trust who made it"
         )
     file = io.BytesIO(data)
     _check_header(file)
     state_dict, storages = unpickle(file)
     _check_state_dict(state_dict)
     contents = _read_storages(file, storages)
+    return {name: _array(name, tensor, contents) for name, tensor in state_dict.items()}
+
+
+def _read_archive(data: bytes) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        # All names begin with one folder, whose name is any.
+        members = {member.filename.partition("/")[2]: member for member in archive.infolist()}
+
+        def content(name: str) -> bytes:
+            if name not in members:
+                raise ValueError(f"its archive has no file {name!r}")
+            # Compressed bytes may be of a size that fits no memory; PyTorch compresses none.
+            if members[name].compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{name!r} of its archive must not be compressed")
+            return archive.read(members[name])
+
+        if "byteorder" in members and content("byteorder") != b"little":
+            raise ValueError("not written by a little-endian machine")
+        state_dict, storages = unpickle(io.BytesIO(content("data.pkl")))
+        _check_state_dict(state_dict)
+        contents = {key: content(f"data/{key}") for key in storages}
+    for key, storage in storages.items():
+        size = storage.elements * np.dtype(storage.dtype).itemsize
+        if len(contents[key]) != size:
+            raise ValueError(f"storage {key!r} must have {size} bytes, not {len(contents[key])}")
     return {name: _array(name, tensor, contents) for name, tensor in state_dict.items()}
 
 

@@ -1,15 +1,23 @@
-"""`python -m models import-checkpoint`: from a checkpoint of DeepLab's own code to our weights."""
+"""`python -m models import-checkpoint`: from a published file of weights to ours."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import keras
 
 from models import builder
+from models.architectures.deeplab_v2 import UPSAMPLINGS
+from models.backbones.torch_file import read_pth
 from models.commands.parsing import make_parser
-from models.weights.slim_checkpoint import ARCHITECTURES, Report, import_checkpoint, open_checkpoint
+from models.weights.assignment import Report
+from models.weights.caffe_checkpoint import import_caffemodel
+from models.weights.caffe_file import read_caffemodel
+from models.weights.slim_checkpoint import import_checkpoint, open_checkpoint
 from models.weights.slim_names import SCOPES
+from models.weights.torch_checkpoint import BACKBONES as TORCH_BACKBONES
+from models.weights.torch_checkpoint import import_pth
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -17,15 +25,44 @@ if TYPE_CHECKING:
 SUFFIX = ".weights.h5"
 
 
+class _Format(NamedTuple):
+    """How a kind of file is read.
+
+    Attributes:
+        read: Raises where there is none, before the network is built.
+        load: Sets a network's weights.
+    """
+
+    read: Callable[[Path], Any]
+    load: Callable[..., Report]
+
+
+_TENSORFLOW = _Format(open_checkpoint, import_checkpoint)
+_PYTORCH = _Format(read_pth, import_pth)
+# A backbone knows from which files its weights are.
+_FORMATS = {
+    **dict.fromkeys(SCOPES, _TENSORFLOW),
+    "resnet101_caffe": _Format(read_caffemodel, import_caffemodel),
+    **dict.fromkeys(TORCH_BACKBONES, _PYTORCH),
+}
+
+
 def import_parser() -> "ArgumentParser":
     """Return the parser of the command."""
     from jsonargparse.typing import PositiveInt
 
     parser = make_parser(
-        description="Turn a checkpoint of DeepLab's own code into a file of weights."
+        description="Turn a published file into a file of weights: a checkpoint of DeepLab's own "
+        "code, DeepLabV2's .caffemodel, or ImageNet's .pth."
     )
     add = parser.add_argument
-    add("checkpoint", type=Path, help="The checkpoint's prefix, or a folder with one checkpoint.")
+    add(
+        "checkpoint",
+        type=Path,
+        help="The checkpoint's prefix, or a folder with one checkpoint (xception_65, "
+        "resnet101_beta); a .caffemodel (resnet101_caffe); or a .pth of torchvision "
+        "(resnet101_pytorch) or PyTorch-Encoding (resnet101_encoding).",
+    )
     add(
         "--output",
         type=Path,
@@ -34,17 +71,23 @@ def import_parser() -> "ArgumentParser":
     )
     add(
         "--architecture",
-        type=Literal[ARCHITECTURES],
+        type=Literal[tuple(builder.ARCHITECTURES)],
         default="deeplab_v3_plus",
         help="Of the checkpoint's network.",
     )
-    add("--backbone", type=Literal[tuple(SCOPES)], default="xception_65", help="The backbone.")
+    add("--backbone", type=Literal[tuple(_FORMATS)], default="xception_65", help="The backbone.")
     add("--num_classes", type=PositiveInt, default=21, help="Number of classes.")
     add(
         "--separable",
         type=bool | None,
         help="Whether pyramid and decoder have depthwise separable kernels; null: the default of "
         "`models.build` for the backbone.",
+    )
+    add(
+        "--upsampling",
+        type=Literal[UPSAMPLINGS] | None,
+        help="Of deeplab_v2; null: its default. A learnt one is not in the checkpoint: it begins "
+        "bilinear.",
     )
     add(
         "--partial",
@@ -62,14 +105,16 @@ def import_weights(options: "Namespace") -> str:
         ValueError: The file cannot be written, or the checkpoint does not fit the network.
     """
     _check_output(options.output)
-    open_checkpoint(options.checkpoint)  # before the network is built
+    read, load = _FORMATS[options.backbone]
+    read(options.checkpoint)
+    chosen = {"separable": options.separable, "upsampling": options.upsampling}
     model = builder.build(
         options.architecture,
         backbone=options.backbone,
         num_classes=options.num_classes,
-        **({} if options.separable is None else {"separable": options.separable}),
+        **{name: value for name, value in chosen.items() if value is not None},
     )
-    report = import_checkpoint(model, options.checkpoint, partial=options.partial)
+    report = load(model, options.checkpoint, partial=options.partial)
     _save_whole(model, options.output)
     return f"{_listed(report)}\nWeights: {options.output}"
 

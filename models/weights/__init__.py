@@ -1,1 +1,1 @@
-"""Checkpoints of TensorFlow's model zoo."""
+"""Published files of weights, for the networks of this package."""

@@ -1,6 +1,5 @@
 """Weights of DeepLab's published checkpoints for the networks of this package."""
 
-import dataclasses
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.checks import shorten
+from models.weights.assignment import Report
 from models.weights.slim_names import SCOPES, Head, Target, Targets, slim_variables
 
 # Architectures that a checkpoint can be imported into.
@@ -24,28 +24,6 @@ _CLASSIFIER = ("logits/weights", "logits/biases")
 
 # Exceptions raised by an invalid or truncated checkpoint.
 _UNREADABLE = (tf.errors.OpError, RuntimeError, LookupError, ValueError)
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What became of the variables of a checkpoint, and of the weights of a network.
-
-    Attributes:
-        used: Variables that weights were set from.
-        unused: Variables the network has no place for.
-        missing: Variables the network has a place for and the checkpoint lacks: the weights stay.
-        ignored: Variables that are no weights of a segmentation network: the step, what the
-            optimizer kept of each weight, running averages, ImageNet's classifier.
-    """
-
-    used: tuple[str, ...]
-    unused: tuple[str, ...]
-    missing: tuple[str, ...]
-    ignored: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """One line of counts."""
-        return ", ".join(f"{len(names)} {kind}" for kind, names in dataclasses.asdict(self).items())
 
 
 def import_checkpoint(
@@ -89,12 +67,7 @@ def import_checkpoint(
     weights = {name: _weight(model, target) for name, target in targets.items()}
     _check_shapes(weights, shapes)
     report = _sort_variables(targets, shapes, scope)
-    if report.missing and not (partial and report.used):
-        raise ValueError(
-            "`checkpoint` must hold every variable of the network unless `partial` is True. "
-            f"Received: {report}; missing: {shorten(report.missing)}; "
-            f"unused: {shorten(report.unused)}"
-        )
+    report.check(partial=partial)
     values = {name: _read(reader, name) for name in report.used}
     for name, value in values.items():
         weights[name].assign(value)

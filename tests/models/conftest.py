@@ -29,6 +29,13 @@ def thin():
 
 
 @pytest.fixture(scope="module")
+def thin_resnet_101():
+    """Keep the flavors of ResNet-101 thin while a module runs."""
+    with networks.thin_resnets_101():
+        yield
+
+
+@pytest.fixture(scope="module")
 def model(thin):
     """Build the published network, thin; tests may set its weights."""
     return slim_networks.build()

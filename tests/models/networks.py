@@ -1,6 +1,7 @@
 """Networks of the tests: small ones that stride in every way, each built once a session."""
 
 import contextlib
+import dataclasses
 import functools
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import models
-from models.backbones import resnet_beta, xception_65
+from models.backbones import resnet_101, resnet_beta, xception_65
 
 CLASSES = 4
 layers = keras.layers
@@ -166,3 +167,33 @@ def thin_deeplab_backbones():
             patch.setattr(module, "STEM", thin_stem(module.STEM))
             patch.setattr(module, "BLOCKS", tuple(map(thin, module.BLOCKS)))
         yield
+
+
+# Of the 3x3 kernels of a thin ResNet-101 in each stage, and the numbers of its units.
+THIN_WIDTHS, THIN_UNITS = (4, 6, 8, 10), (3, 4, 5, 3)
+
+
+@contextlib.contextmanager
+def thin_resnets_101():
+    """Give the flavors of ResNet-101 few channels behind their stems, and fewer units."""
+    with pytest.MonkeyPatch.context() as patch:
+        stages = tuple(zip(THIN_WIDTHS, THIN_UNITS, strict=True))
+        patch.setattr(resnet_101, "STAGES", stages)
+        for name in resnet_101.FLAVORS:
+            levels = resnet_101.levels(name)
+            thin = dataclasses.replace(models.BACKBONES[name], levels=levels)
+            patch.setitem(models.BACKBONES, name, thin)
+        yield
+
+
+@contextlib.contextmanager
+def in_float64():
+    """Let Keras build layers that compute in float64."""
+    floatx = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(floatx)

@@ -23,11 +23,23 @@ PREPROCESS_INPUT = {
     r"resnet\d+_v2": applications.resnet_v2.preprocess_input,
     r"xception": applications.xception.preprocess_input,
     r"xception_65|resnet101_beta": lambda pixels: pixels / 127.5 - 1,
+    r"resnet101_caffe": lambda pixels: pixels[..., ::-1] - (104.008, 116.669, 122.675),
+    r"resnet101_(pytorch|encoding)": lambda pixels: (
+        (pixels / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    ),
     r"efficientnet_b\d": applications.efficientnet.preprocess_input,
     r"efficientnet_v2_\w\d?": applications.efficientnet_v2.preprocess_input,
     r"convnext_\w+": applications.convnext.preprocess_input,
     r"densenet\d+": applications.densenet.preprocess_input,
 }
+# Whose ImageNet weights Keras does not offer.
+OURS = [
+    "xception_65",
+    "resnet101_beta",
+    "resnet101_caffe",
+    "resnet101_pytorch",
+    "resnet101_encoding",
+]
 LIGHT = {"mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"} | {
     f"efficientnet_lite{i}" for i in range(3)
 }
@@ -59,10 +71,9 @@ def test_applications_are_called_as_they_are_named(monkeypatch):
     for name in makers:
         monkeypatch.setattr(applications, name, functools.partial(constructor, name))
     monkeypatch.setattr("models.backbones.registry.efficientnet_lite", lambda i, weights: i)
-    ours = {"xception_65", "resnet101_beta"}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        made = {name: BACKBONES[name].make("imagenet") for name in BACKBONES if name not in ours}
+        made = {name: BACKBONES[name].make("imagenet") for name in BACKBONES if name not in OURS}
     options = {"include_top": False, "weights": "imagenet", "input_shape": (None, None, 3)}
     for name, made_of in made.items():
         if "lite" in name:
@@ -82,7 +93,7 @@ def test_heads_suit_the_backbones():
     }
 
 
-@pytest.mark.parametrize("name", ["xception_65", "resnet101_beta"])
+@pytest.mark.parametrize("name", OURS)
 def test_imagenet_weights_that_nobody_offers(name):
     with pytest.raises(ValueError, match="import-checkpoint.* Received: weights='imagenet'") as e:
         BACKBONES[name].make("imagenet")

@@ -1,7 +1,9 @@
 import builtins
+import io
 import os
 import pickle
 import sys
+import tarfile
 import tracemalloc
 import zipfile
 from collections import OrderedDict
@@ -17,6 +19,7 @@ from tests.models.backbones.torch_files import (
     Call,
     Storage,
     Tensor,
+    archive,
     header,
     pickled,
     pth,
@@ -186,12 +189,63 @@ def test_garbage(content, refusal):
     refusal(header() + content)
 
 
-def test_zip_archives_get_a_way_out(tmp_path):
-    path = tmp_path / "new.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", b"")
-    with pytest.raises(ValueError, match="_use_new_zipfile_serialization=False"):
-        read_pth(path)
+@pytest.mark.parametrize("dtype", STORAGE_NAMES)
+def test_every_type_in_an_archive(dtype, read):
+    array = np.arange(6).reshape(1, 2, 3).astype(dtype)
+    got = read(archive({"x": array, "n": np.int64(-3)}))
+    assert (list(got), got["x"].dtype, got["n"].item()) == (["x", "n"], dtype, -3)
+    np.testing.assert_array_equal(got["x"], array)
+    assert not got["x"].flags.writeable
+
+
+def test_archives_without_a_byte_order(read):
+    """PyTorch writes it since version 2.1."""
+    got = read(archive({"x": SIX}, changes={"byteorder": None}))
+    np.testing.assert_array_equal(got["x"], SIX)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (archive({"x": SIX}, changes={"byteorder": b"big"}), "little-endian"),
+        (archive({"x": SIX}, changes={"data.pkl": None}), "no file 'data.pkl'"),
+        (archive({"x": SIX}, changes={"data/x": None}), "no file 'data/x'"),
+        (archive({"x": SIX}, changes={"data/x": b"1234"}), "'x' must have 24 bytes, not 4"),
+        (archive({"x": SIX}, changes={"data.pkl": pickled([])}), "no dict but a list"),
+        (archive({"x": SIX}, changes={"data.pkl": b"\x80\x02cos\nsystem\n."}), "os.system"),
+        (archive({"x": SIX}, compression=zipfile.ZIP_DEFLATED), "must not be compressed"),
+        (
+            archive({"x": Tensor(Storage("s", SIX), 1, (6,), (1,))}),
+            "'x' ends at element 7 of the 6",
+        ),
+        (archive({"x": SIX})[:-30], "BadZipFile"),
+        (b"PK\x03\x04 and no more", "BadZipFile"),
+    ],
+)
+def test_archives_of_something_else_are_refused(content, reason, refusal):
+    assert reason in refusal(content)
+
+
+def test_archives_cut_off_or_changed_anywhere(read, refusal):
+    content = archive({"x": SIX})
+    for length in range(len(content)):
+        refusal(content[:length])
+    # Every stored byte is under a checksum, but for that of the names of other files.
+    for position in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[position] ^= 0x10
+        try:
+            got = read(bytes(changed))
+        except ValueError:
+            continue
+        np.testing.assert_array_equal(got["x"], SIX)
+
+
+def test_tar_archives_get_a_way_out(refusal):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as written:
+        written.addfile(tarfile.TarInfo("storages"))
+    assert "a tar archive, PyTorch's first format; convert it" in refusal(file.getvalue())
 
 
 @pytest.mark.parametrize(

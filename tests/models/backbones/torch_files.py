@@ -1,10 +1,11 @@
-"""Writes .pth files as PyTorch did before version 1.6, without PyTorch."""
+"""Writes .pth files as PyTorch does since version 1.6 and did before, without PyTorch."""
 
 import dataclasses
 import io
 import pickle
 import sys
 import types
+import zipfile
 from collections import OrderedDict
 from unittest import mock
 
@@ -115,8 +116,8 @@ def storages(*stored: Storage) -> bytes:
     return pickled([storage.key for storage in stored]) + b"".join(contents)
 
 
-def pth(state_dict) -> bytes:
-    """Return a file of tensors, or of arrays."""
+def _entries(state_dict) -> tuple[OrderedDict, list[Storage]]:
+    """Return the tensors, and what they stand in."""
     entries = OrderedDict(
         (name, value if isinstance(value, Tensor) else tensor(name, value))
         for name, value in state_dict.items()
@@ -124,4 +125,28 @@ def pth(state_dict) -> bytes:
     # An attribute, as `torch.nn.Module.state_dict` sets it.
     entries._metadata = OrderedDict({"": {"version": 1}})
     stored = {entry.storage.key: entry.storage for entry in entries.values()}
-    return header() + pickled(entries) + storages(*stored.values())
+    return entries, [*stored.values()]
+
+
+def pth(state_dict) -> bytes:
+    """Return a file of tensors, or of arrays, of the format before 1.6."""
+    entries, stored = _entries(state_dict)
+    return header() + pickled(entries) + storages(*stored)
+
+
+def archive(state_dict, *, changes=None, compression=zipfile.ZIP_STORED) -> bytes:
+    """Return one of today's format; `changes` replaces files of the archive, or None drops them."""
+    entries, stored = _entries(state_dict)
+    files = {
+        "data.pkl": pickled(entries),
+        "byteorder": b"little",
+        **{f"data/{storage.key}": storage.elements.tobytes() for storage in stored},
+        "version": b"3\n",
+        **(changes or {}),
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as written:
+        for name, content in files.items():
+            if content is not None:
+                written.writestr(f"resnet101/{name}", content)
+    return file.getvalue()

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
+import models
 from tests.commands import assert_one_line, command
+from tests.models.backbones.torch_files import archive
+from tests.models.networks import THIN_WIDTHS
+from tests.models.weights.caffe_files import caffemodel
+from tests.models.weights.resnet_reference import caffe_layers, state_dict
 from tests.models.weights.slim_networks import (
     CLASSES,
     FIRST,
@@ -79,17 +84,30 @@ def test_it_names_what_is_missing(run, saved, tmp_path):
         (["import-checkpoint", "c", "--output", "d.weights.h5"], ["it is a folder"]),
         (
             ["import-checkpoint", "c", "--output", "w.weights.h5", "--backbone", "resnet50"],
-            ["resnet50", "xception_65", "resnet101_beta"],
+            ["resnet50", "xception_65", "resnet101_beta", "resnet101_caffe", "resnet101_pytorch"],
         ),
         (["import-checkpoint", "c", "--output", "w.weights.h5"], ["`checkpoint` must be", "'c'"]),
+        (
+            ["import-checkpoint", "t", "--output", "w.weights.h5", "--backbone=resnet101_caffe"],
+            ["must be a .caffemodel file", "'t'"],
+        ),
+        (
+            ["import-checkpoint", "t", "--output", "w.weights.h5", "--backbone=resnet101_pytorch"],
+            ["must be a .pth file", "'t'"],
+        ),
+        (
+            ["import-checkpoint", "no", "--output", "w.weights.h5", "--backbone=resnet101_caffe"],
+            ["No such file", "'no'"],
+        ),
     ],
     ids=lambda value: " ".join(value) if value else "nothing",
 )
 def test_a_mistake_is_one_line(monkeypatch, capfd, tmp_path, arguments, parts):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d.weights.h5").mkdir()
+    (tmp_path / "t").write_text("no weights")
     assert_one_line(command(monkeypatch, capfd, "models", *arguments), *parts)
-    assert [path.name for path in tmp_path.iterdir()] == ["d.weights.h5"]
+    assert {path.name for path in tmp_path.iterdir()} == {"d.weights.h5", "t"}
 
 
 @pytest.mark.usefixtures("asked")
@@ -104,3 +122,59 @@ def test_options_arrive(run, asked, prefix, tmp_path):
     run(prefix, "--output", tmp_path / "w.weights.h5", *options)
     expected = {"backbone": "resnet101_beta", "num_classes": 19, "separable": False}
     assert asked == [("deeplab_v3_plus", expected)]
+
+
+@pytest.fixture(scope="module")
+def networks(thin_resnet_101):
+    """Build the networks of the two tests below: fixtures may take their time."""
+    options = {"num_classes": 3, "upsampling": "deconvolution"}
+    return {
+        name: models.build("deeplab_v2", backbone=name, **options)
+        for name in ("resnet101_caffe", "resnet101_pytorch")
+    }
+
+
+@pytest.fixture
+def built(monkeypatch, networks):
+    """Hand them to the command; list what it asked for."""
+    asked = []
+
+    def build(architecture, backbone, **options):
+        asked.append((architecture, options))
+        return networks[backbone]
+
+    monkeypatch.setattr("models.builder.build", build)
+    return asked
+
+
+def test_weights_of_caffe(run, built, networks, tmp_path):
+    """A learnt upsampling is no part of the file, and keeps its values."""
+    path, output = tmp_path / "net.caffemodel", tmp_path / "voc.weights.h5"
+    layers = caffe_layers(THIN_WIDTHS, 3)
+    path.write_bytes(caffemodel(layers))
+    options = ("--backbone=resnet101_caffe", "--num_classes=3", "--upsampling=deconvolution")
+    outcome = run(path, "--output", output, "--architecture=deeplab_v2", *options)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert built == [("deeplab_v2", {"num_classes": 3, "upsampling": "deconvolution"})]
+    assert "used    fc1_voc12_c3/biases" in outcome.out.splitlines()
+    network = networks["resnet101_caffe"]
+    branch = network.get_layer("aspp_branch4")
+    branch.bias.assign(np.zeros(3))
+    network.load_weights(output)
+    np.testing.assert_array_equal(branch.bias, layers["fc1_voc12_c3"][1])
+
+
+def test_weights_of_pytorch(run, built, networks, tmp_path):
+    path, output = tmp_path / "resnet101.pth", tmp_path / "imagenet.weights.h5"
+    values = state_dict(THIN_WIDTHS, deep=False)
+    path.write_bytes(archive(values))
+    options = ("--architecture=deeplab_v2", "--backbone=resnet101_pytorch", "--num_classes=3")
+    outcome = run(path, "--output", output, *options, "--partial=true")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert built == [("deeplab_v2", {"num_classes": 3})]
+    assert {"ignored fc.weight", "missing aspp_branch1/kernel"} <= set(outcome.out.splitlines())
+    kernel = networks["resnet101_pytorch"].get_layer("backbone").get_layer("layer3_4_conv2").kernel
+    kernel.assign(np.zeros(kernel.shape))
+    networks["resnet101_pytorch"].load_weights(output)
+    expected = values["layer3.4.conv2.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(kernel, expected)

@@ -35,6 +35,8 @@ SIBLINGS = [
     "resnet101",
     "resnet50_v2",
     "resnet101_beta",
+    "resnet101_caffe",
+    "resnet101_encoding",
     "xception_65",
     "efficientnet_b1",
     "efficientnet_v2_b0",

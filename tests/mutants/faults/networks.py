@@ -45,4 +45,34 @@ NETWORKS = (
         '"synchronized": True',
         '"synchronized": False',
     ),
+    Fault(
+        "models/backbones/resnet_101.py",
+        "Caffe's strides in the 3x3 kernels",
+        "strides[flavor.strided] = stride",
+        "strides[1] = stride",
+    ),
+    Fault(
+        "models/weights/caffe_checkpoint.py",
+        "sums of statistics not divided",
+        "share = 0.0 if factor.item() == 0 else 1 / factor.item()",
+        "share = 1.0",
+    ),
+    Fault(
+        "models/weights/caffe_file.py",
+        "a length beyond the end of the file",
+        "if size > len(data) - position:",
+        "if False:",
+    ),
+    Fault(
+        "models/weights/assignment.py",
+        "kernels turned on their side",
+        "CHANNELS_LAST = (2, 3, 1, 0)",
+        "CHANNELS_LAST = (3, 2, 1, 0)",
+    ),
+    Fault(
+        "models/backbones/torch_file.py",
+        "compressed archives read",
+        "if members[name].compress_type != zipfile.ZIP_STORED:",
+        "if False:",
+    ),
 )

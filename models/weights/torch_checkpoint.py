@@ -1,0 +1,105 @@
+"""ImageNet's weights in PyTorch's .pth files for the networks of this package."""
+
+import os
+import re
+
+import keras
+
+from models.backbones.torch_file import read_pth
+from models.weights.assignment import (
+    Place,
+    Report,
+    assign_arrays,
+    backbone_of,
+    place_of,
+    places_behind,
+)
+
+# A layer of ours that no other backbones have.
+_FIRST_UNIT = "layer1_0_conv1"
+BACKBONES = ("resnet101_pytorch", "resnet101_encoding")
+
+# ImageNet's classifier, and how many batches the moving averages have seen.
+_IGNORED = re.compile(r"fc\.\w+|.*\.num_batches_tracked")
+
+_UNIT = re.compile(r"(layer\d)_(\d+)_(\w+)")
+
+
+def import_pth(
+    model: keras.Model, path: str | os.PathLike[str], *, partial: bool = False
+) -> Report:
+    """Set a network's backbone from a .pth file of ResNet-101.
+
+    Nothing is set unless everything fits.
+
+    Args:
+        model: A network of `models.build` on "resnet101_pytorch" for a file of torchvision's, on
+            "resnet101_encoding" for one of PyTorch-Encoding's.
+        path: The file, see `backbones.torch_file.read_pth`.
+        partial: Whether weights may keep their values because the file lacks them: all behind the
+            backbone, which such a file never holds.
+
+    Returns:
+        The names of all arrays, by what became of them.
+
+    Raises:
+        ValueError: if the file or the network is another one, if an array has another shape than
+            its weight, or if one is missing and `partial` is False.
+        OSError: if the file cannot be read.
+
+    Example:
+        >>> model = models.build(
+        ...     "deeplab_v3", backbone="resnet101_pytorch", num_classes=21)  # doctest: +SKIP
+        >>> import_pth(model, "resnet101-63fe2227.pth", partial=True)  # doctest: +SKIP
+        Report(used=('conv1.weight', ...), unused=(), missing=(...), ignored=('fc.bias', ...))
+
+    Reference:
+        The names are those of github.com/pytorch/vision, torchvision/models/resnet.py, and of
+        github.com/zhanghang1989/PyTorch-Encoding, encoding/models/resnet.py.
+    """
+    backbone = backbone_of(model, " or ".join(BACKBONES), _FIRST_UNIT)
+    arrays = read_pth(path)
+    places: dict[str, Place] = {}
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            places[f"{_kernel_name(layer.name)}.weight"] = place_of(layer.kernel)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            places |= _batch_norm_places(layer)
+    return assign_arrays(
+        places | places_behind(model),
+        arrays,
+        ignored=[name for name in arrays if _IGNORED.fullmatch(name)],
+        partial=partial,
+    )
+
+
+def _kernel_name(layer: str) -> str:
+    """Translate "layer1_0_conv1", "layer1_0_downsample", "conv1" and "conv1_0"."""
+    unit = _UNIT.fullmatch(layer)
+    if unit is None:
+        return layer.replace("_", ".")
+    end = "downsample.0" if unit[3] == "downsample" else unit[3]
+    return f"{unit[1]}.{unit[2]}.{end}"
+
+
+def _batch_norm_places(layer: keras.layers.BatchNormalization) -> dict[str, Place]:
+    name = _batch_norm_name(layer.name.removesuffix("_bn"))
+    return {
+        f"{name}.weight": place_of(layer.gamma),
+        f"{name}.bias": place_of(layer.beta),
+        f"{name}.running_mean": place_of(layer.moving_mean),
+        f"{name}.running_var": place_of(layer.moving_variance),
+    }
+
+
+def _batch_norm_name(kernel: str) -> str:
+    """Name the batch normalization behind a kernel of ours.
+
+    In a row of layers it is the next one: "conv1.1" behind "conv1.0", "downsample.1". The last of
+    the stem stands outside of the row, as "bn1".
+    """
+    name = _kernel_name(kernel)
+    row, _, place = name.rpartition(".")
+    if name in ("conv1", "conv1.6"):
+        return "bn1"
+    return f"{row}.{int(place) + 1}" if place.isdigit() else f"{row}.{place.replace('conv', 'bn')}"

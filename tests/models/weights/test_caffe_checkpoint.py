@@ -1,0 +1,225 @@
+"""DeepLabV2's .caffemodel files, of a thin network: what Caffe computes, and files that differ."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+import models
+from models.weights.caffe_checkpoint import import_caffemodel
+from tests.models.networks import THIN_WIDTHS, built, in_float64
+from tests.models.weights.caffe_files import caffemodel
+from tests.models.weights.resnet_reference import Caffe, caffe_layers
+from tests.models.weights.slim_networks import pixels
+from tests.models.weights.slim_reference import distance
+
+CLASSES = 5
+# Of the spread: logits are resized in float32.
+TOLERANCE = 1e-6
+
+
+@pytest.fixture(scope="module")
+def network(thin_resnet_101):
+    """Build DeepLabV2; in float64, as the rounding of float32 grows through its layers."""
+    with in_float64():
+        return models.build("deeplab_v2", backbone="resnet101_caffe", num_classes=CLASSES)
+
+
+@functools.cache
+def layers():
+    """Return the layers of a trained network; nobody may change them."""
+    drawn = caffe_layers(THIN_WIDTHS, CLASSES)
+    Caffe(drawn, fit=True).logits(pixels(2, 33, 41, 3))
+    return drawn
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(layers, **options):
+        path = tmp_path / "net.caffemodel"
+        path.write_bytes(caffemodel(layers, **options))
+        return path
+
+    return save
+
+
+def reset(model):
+    for variable in model.weights:
+        variable.assign(np.full(variable.shape, np.nan, "float32"))
+
+
+@pytest.mark.parametrize("sides", [(33, 41), (57, 49)])
+def test_logits_are_those_of_caffe(network, saved, sides):
+    reset(network)
+    report = import_caffemodel(network, saved(layers()))
+    assert len(report.used) == len(network.weights)
+    assert (report.unused, report.missing, report.ignored) == ((), (), ())
+    images = pixels(1, *sides, 3)
+    expected = Caffe(layers()).logits(images)
+    assert np.std(expected, axis=(1, 2)).min() > 0.01  # no constant maps
+    assert distance(network(images), expected) < TOLERANCE
+
+
+def test_every_weight_gets_its_own_values(network, saved):
+    """The factor of the statistics is divided by, kernels end in their outputs."""
+    import_caffemodel(network, saved(layers()))
+    backbone = network.get_layer("backbone")
+    kernel = backbone.get_layer("res4b4_branch2b").kernel
+    np.testing.assert_array_equal(kernel, layers()["res4b4_branch2b"][0].transpose(2, 3, 1, 0))
+    norm = backbone.get_layer("res4b4_branch2b_bn")
+    assert norm.epsilon == 1e-5
+    mean, variance, factor = layers()["bn4b4_branch2b"]
+    gamma, beta = layers()["scale4b4_branch2b"]
+    np.testing.assert_allclose(norm.moving_mean, mean / factor, rtol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance, variance / factor, rtol=1e-6)
+    np.testing.assert_array_equal(norm.gamma, gamma)
+    np.testing.assert_array_equal(norm.beta, beta)
+
+
+def test_statistics_that_caffe_has_not_begun(network, saved):
+    mean, variance, _ = layers()["bn_conv1"]
+    begun = layers() | {"bn_conv1": [mean + 1, variance, np.zeros(1, "float32")]}
+    import_caffemodel(network, saved(begun))
+    norm = network.get_layer("backbone").get_layer("conv1_bn")
+    assert not np.any(norm.moving_mean)
+    assert not np.any(norm.moving_variance)
+
+
+@pytest.mark.parametrize("form", [{"old": True}, {"packed": False}])
+def test_other_forms_of_the_file(network, saved, form):
+    reset(network)
+    assert len(import_caffemodel(network, saved(layers(), **form)).used) == len(network.weights)
+    assert all(np.isfinite(variable).all() for variable in network.weights)
+
+
+def test_copies_at_other_scales_and_classifiers_are_ignored(network, saved):
+    more = {
+        "conv1_res075": layers()["conv1"],
+        "bn_conv1_res05": layers()["bn_conv1"],
+        "fc1_voc12_c0_res05": layers()["fc1_voc12_c0"],
+        "fc1000": [np.zeros((10, 40), "float32"), np.zeros(10, "float32")],
+    }
+    report = import_caffemodel(network, saved(layers() | more))
+    assert {name.partition("/")[0] for name in report.ignored} == set(more)
+    assert report.unused == ()
+
+
+def without_head():
+    return {name: blobs for name, blobs in layers().items() if not name.startswith("fc1")}
+
+
+def test_a_file_of_another_head_is_a_part(network, saved):
+    """As the file that DeepLabV2 begins with, which was trained on MS-COCO."""
+    coco = np.zeros((91, 40, 3, 3), "float32")
+    path = saved(without_head() | {"fc1_coco": [coco, np.zeros(91, "float32")]})
+    with pytest.raises(ValueError, match=r"unless `partial` .* 8 missing.*: fc1_voc12_c0/weights"):
+        import_caffemodel(network, path)
+    before = [np.array(x) for x in network.get_layer("aspp_branch1").weights]
+    report = import_caffemodel(network, path, partial=True)
+    assert report.missing == tuple(
+        f"fc1_voc12_c{i}/{kind}" for i in range(4) for kind in ("weights", "biases")
+    )
+    assert report.unused == ("fc1_coco/biases", "fc1_coco/weights")
+    for variable, value in zip(network.get_layer("aspp_branch1").weights, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+@pytest.mark.parametrize("head", ["fc1", "fc1_coco"])
+def test_other_names_of_the_head(network, saved, head):
+    renamed = {name.replace("fc1_voc12", head): blobs for name, blobs in layers().items()}
+    report = import_caffemodel(network, saved(renamed))
+    assert f"{head}_c3/biases" in report.used
+    np.testing.assert_array_equal(
+        network.get_layer("aspp_branch4").bias, layers()["fc1_voc12_c3"][1]
+    )
+
+
+def test_other_networks_on_the_backbone(network, saved):
+    """A learnt upsampling begins as Caffe's fixed one; other heads are not in such a file."""
+    backbone = network.get_layer("backbone")
+    x = backbone(backbone.input)["8"]
+    upsampled = keras.layers.Conv2DTranspose(2, 4, name="logits_deconvolution")(x)
+    learnt = keras.Model(backbone.input, upsampled)
+    kernel = np.array(learnt.get_layer("logits_deconvolution").kernel)
+    report = import_caffemodel(learnt, saved(layers()))
+    assert report.missing == ()
+    assert len(report.used) == len(backbone.weights)
+    np.testing.assert_array_equal(learnt.get_layer("logits_deconvolution").kernel, kernel)
+    other = keras.Model(backbone.input, keras.layers.Conv2D(2, 1, name="logits")(x))
+    report = import_caffemodel(other, saved(layers()), partial=True)
+    assert report.missing == ("logits/kernel", "logits/bias")
+
+
+def assert_refused(model, path, *parts, **options):
+    """One line that names all parts, and no weight has changed."""
+    before = [np.array(variable) for variable in model.weights]
+    with pytest.raises(ValueError, match=r"^`\w+` must .*Received: ") as error:
+        import_caffemodel(model, path, **options)
+    assert "\n" not in str(error.value)
+    for part in parts:
+        assert part in str(error.value)
+    for variable, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_a_missing_layer(network, saved):
+    others = {name: x for name, x in layers().items() if name != "bn4b3_branch2c"}
+    assert_refused(network, saved(others), "2 missing", "bn4b3_branch2c/mean")
+
+
+def wrong(name, blob, value):
+    blobs = [*layers()[name]]
+    blobs[blob] = value
+    return layers() | {name: blobs}
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (
+            lambda: wrong("res3b1_branch2b", 0, np.zeros((6, 5, 3, 3), "float32")),
+            ("res3b1_branch2b/weights", "(6, 6, 3, 3)", "(6, 5, 3, 3)"),
+        ),
+        (
+            lambda: wrong("bn3b1_branch2b", 1, np.zeros((2, 3), "float32")),
+            ("bn3b1_branch2b/variance", "(6,)", "(2, 3)"),
+        ),
+        (
+            lambda: wrong("bn3b1_branch2b", 2, np.zeros(2, "float32")),
+            ("one factor of the statistics of bn3b1_branch2b", "2"),
+        ),
+        (
+            lambda: wrong("fc1_voc12_c2", 1, np.zeros(91, "float32")),
+            ("fc1_voc12_c2/biases", f"({CLASSES},)", "(91,)"),
+        ),
+        (
+            lambda: layers() | {"bn_conv1": layers()["bn_conv1"][:2]},
+            ("the layer bn_conv1", "2 blobs"),
+        ),
+        (
+            lambda: layers() | {"scale_conv1": layers()["bn_conv1"]},
+            ("the layer scale_conv1", "3 blobs"),
+        ),
+        (
+            lambda: layers() | {"fc1_coco_c0": layers()["fc1_voc12_c0"]},
+            ("one pyramid", "fc1_coco_c0, fc1_voc12_c0"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("partial", [False, True])
+def test_layers_that_differ(network, saved, change, parts, partial):
+    assert_refused(network, saved(change()), *parts, partial=partial)
+
+
+def test_another_network(network, saved):
+    path = saved({"conv1_1": [np.zeros((4, 3, 3, 3), "float32")]})
+    assert_refused(network, path, "0 used, 1 unused", partial=True)
+    assert_refused(built("deeplab_v3_plus"), path, "resnet101_caffe")
+    assert_refused(keras.Sequential(name="own"), path, "resnet101_caffe", "'own'")
+
+
+def test_no_such_file(network, tmp_path):
+    path = tmp_path / "text.caffemodel"
+    path.write_text("layer { name: 'conv1' }")
+    assert_refused(network, path, "text.caffemodel")
