@@ -248,7 +248,7 @@ TRAINING = (
     Fault(
         "train/loop/trainer.py",
         "an epoch's sums are not in the checkpoint",
-        "            epoch=self._epoch_logs,\n",
+        "            epoch=self.epoch_logs,\n",
         "",
     ),
     Fault(
@@ -398,7 +398,7 @@ TRAINING = (
     Fault(
         "train/runs/train.py",
         "sampling learns nothing",
-        "        sampling_weights,\n",
-        "        None,\n",
+        "        sampling_weights=sampling_weights,\n",
+        "",
     ),
 )

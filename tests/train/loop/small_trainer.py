@@ -56,4 +56,12 @@ def make_trainer(strategy, make_model, folder, loss=None, steps=20, **options):
         schedule = PolynomialWithWarmup(0.05, steps=steps, warmup_steps=2)
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=1e-3)
         loss = loss or tfsegloss.CenterLoss(weight=0.1)
-        return Trainer(strategy, make_model(), loss, optimizer, folder, schedule, **options)
+        return Trainer(
+            strategy=strategy,
+            model=make_model(),
+            loss=loss,
+            optimizer=optimizer,
+            folder=folder,
+            schedule=schedule,
+            **options,
+        )

@@ -10,6 +10,7 @@ import tfsegloss
 from tests.train.loop.small_trainer import batches, make_trainer, with_memory
 from train.config import TrainerConfig
 from train.loop.evaluation import Scores
+from train.loop.fit import fit
 from train.runs.folder import MetricsFile
 
 ONE_DEVICE = tf.distribute.get_strategy()
@@ -79,7 +80,7 @@ def test_evaluations_see_both_and_change_neither(tmp_path):
 
     metrics = MetricsFile(tmp_path / "metrics.jsonl", 0)
     config = TrainerConfig(steps=STEPS, evaluate_every=2)
-    trainer.fit(lambda step: data[step:], config, evaluate, [metrics])
+    fit(trainer, lambda step: data[step:], config, evaluate, [metrics])
     now = values(trainer.model.weights), values(trainer.averages.variables)
     for found, expected in zip(seen[2:], now, strict=True):
         for ours, theirs in zip(found, expected, strict=True):
@@ -112,7 +113,7 @@ def test_the_best_is_the_best_of_the_averages(tmp_path):
     trainer = averaging(tmp_path)
     data = list(batches(STEPS))
     config = TrainerConfig(steps=STEPS, evaluate_every=2)
-    trainer.fit(lambda step: data[step:], config, evaluate, [metrics], best=metrics.best_step)
+    fit(trainer, lambda step: data[step:], config, evaluate, [metrics], best=metrics.best_step)
     assert metrics.best_step() == 4
 
 

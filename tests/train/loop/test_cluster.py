@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tests.train.loop.cluster_steps import LONG, weights_after_steps
 from train.common.errors import UserError
+from train.common.signals import Interrupted
 from train.data.datasets.registry import SCENES
 from train.loop import cluster
 from train.loop.cluster import ALONE, Worker, find_worker, lost_worker, only_first_prints
@@ -170,7 +171,12 @@ def test_workers_and_batches_score_what_one_does_alone(train_samples):
     assert first.images == 6
 
 
-def score(samples, batch_pixels=0, worker=ALONE):
+def test_an_evaluation_ends_where_another_worker_was_told_to_stop(train_samples):
+    with pytest.raises(Interrupted):
+        score(train_samples, worker=Worker(0, ("a:1", "b:2")), total=np.ones_like)
+
+
+def score(samples, batch_pixels=0, worker=ALONE, **options):
     seen = []
     scores = evaluate(
         brightness,
@@ -179,6 +185,7 @@ def score(samples, batch_pixels=0, worker=ALONE):
         lambda number, image, ids, predicted: seen.append((number, int(predicted.sum()))),
         batch_pixels=batch_pixels,
         worker=worker,
+        **options,
     )
     return scores, seen
 
