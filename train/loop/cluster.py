@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from train.common import signals
 from train.common.errors import UserError
 
 TF_CONFIG = "TF_CONFIG"
@@ -161,6 +162,7 @@ def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     finally:
         timer.cancel()
+        signals.take_back()
 
 
 def sum_over_workers(

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import models
 import tfsegloss
@@ -47,6 +48,17 @@ def batches(count, size=16, dtype=np.float32):
         ids = random.integers(0, CLASSES, [4, size, size]).astype(np.uint8)
         ids[:2][random.random([2, size, size]) < 0.95] = IGNORED
         yield images, ids
+
+
+def shared(strategy, data):
+    """Give each replica its share of each batch."""
+    for images, ids in data:
+        dataset = tf.data.Dataset.from_tensors((images, ids)).unbatch().batch(len(images))
+        yield from strategy.experimental_distribute_dataset(dataset)
+
+
+def values(variables):
+    return [v.numpy() for v in variables]
 
 
 def make_trainer(strategy, make_model, folder, loss=None, steps=20, **options):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests.train.loop.small_trainer import batches, make_trainer, with_memory
+from tests.train.loop.small_trainer import batches, make_trainer, shared, values, with_memory
 from train.config import TrainerConfig
 from train.loop.evaluation import Scores
 from train.loop.fit import fit
@@ -24,16 +24,6 @@ def averaging(folder, strategy=ONE_DEVICE, **options):
     """Make a trainer of a network with running statistics that are averaged too."""
     loss = tfsegloss.SoftmaxCrossEntropy()
     return make_trainer(strategy, with_memory, folder, loss=loss, ema_momentum=MOMENTUM, **options)
-
-
-def shared(strategy, data):
-    for images, ids in data:
-        dataset = tf.data.Dataset.from_tensors((images, ids)).unbatch().batch(4)
-        yield from strategy.experimental_distribute_dataset(dataset)
-
-
-def values(variables):
-    return [v.numpy() for v in variables]
 
 
 @pytest.mark.parametrize(

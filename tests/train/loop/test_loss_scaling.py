@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests.train.loop.small_trainer import batches, make_trainer, with_memory
+from tests.train.loop.small_trainer import batches, make_trainer, shared, values, with_memory
 from train.common.errors import UserError
 from train.loop.loss_scaling import LossScale
 from train.loop.optimization import Group, optimizer_of_groups
@@ -29,16 +29,6 @@ def scaled(folder, strategy=ONE_DEVICE, initial=2.0**15, **options):
         loss_scale = LossScale(strategy, initial)
     loss = tfsegloss.SoftmaxCrossEntropy()
     return make_trainer(strategy, with_memory, folder, loss=loss, loss_scale=loss_scale, **options)
-
-
-def shared(strategy, data):
-    for images, ids in data:
-        dataset = tf.data.Dataset.from_tensors((images, ids)).unbatch().batch(4)
-        yield from strategy.experimental_distribute_dataset(dataset)
-
-
-def values(variables):
-    return [v.numpy() for v in variables]
 
 
 def are_equal(ours, theirs):
