@@ -95,9 +95,7 @@ def entries_of(results: Iterable[RunResults]) -> list[Entry]:
                 )
             _require_same("classes", first, run.class_names, first.class_names, run)
             _require_same("images", first, set(run.images), set(first.images), run)
-            _require_same(
-                "labels", first, run.truth(), next(iter(first.runs.values())).truth(), run
-            )
+            _require_same("labels", first, run.truth(), first.truth, run)
         if set(entry.runs) != set(first.runs):
             raise UserError(
                 f"{entry.name} has the seeds {_listed(entry.runs)}, {first.name} has "

@@ -104,6 +104,21 @@ def test_workers_of_other_settings_are_refused(scenes_root, tmp_path, option, me
     assert not (tmp_path / "run/metrics.jsonl").exists()
 
 
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_worker_that_never_comes_is_named(scenes_root, tmp_path, there):
+    addresses = free_addresses()
+    cluster = [f"--cluster={','.join(addresses)}", f"--worker={there}", "--cluster_timeout=5"]
+    (process,) = start_all([[*options(tmp_path / "run", scenes_root), *cluster]])
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2, output
+    (line,) = [line for line in output.splitlines() if "error: " in line]
+    assert (
+        f"worker {there} ({addresses[there]}): after 5 s not all of the cluster was there" in line
+    )
+    assert f"no answer from {addresses[1 - there]}: start the same command there" in line
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture(scope="module")
 def never_killed(scenes_root, tmp_path_factory):
     run = tmp_path_factory.mktemp("cluster") / "run"
