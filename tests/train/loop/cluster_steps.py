@@ -20,7 +20,7 @@ STEPS = 10
 # What a trainer is asked for beside the loss.
 KINDS = {
     "averages": lambda strategy: {"ema_momentum": 0.3},
-    "float16": lambda strategy: {"loss_scale": LossScale(strategy, 2.0**24)},
+    "float16": lambda strategy: {"loss_scale": LossScale(strategy, 2.0**19)},
     "accumulation": lambda strategy: {"accumulation": 2},
     "sampling": lambda strategy: {"sampling_weights": ComplementaryWeights(CLASSES)},
 }
@@ -70,7 +70,7 @@ def numbers_of_kind(kind, strategy, folder, worker=ALONE):
         trainer = make_trainer(strategy, _synchronized, folder / kind, **options)
     finally:
         keras.config.set_dtype_policy("float32")
-    for batch in batches(4):
+    for batch in batches(8):
         trainer.train_step(_shared(strategy, batch))
     numbers = {f"weight {n}": weight.numpy() for n, weight in enumerate(trainer.model.weights)}
     if trainer.averages:

@@ -286,6 +286,6 @@ def test_two_processes_take_steps_of_every_kind_as_two_replicas(
     for name, value in expected.items():
         np.testing.assert_allclose(of_kinds[f"{kind} {name}"], value, atol=1e-5, err_msg=name)
     if kind == "float16":
-        assert 0 < expected["skipped_steps"] < 4
+        assert 0 < expected["skipped_steps"] < 8
     if kind == "sampling":
         assert len(np.unique(expected["sampling"])) == len(expected["sampling"])
