@@ -20,6 +20,7 @@ from train.bench.measure import peak_megabytes
 from train.config import TrainerConfig
 from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Scores
+from train.loop.fit import fit
 from train.loop.schedules import PolynomialWithWarmup
 from train.loop.trainer import Trainer
 from train.runs.reporting import ProgressReport
@@ -98,9 +99,15 @@ class _Loop:
         schedule = PolynomialWithWarmup(RATE, steps=10**9, warmup_steps=0)
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9)
         strategy = choose_strategy(1)
-        options = strategy, model, SoftmaxCrossEntropy(), optimizer, folder, schedule
         with strategy.scope():
-            self._trainer = Trainer(*options)
+            self._trainer = Trainer(
+                strategy=strategy,
+                model=model,
+                loss=SoftmaxCrossEntropy(),
+                optimizer=optimizer,
+                folder=folder,
+                schedule=schedule,
+            )
         stream = tf.data.Dataset.from_tensors(batch).repeat()
         self._batches = strategy.experimental_distribute_dataset(stream)
         self._scores = Scores(np.eye(model.output_shape[-1]), (), 0)
@@ -114,7 +121,8 @@ class _Loop:
         progress = ProgressReport(end, step, 0, self._batch_size)
         curves = Curves(EventFile(self._folder), progress, lambda: trainer.learning_rate)
         with redirect_stdout(io.StringIO()):  # what is printed is counted, not shown
-            trainer.fit(lambda _: self._batches, config, lambda: self._scores, [curves, progress])
+            callbacks = [curves, progress]
+            fit(trainer, lambda _: self._batches, config, lambda: self._scores, callbacks)
         return progress.seconds_per_step
 
 

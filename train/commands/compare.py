@@ -23,8 +23,8 @@ def parser() -> ArgumentParser:
     parser = make_parser(
         description="Compare recipes, or finished runs: mean IoU with its spread over seeds, "
         "boundary IoU, each class, and the interval of the difference to the first. "
-        "What is not on file yet is trained and scored, one run after the other; the same command "
-        "goes on where it was stopped."
+        "What is not on file yet is trained, one run after the other, and then scored; the same "
+        "command goes on where it was stopped."
     )
     parser.add_argument(
         "--recipes",
@@ -85,11 +85,8 @@ def _of_recipes(values: Namespace) -> tuple[list[Entry], dict[str, Path]]:
     if len(recipes) < len(values.recipes):
         raise UserError("--recipes: two of them have the same name")
     runs = values.output / "runs"
-    results = [
-        collect.of_recipe(recipe, seed, values.results, runs, values.data.root)
-        for seed in dict.fromkeys(values.seeds)
-        for recipe in recipes.items()
-    ]
+    seeds = [*dict.fromkeys(values.seeds)]
+    results = collect.of_recipes(recipes, seeds, values.results, runs, values.data.root)
     return entries_of(results), {
         name: collect.run_folder(runs, name, min(values.seeds)) for name in recipes
     }

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
+import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
@@ -19,6 +20,7 @@ from train.loop.cluster import TF_CONFIG
 from train.runs.configuration import configuration_parser, instantiate
 
 MODULE = "train"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A worker whose others are gone ends by itself within a minute, and says so.
 SECONDS_TO_END = 90.0
 POLL_SECONDS = 0.1
@@ -43,10 +45,12 @@ def run(values: Namespace) -> None:
     workers = values.pop("workers")
     instantiate(values)  # what is wrong with it is said once, before anything is started
     options = _without_workers(sys.argv[sys.argv.index("launch") + 1 :])
+    shares = share_gpus(len(tf.config.list_physical_devices("GPU")), workers, os.environ)
     addresses = _free_addresses(workers)
     with ExitStack() as stack:
         processes = [
-            stack.enter_context(_worker(options, addresses, number)) for number in range(workers)
+            stack.enter_context(_worker(options, addresses, number, share))
+            for number, share in enumerate(shares)
         ]
         _wait(processes)
 
@@ -60,6 +64,35 @@ def _without_workers(arguments: Sequence[str]) -> list[str]:
         elif not argument.startswith("--workers="):
             kept.append(argument)
     return kept
+
+
+def share_gpus(gpus: int, workers: int, environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return what each worker's environment has of its own: the GPUs that are its share.
+
+    Each would take the memory of all it sees.
+
+    Args:
+        gpus: How many this process sees.
+        workers: How many workers there are.
+        environment: That of this process, which may already leave some of the GPUs out.
+
+    Raises:
+        UserError: They cannot be shared equally, as `MultiWorkerMirroredStrategy` needs it.
+    """
+    if not gpus:
+        return [{}] * workers
+    if gpus % workers:
+        raise UserError(
+            f"--workers must divide the {gpus} GPUs of this machine, or some would have none; got "
+            f"{workers}; {VISIBLE}=0,1 before the command chooses two of them, {VISIBLE}=-1 the CPU"
+        )
+    known = environment.get(VISIBLE)
+    names = known.split(",")[:gpus] if known else [*map(str, range(gpus))]
+    share = gpus // workers
+    return [
+        {VISIBLE: ",".join(names[number * share : (number + 1) * share])}
+        for number in range(workers)
+    ]
 
 
 def _free_addresses(count: int) -> list[str]:
@@ -88,14 +121,16 @@ class _Process:
 
 
 @contextmanager
-def _worker(options: Sequence[str], addresses: Sequence[str], number: int) -> Iterator[_Process]:
+def _worker(
+    options: Sequence[str], addresses: Sequence[str], number: int, environment: Mapping[str, str]
+) -> Iterator[_Process]:
     """Start a worker, and end it with the block."""
     cluster = {"worker": [*addresses]}
     config = {"cluster": cluster, "task": {"type": "worker", "index": number}}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", MODULE, "fit", *options],
-            env={**os.environ, TF_CONFIG: json.dumps(config)},
+            env={**os.environ, **environment, TF_CONFIG: json.dumps(config)},
             stderr=errors,
             start_new_session=True,  # Ctrl-C would reach it twice
         )

@@ -76,6 +76,17 @@ def as_interrupts() -> Iterator[None]:
             signal.signal(number, former[number])
 
 
+def take_back() -> None:
+    """Install the handlers that Python knows again, where a library has put its own in their place.
+
+    TensorFlow does so in a cluster, and SIGTERM would do nothing there.
+    """
+    for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
+        handler = signal.getsignal(number)
+        if handler is not None:
+            signal.signal(number, handler)
+
+
 def _interrupt(number: int, _frame: object) -> None:
     is_second = _State.caught is not None
     _State.caught = Interrupted(number, is_second=is_second)

@@ -1,6 +1,6 @@
 """The results of a comparison: from files, or of runs that are scored, or trained first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from train.common.errors import UserError
@@ -42,34 +42,68 @@ def find_recipe(recipe: str) -> tuple[str, Path]:
     )
 
 
-def of_recipe(
-    recipe: tuple[str, Path], seed: int, results: Path, runs: Path, root: Path | None
-) -> RunResults:
-    """Return the results of a recipe and a seed; train and score what is not on file.
+def of_recipes(
+    recipes: Mapping[str, Path],
+    seeds: Sequence[int],
+    results: Path,
+    runs: Path,
+    root: Path | None,
+) -> list[RunResults]:
+    """Return the results of recipes, seed by seed; train and score what is not on file.
+
+    All is trained before the first run is scored: TensorFlow would keep the GPU's memory in this
+    process from then on, which the trainings, in processes of their own, need.
 
     Args:
-        recipe: Its name and file.
-        seed: The seed.
+        recipes: Their files by name.
+        seeds: The seeds.
         results: Folder of the files of results.
         runs: Folder of the runs that are trained.
-        root: Folder of the data; None: what the recipe says.
+        root: Folder of the data; None: what the recipes say.
 
     Raises:
-        UserError: The file on record, or the run, is of other settings than the recipe has now.
+        UserError: Two recipes have one folder; or a file on record, or a run, is of other settings
+            than its recipe has now.
     """
-    name, file = recipe
-    path = results_path(results, name, seed)
+    _require_folders(recipes, runs)
+    wanted = [(name, seed) for seed in seeds for name in recipes]
+    # What cannot be used is said before days of training.
+    trained = [has_results(recipes[name], name, seed, results, runs) for name, seed in wanted]
+    for (name, seed), is_trained in zip(wanted, trained, strict=True):
+        if not is_trained:
+            run = run_folder(runs, name, seed)
+            print(f"Training {name}, seed {seed}: {run}", flush=True)
+            train_recipe(recipes[name], run, seed, root)
+    return [
+        _read_or_score(run_folder(runs, name, seed), name, results_path(results, name, seed))
+        for name, seed in wanted
+    ]
+
+
+def has_results(file: Path, name: str, seed: int, results: Path, runs: Path) -> bool:
+    """Return whether a recipe's results are on file, or a finished run of it is there to be scored.
+
+    Args:
+        file: The recipe.
+        name: Its name.
+        seed: The seed.
+        results: Folder of the files of results.
+        runs: Folder of the runs.
+
+    Raises:
+        UserError: They are of other settings than the recipe has now.
+    """
     now = training_settings(as_yaml(configuration_parser().parse_args(["--config", str(file)])))
+    path, run = results_path(results, name, seed), run_folder(runs, name, seed)
     if path.exists():
-        return _on_file(path, now)
-    run = run_folder(runs, name, seed)
-    if has_run(run):
+        settings = read_results(path).settings
+        _require_settings(settings, now, path, "remove it, or choose another --results")
+    elif has_run(run):
         settings = training_settings((run / CONFIG).read_text())
         _require_settings(settings, now, run, "remove it, or choose another --output")
     else:
-        print(f"Training {name}, seed {seed}: {run}", flush=True)
-        train_recipe(file, run, seed, root)
-    return _scored(run, name, path)
+        return False
+    return True
 
 
 def of_run(run: Path, results: Path) -> RunResults:
@@ -83,13 +117,13 @@ def of_run(run: Path, results: Path) -> RunResults:
     Raises:
         UserError: It is not finished, or the file on record is of other settings.
     """
-    name, seed = run_name(run), _seed_of(run)
-    path = results_path(results, name, seed)
-    if not path.exists():
-        return _scored(run, name, path)
-    if not (run / CONFIG).is_file():
-        return read_results(path)
-    return _on_file(path, training_settings((run / CONFIG).read_text()))
+    name = run_name(run)
+    path = results_path(results, name, _seed_of(run))
+    found = _read_or_score(run, name, path)
+    if (run / CONFIG).is_file():
+        now = training_settings((run / CONFIG).read_text())
+        _require_settings(found.settings, now, path, "remove it, or choose another --results")
+    return found
 
 
 def run_folder(runs: Path, name: str, seed: int) -> Path:
@@ -136,11 +170,21 @@ def require_one_run_each(runs: Sequence[Path]) -> None:
         found[key] = run
 
 
-def _on_file(path: Path, now: dict[str, object]) -> RunResults:
-    """Read a file of results, if it is of these settings."""
-    results = read_results(path)
-    _require_settings(results.settings, now, path, "remove it, or choose another --results")
-    return results
+def _require_folders(recipes: Iterable[str], runs: Path) -> None:
+    """Refuse two recipes whose runs would be in one folder, such as camvid/ce and camvid_ce.
+
+    Raises:
+        UserError: There are such.
+    """
+    found: dict[Path, str] = {}
+    for name in recipes:
+        folder = run_folder(runs, name, 0)
+        if folder in found:
+            raise UserError(
+                f"--recipes: the runs of {found[folder]} and {name} would be in the same folder: "
+                "give the file of one another name"
+            )
+        found[folder] = name
 
 
 def _require_settings(
@@ -151,8 +195,10 @@ def _require_settings(
         raise UserError(f"{where} is of other settings: {changes}; {remedy}")
 
 
-def _scored(run: Path, name: str, path: Path) -> RunResults:
-    """Score a run, and write the file."""
+def _read_or_score(run: Path, name: str, path: Path) -> RunResults:
+    """Read the file of results of a run; score the run and write it, where there is none."""
+    if path.exists():
+        return read_results(path)
     print(f"Scoring {run}", flush=True)
     with progress_bars() as progress:
         task = progress.add_task("scoring", total=None)

@@ -41,6 +41,11 @@ class Entry:
         """Names of the images."""
         return next(iter(self.runs.values())).images
 
+    @property
+    def truth(self) -> dict[str, list[int]]:
+        """How many pixels each image has of each class, by its labels."""
+        return next(iter(self.runs.values())).truth()
+
     def counts(self) -> np.ndarray:
         """Return the counts `[seeds, images, 5, C]`, in the order of the seeds and images."""
         return np.stack(
@@ -80,8 +85,8 @@ def entries_of(results: Iterable[RunResults]) -> list[Entry]:
     """Put the runs of each recipe together, in the order in which they come.
 
     Raises:
-        UserError: They are not of the same classes, images and seeds, which a comparison pairs; or
-            the runs of one name have different settings.
+        UserError: They are not of the same classes, images, labels and seeds, which a comparison
+            pairs; or the runs of one name have different settings.
     """
     by_name: dict[str, dict[int, RunResults]] = {}
     for run in results:
@@ -94,6 +99,7 @@ def entries_of(results: Iterable[RunResults]) -> list[Entry]:
             _require_one_training(one, run)
             _require_same("classes", first, run.class_names, first.class_names, run)
             _require_same("images", first, set(run.images), set(first.images), run)
+            _require_same("labels", first, run.truth(), first.truth, run)
         if set(entry.runs) != set(first.runs):
             raise UserError(
                 f"{entry.name} has the seeds {_listed(entry.runs)}, {first.name} has "

@@ -43,6 +43,10 @@ class RunResults:
         """Names of the images."""
         return tuple(self.counts)
 
+    def truth(self) -> dict[str, list[int]]:
+        """Return how many pixels each image has of each class, by its labels."""
+        return {name: rows[COUNTS.index("truth")].tolist() for name, rows in self.counts.items()}
+
 
 def results_path(folder: Path, name: str, seed: int) -> Path:
     """Return where the results of a run are kept."""

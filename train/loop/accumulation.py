@@ -40,7 +40,7 @@ class StepInParts:
     ):
         self._run, self._model, self._count = strategy.run, model, count
         self._losses, self._reduced = losses, reduced
-        self._apply = tf.function(apply)
+        self._apply = tf.function(lambda gradients: apply(self._placed(gradients)))
         compiled = {"jit_compile": xla or None}
         self._forward = tf.function(self._forward, **compiled)
         self._loss_and_gradient = tf.function(self._loss_and_gradient, **compiled)
@@ -110,6 +110,10 @@ class StepInParts:
             return [a + b for a, b in zip(total, more, strict=True)]
 
         return self._run(add, args=(total, more))
+
+    def _placed(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Place gradients, arguments of a graph, on their device: a cluster asks where to sum."""
+        return self._run(lambda values: [tf.identity(v) for v in values], args=(gradients,))
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
         return self._model(tf.cast(images, keras.config.floatx()), training=True)

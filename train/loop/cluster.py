@@ -1,9 +1,9 @@
 """Several processes that train together, on one machine or many."""
 
 import json
+import math
 import os
 import re
-import signal
 import socket
 import sys
 import threading
@@ -47,6 +47,11 @@ class Worker(NamedTuple):
     def is_first(self) -> bool:
         """Whether this one writes and prints."""
         return self.number == 0
+
+    @property
+    def seconds_to_explain(self) -> float:
+        """How long to look for the cause of an error, while the others wait for this one."""
+        return math.inf if self.count == 1 else 20.0
 
     def __str__(self) -> str:
         """Return its number and address."""
@@ -155,6 +160,7 @@ def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     finally:
         timer.cancel()
+        signals.take_back()
 
 
 def sum_over_workers(
@@ -204,19 +210,6 @@ def share_first(
 def wait_for_all(strategy: tf.distribute.Strategy, worker: Worker) -> None:
     """Wait until all workers have come here."""
     sum_over_workers(strategy, worker, 0.0)
-
-
-def raise_caught_by_any(strategy: tf.distribute.Strategy, worker: Worker) -> None:
-    """Raise after the same step on all workers what ends one of them; all call this.
-
-    Raises:
-        KeyboardInterrupt: A signal was caught, here or by another worker.
-    """
-    if worker.count == 1:
-        signals.raise_caught()
-    elif sum_over_workers(strategy, worker, float(signals.is_caught())):
-        signals.raise_caught()
-        raise signals.Interrupted(signal.SIGTERM, is_second=False)
 
 
 def _give_up(worker: Worker, seconds: float) -> None:

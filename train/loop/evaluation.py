@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfsegloss.metrics import confusion
-from train.common import signals
 from train.data.datasets.dataset import Dataset
 from train.data.decoding.palette import IGNORED
-from train.data.samples.decode import raise_first_fault, read_all
+from train.data.samples.decode import may_be_of_a_file, raise_first_fault, read_all
 from train.data.samples.samples import Samples
 from train.loop.cluster import ALONE, Worker
+from train.loop.meetings import Meetings
 
 # From images uint8 [B, H, W, 3] to class ids uint8 [B, H, W].
 Classify = Callable[[tf.Tensor], tf.Tensor]
@@ -102,14 +102,17 @@ def evaluate(
 
     Raises:
         UserError: A file is wrong; it is named.
+        KeyboardInterrupt: A signal was caught, here or by another worker.
     """
     numbers = range(worker.number, len(samples), worker.count)
     own = samples if worker.count == 1 else samples.subset(numbers)
     matrix = np.zeros([dataset.num_classes] * 2)
+    meetings = Meetings(worker, total)
     try:
         # A worker may have no sample at all, where there are fewer than workers.
         for first, images, ids in _batches(own, batch_pixels) if numbers else ():
-            signals.raise_caught()
+            meetings.reached(first)
+            meetings.raise_caught()
             predicted = classify(tf.stack(images))
             matrix += confusion.confusion_matrix(
                 tf.stack(ids), predicted, dataset.num_classes, ignore_class=IGNORED
@@ -117,8 +120,12 @@ def evaluate(
             for place, sample in enumerate(zip(images, ids, predicted, strict=True)):
                 if observe is not None:
                     observe(numbers[first + place], *(array.numpy() for array in sample))
-    except tf.errors.OpError:
-        raise_first_fault(samples)
+        # The others may have an image more, or images that take longer.
+        meetings.reached(-(-len(samples) // worker.count))
+        meetings.raise_caught()
+    except tf.errors.OpError as error:
+        if may_be_of_a_file(error):
+            raise_first_fault(own, worker.seconds_to_explain)
         raise
     return Scores(total(matrix), dataset.class_names, len(samples))
 

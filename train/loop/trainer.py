@@ -1,19 +1,17 @@
-"""The training loop: steps on all replicas, checkpoints, evaluation, callbacks."""
+"""What is trained: steps on all replicas, and checkpoints of all that they depend on."""
 
-import math
 import tempfile
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.optimizers import MultiOptimizer
 
 from tfsegloss import SegmentationLoss
 from tfsegloss.metrics import confusion
-from train.common import signals
 from train.common.errors import NotFiniteError, UserError
 from train.config import TrainerConfig
 from train.data.decoding.palette import IGNORED
@@ -24,19 +22,14 @@ from train.loop.averaging import AveragedWeights, averaged_variables
 from train.loop.cluster import (
     ALONE,
     Worker,
-    raise_caught_by_any,
     share_first,
     sum_over_workers,
     wait_for_all,
 )
 from train.loop.epoch_logs import EpochLogs
-from train.loop.evaluation import Scores
 from train.loop.inference import predict_classes
 from train.loop.loss_scaling import LossScale
 from train.loop.optimization import GradientRules
-
-# Reading the loss waits for the device, so it is not read at every step of a fast one.
-SECONDS_PER_LOSS_READ = 1.0
 
 
 class Losses(NamedTuple):
@@ -72,6 +65,7 @@ class Trainer:
 
     def __init__(
         self,
+        *,
         strategy: tf.distribute.Strategy,
         model: keras.Model,
         loss: SegmentationLoss,
@@ -96,7 +90,7 @@ class Trainer:
         self._refresh_every = refresh_every
         self.accumulation = accumulation
         self._schedule, self._rules = schedule, rules or GradientRules()
-        self._loss_scale = loss_scale
+        self.loss_scale = loss_scale
         self.averages = (
             None if ema_momentum is None else AveragedWeights(strategy, model, ema_momentum)
         )
@@ -112,7 +106,7 @@ class Trainer:
         weights = {weight.path for weight in model.weights}
         randomness = [v.value for v in model.variables if v.path not in weights]
         loss.build(model.output_shape[-1])
-        self._epoch_logs = EpochLogs()
+        self.epoch_logs = EpochLogs()
         self._folder = folder
         self._first_state: tempfile.TemporaryDirectory | None = None
         # Of which TensorFlow's tracking of a `MultiOptimizer` leaves out all.
@@ -126,7 +120,7 @@ class Trainer:
             loss=loss.variables,
             # Named as in the checkpoints of earlier versions.
             shares=sampling_weights.variables if sampling_weights else [],
-            epoch=self._epoch_logs,
+            epoch=self.epoch_logs,
             averages=self.averages.variables if self.averages else [],
             loss_scale=loss_scale.variables if loss_scale else [],
         )
@@ -147,6 +141,11 @@ class Trainer:
         return int(self.optimizer.iterations.numpy())
 
     @property
+    def saved_step(self) -> int:
+        """Step of the newest checkpoint; 0: there is none."""
+        return max(checkpoints.steps(self._folder), default=0)
+
+    @property
     def learning_rate(self) -> float:
         """Learning rate of the next step, where no multiplier changes it."""
         return float(self._schedule(self.step))
@@ -164,10 +163,7 @@ class Trainer:
         if self.worker.is_first:
             wait_for_all(self.strategy, self.worker)
         number = -1 if step is None else step
-        if (
-            sum_over_workers(self.strategy, self.worker, float(number))
-            != number * self.worker.count
-        ):
+        if self.total(float(number)) != number * self.worker.count:
             raise UserError(
                 f"{self.worker} read {self._folder} at step {step or 0}, others another: run must "
                 "be a folder that all workers share"
@@ -185,6 +181,17 @@ class Trainer:
             checkpoints.set_aside(self._folder, step)
         return step
 
+    def total(self, value: np.ndarray | float) -> np.ndarray | float:
+        """Return the sum of a value over the workers, who all call this."""
+        return sum_over_workers(self.strategy, self.worker, value)
+
+    def share_statistics(self) -> None:
+        """Let all devices score with the statistics that the checkpoint has, those of the first."""
+        weights = averaged_variables(self.model)
+        statistics = [weight.value for weight in weights if not weight.trainable]
+        statistics += self.averages.of_statistics if self.averages else []
+        share_first(self.strategy, self.worker, statistics)
+
     def save(self, keep: Collection[int] = ()) -> None:
         """Write a checkpoint, named by the step.
 
@@ -200,6 +207,11 @@ class Trainer:
         if self.worker.is_first:
             checkpoints.write(self._checkpoint, self._folder, self.step, keep)
         self.forget_first_state()
+
+    def keep_first_state(self) -> None:
+        """Keep the state before the first step until there is a checkpoint, for `go_back`."""
+        if not self.step and self.can_go_back:
+            self._first_state = checkpoints.write_unfinished(self._checkpoint, self._folder)
 
     def forget_first_state(self) -> None:
         """Remove what `go_back` needs as long as there is no checkpoint."""
@@ -267,7 +279,7 @@ class Trainer:
     def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
         """Return what is differentiated: the loss itself, unless asked otherwise, or in float16."""
         loss = self.optimizer.scale_loss(loss)
-        return self._loss_scale.scale(loss) if self._loss_scale else loss
+        return self.loss_scale.scale(loss) if self.loss_scale else loss
 
     def losses(self, ids: tf.Tensor, logits: tf.Tensor) -> Losses:
         """Return what a replica finds in its share of a batch."""
@@ -286,8 +298,8 @@ class Trainer:
         def update() -> None:
             self.strategy.run(self._update, args=(gradients,))
 
-        if self._loss_scale:
-            self._loss_scale.step(gradients, update, lambda: self.strategy.run(self._count))
+        if self.loss_scale:
+            self.loss_scale.step(gradients, update, lambda: self.strategy.run(self._count))
         else:
             update()
         if self.averages:
@@ -299,8 +311,8 @@ class Trainer:
 
     def _update(self, gradients: list[tf.Tensor | None]) -> None:
         variables = self.model.trainable_variables
-        if self._loss_scale:
-            gradients = self._loss_scale.unscale(gradients)
+        if self.loss_scale:
+            gradients = self.loss_scale.unscale(gradients)
         gradients = self._rules(gradients, variables, self.optimizer.scale_loss)
         self.optimizer.apply(gradients, variables)
 
@@ -319,157 +331,3 @@ class Trainer:
         for name, part in losses.parts.items() if len(losses.parts) > 1 else ():
             values[f"loss_{name}"] = reduce(op.MEAN, part, axis=None)
         return values
-
-    def fit(
-        self,
-        batches: Callable[[int], Iterable],
-        config: TrainerConfig,
-        evaluate: Callable[[], Scores],
-        callbacks: list[keras.callbacks.Callback],
-        evaluated: int = 0,
-        best: Callable[[], int | None] = lambda: None,
-        is_over: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Step until `config.steps`, in epochs of `config.evaluate_every` steps.
-
-        An epoch's end is saved before it is evaluated; a run that was stopped in between evaluates
-        it first.
-
-        Args:
-            batches: The batches from a step on; asked for at the start of each epoch.
-            config: How often what happens.
-            evaluate: Called after each epoch; its scores are logged.
-            callbacks: Keras callbacks.
-            evaluated: The last step whose scores are on record; 0: none.
-            best: Returns the step of the best scores so far, whose checkpoint is kept.
-            is_over: Returns, after an evaluation, whether the run ends before its last step.
-
-        Raises:
-            NotFiniteError: The loss or a weight is not finite.
-            UserError: A checkpoint cannot be written.
-            KeyboardInterrupt: By Ctrl-C or another signal; the step is saved.
-        """
-        every = config.evaluate_every
-        if min(self.step, evaluated) >= config.steps:
-            return
-        self._keep = lambda: {*config.keep_at, best()}
-        self._keep_first_state()
-        chain = keras.callbacks.CallbackList(
-            callbacks,
-            model=self.model,
-            epochs=-(-config.steps // every),
-            steps=min(every, config.steps),
-        )
-        chain.on_train_begin()
-        try:
-            with signals.deferred():
-                self._epochs(batches, config, evaluate, chain, evaluated, is_over)
-        except KeyboardInterrupt as stop:
-            # A second signal may have come between a step and its losses' sums.
-            counted = not getattr(stop, "is_second", False)
-            if counted and self.step > max(checkpoints.steps(self._folder), default=0):
-                self.save(self._keep())
-            raise
-        finally:
-            chain.on_train_end()
-
-    def _keep_first_state(self) -> None:
-        """Keep the state before the first step until there is a checkpoint, for `go_back`."""
-        if not self.step and self.can_go_back:
-            self._first_state = checkpoints.write_unfinished(self._checkpoint, self._folder)
-
-    def _epochs(
-        self,
-        batches: Callable[[int], Iterable],
-        config: TrainerConfig,
-        evaluate: Callable[[], Scores],
-        chain: keras.callbacks.CallbackList,
-        evaluated: int,
-        is_over: Callable[[], bool],
-    ) -> None:
-        """Take the epochs that are left, and first the evaluation that is."""
-        every = config.evaluate_every
-        if self._at_end(self.step, config) and evaluated < self.step:
-            epoch = (self.step - 1) // every
-            chain.on_epoch_begin(epoch)
-            self._evaluate(epoch, config, evaluate, chain)
-        for epoch in range(self.step // every, chain.params["epochs"]):
-            if self.step < config.steps and not is_over():
-                self._epoch(epoch, batches, config, evaluate, chain)
-
-    @staticmethod
-    def _at_end(step: int, config: TrainerConfig) -> bool:
-        """Return whether an epoch ends with a step; no step is none."""
-        return step > 0 and (step % config.evaluate_every == 0 or step == config.steps)
-
-    def _epoch(
-        self,
-        epoch: int,
-        batches: Callable[[int], Iterable],
-        config: TrainerConfig,
-        evaluate: Callable[[], Scores],
-        chain: keras.callbacks.CallbackList,
-    ) -> None:
-        """Take the steps of an epoch that are left, save, and evaluate."""
-        every = config.evaluate_every
-        chain.on_epoch_begin(epoch)
-        if self.step % every == 0:  # not where an epoch is resumed
-            self._epoch_logs.clear()
-        bounds = epoch * every, min((epoch + 1) * every, config.steps)
-        while self.step < bounds[1]:
-            count = self.until_drawn_anew(bounds[1], config)
-            self._steps(iter(batches(self.step)), config, bounds, count, chain)
-        self._evaluate(epoch, config, evaluate, chain)
-
-    def _evaluate(
-        self,
-        epoch: int,
-        config: TrainerConfig,
-        evaluate: Callable[[], Scores],
-        chain: keras.callbacks.CallbackList,
-    ) -> None:
-        """Log the means of an epoch's steps, and the scores at its end."""
-        logs = self._epoch_logs.means(self.step - epoch * config.evaluate_every)
-        logs["learning_rate"] = self._epoch_logs.learning_rate
-        if self._loss_scale:
-            logs |= self._loss_scale.logs()
-        self._share_statistics()
-        logs |= {f"val_{name}": value for name, value in evaluate().scalars().items()}
-        if self.averages:
-            with self.averages.in_use():
-                scores = evaluate().scalars()
-            logs |= {f"val_ema_{name}": value for name, value in scores.items()}
-        chain.on_epoch_end(epoch, logs)
-
-    def _share_statistics(self) -> None:
-        """Let all devices score with the statistics that the checkpoint has, those of the first."""
-        weights = averaged_variables(self.model)
-        statistics = [weight.value for weight in weights if not weight.trainable]
-        statistics += self.averages.of_statistics if self.averages else []
-        share_first(self.strategy, self.worker, statistics)
-
-    def _steps(
-        self,
-        batches: Iterator,
-        config: TrainerConfig,
-        bounds: tuple[int, int],
-        count: int,
-        chain: keras.callbacks.CallbackList,
-    ) -> None:
-        """Take some of the steps of an epoch, and save; the epoch lies between two steps."""
-        epoch, read = self._epoch_logs, -math.inf
-        start, end = bounds
-        for step in range(self.step + 1, self.step + count + 1):
-            chain.on_train_batch_begin(step - 1 - start)
-            if step == end:
-                epoch.learning_rate = self.learning_rate
-            epoch.add(self.train_step(next(batches)))
-            saves = step % config.checkpoint_every == 0 or step == end or step in config.keep_at
-            if saves or time.monotonic() - read >= SECONDS_PER_LOSS_READ:
-                logs, read = epoch.read(step - start, step), time.monotonic()
-                if self._loss_scale:
-                    self._loss_scale.check(step)
-            chain.on_train_batch_end(step - 1 - start, logs)
-            if saves:
-                self.save(self._keep())
-            raise_caught_by_any(self.strategy, self.worker)

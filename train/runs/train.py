@@ -19,7 +19,7 @@ from train.data.datasets.registry import find_dataset
 from train.data.decoding.palette import IGNORED
 from train.data.input.pipeline import step_samples, training_stream
 from train.data.input.sampling import ComplementaryWeights
-from train.data.samples.decode import raise_first_fault
+from train.data.samples.decode import may_be_of_a_file, raise_first_fault
 from train.data.samples.statistics import list_skipped
 from train.loop import checkpoints
 from train.loop.cluster import (
@@ -28,11 +28,11 @@ from train.loop.cluster import (
     Worker,
     lost_worker,
     only_first_prints,
-    sum_over_workers,
     wait_for_all,
 )
 from train.loop.distribution import choose_strategy, on_all_devices
 from train.loop.evaluation import Classify, Scores, evaluate
+from train.loop.fit import fit
 from train.loop.inference import predict_classes, whole_image_logits
 from train.loop.loss_scaling import LossScale
 from train.loop.not_finite import BatchNames, explained
@@ -219,33 +219,34 @@ def _fit(
             observe,
             batch_pixels=round(batch_pixels / worker.count),
             worker=worker,
-            total=partial(sum_over_workers, trainer.strategy, worker),
+            total=trainer.total,
         )
         if not trainer.uses_averages:
             evaluations.on_scores(scores)
         return scores
 
     try:
-        trainer.fit(
+        fit(
+            trainer,
             batches,
             config.trainer,
             score,
             [curves, metrics, progress],
-            metrics.last_step,
-            metrics.best_step,
-            is_over,
+            evaluated=metrics.last_step,
+            best=metrics.best_step,
+            is_over=is_over,
         )
     except NotFiniteError as error:
         names = _batch_names(config, data, trainer)
         raise explained(error, trainer, config.trainer, batches, names) from None
     except tf.errors.OpError as error:
-        if lost_worker(error, worker) is None:
-            raise_first_fault(data.train)
-            raise_first_fault(data.val)
+        if may_be_of_a_file(error) and lost_worker(error, worker) is None:
+            raise_first_fault(data.train, worker.seconds_to_explain)
         raise
     except KeyboardInterrupt:
-        saved = max(checkpoints.steps(config.run / CHECKPOINTS), default=0)
-        print(f"Stopped and saved at step {saved}: the same command goes on from there")
+        print(
+            f"Stopped and saved at step {trainer.saved_step}: the same command goes on from there"
+        )
         raise
     finally:
         trainer.forget_first_state()
@@ -287,20 +288,20 @@ def make_trainer(
     if config.input.sampling.strategy == "complementary":
         sampling_weights = ComplementaryWeights(data.num_classes)
     return Trainer(
-        strategy,
-        model,
-        with_class_weights(config.loss, config.run, max(model.output_shape[-1], 2)),
-        optimization.optimizer,
-        config.run / CHECKPOINTS,
-        optimization.schedule,
-        optimization.rules,
-        options.accumulation,
-        sampling_weights,
-        config.input.sampling.refresh_every,
-        options.ema_momentum,
-        LossScale(strategy) if options.precision == "float16" else None,
-        options.xla,
-        worker,
+        strategy=strategy,
+        model=model,
+        loss=with_class_weights(config.loss, config.run, max(model.output_shape[-1], 2)),
+        optimizer=optimization.optimizer,
+        folder=config.run / CHECKPOINTS,
+        schedule=optimization.schedule,
+        rules=optimization.rules,
+        accumulation=options.accumulation,
+        sampling_weights=sampling_weights,
+        refresh_every=config.input.sampling.refresh_every,
+        ema_momentum=options.ema_momentum,
+        loss_scale=LossScale(strategy) if options.precision == "float16" else None,
+        xla=options.xla,
+        worker=worker,
     )
 
 

@@ -220,6 +220,12 @@ class Evaluations:
         try:
             return self._norms(next(iter(self._batches(step - 1))))
         except tf.errors.ResourceExhaustedError:
+            worker = self._trainer.worker
+            if worker.count > 1:  # the others wait for this one's gradients, and cannot go on
+                raise UserError(
+                    f"{worker}: the memory does not suffice for the norms of gradients after an "
+                    "evaluation: lower trainer.batch_size, or raise trainer.accumulation"
+                ) from None
             print("No norms of gradients in TensorBoard: the memory does not suffice for them")
             self._norms = None
             return {}

@@ -284,7 +284,7 @@ TRAINING = (
     Fault(
         "train/loop/trainer.py",
         "an epoch's sums are not in the checkpoint",
-        "            epoch=self._epoch_logs,\n",
+        "            epoch=self.epoch_logs,\n",
         "",
     ),
     Fault(
@@ -434,7 +434,49 @@ TRAINING = (
     Fault(
         "train/runs/train.py",
         "sampling learns nothing",
-        "        sampling_weights,\n",
-        "        None,\n",
+        "        sampling_weights=sampling_weights,\n",
+        "",
+    ),
+    Fault(
+        "train/loop/meetings.py",
+        "each worker looks up by its own clock",
+        "caught, seconds = self._total(np.array([float(signals.is_caught()), elapsed]))",
+        "caught = self._total(float(signals.is_caught()))\n        seconds = 2 * elapsed",
+    ),
+    Fault(
+        "train/loop/meetings.py",
+        "a signal stops its own worker alone",
+        "self._caught_by_any = caught > 0",
+        "self._caught_by_any = signals.is_caught()",
+    ),
+    Fault(
+        "train/loop/evaluation.py",
+        "a worker that is done with its images misses the others' meetings",
+        "        meetings.reached(-(-len(samples) // worker.count))\n",
+        "",
+    ),
+    Fault(
+        "train/common/signals.py",
+        "SIGTERM is left to a library",
+        "            signal.signal(number, handler)\n\n\ndef _interrupt",
+        "            pass\n\n\ndef _interrupt",
+    ),
+    Fault(
+        "train/commands/launch.py",
+        "workers share all GPUs",
+        "names[number * share : (number + 1) * share]",
+        "names",
+    ),
+    Fault(
+        "train/compare/entries.py",
+        "other labels are compared",
+        '            _require_same("labels", first, run.truth(), first.truth, run)\n',
+        "",
+    ),
+    Fault(
+        "train/compare/entries.py",
+        "the sign of a difference",
+        "paired_interval(first.counts(), self.counts())",
+        "paired_interval(self.counts(), first.counts())",
     ),
 )

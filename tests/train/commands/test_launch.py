@@ -20,6 +20,30 @@ def test_ports_are_free_and_differ():
 
 
 @pytest.mark.parametrize(
+    ("gpus", "workers", "visible", "shares"),
+    [
+        (2, 2, None, ["0", "1"]),
+        (4, 2, None, ["0,1", "2,3"]),
+        (2, 2, "5,GPU-8932", ["5", "GPU-8932"]),
+        (2, 1, "2,3", ["2,3"]),
+        (0, 2, "-1", [None, None]),
+        (0, 2, None, [None, None]),
+    ],
+)
+def test_each_worker_has_gpus_of_its_own(gpus, workers, visible, shares):
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    found = launch.share_gpus(gpus, workers, environment)
+    assert [share.get("CUDA_VISIBLE_DEVICES") for share in found] == shares
+
+
+@pytest.mark.parametrize(("gpus", "workers"), [(1, 2), (3, 2), (2, 4)])
+def test_fewer_gpus_than_workers_is_one_line(train, monkeypatch, gpus, workers):
+    monkeypatch.setattr(launch.tf.config, "list_physical_devices", lambda kind: [kind] * gpus)
+    outcome = train("launch", f"--workers={workers}")
+    assert_one_line(outcome, f"divide the {gpus} GPUs", "CUDA_VISIBLE_DEVICES=-1 the CPU")
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--workers=0"], "workers"),

@@ -1,6 +1,7 @@
 """Signals end a process where a loop can stop, and none is lost."""
 
 import contextlib
+import ctypes
 import os
 import signal
 
@@ -52,6 +53,21 @@ def test_a_deferred_one_waits_for_the_end_of_a_step_and_a_second_one_does_not(nu
         loop()
     assert (done, stop.value.is_second) == (([0, 1], False) if count == 1 else ([0], True))
     assert "Stopping after this step; once more to stop at once" in capfd.readouterr().err
+
+
+def test_handlers_are_taken_back_from_a_library():
+    """As TensorFlow puts one of C in the place of Python's, in a cluster."""
+
+    def command():
+        with signals.as_interrupts():
+            ctypes.CDLL(None).signal(int(signal.SIGTERM), 1)  # SIG_IGN
+            send(signal.SIGTERM)
+            signals.take_back()
+            send(signal.SIGTERM)
+
+    with pytest.raises(signals.Interrupted) as stop:
+        command()
+    assert (stop.value.signal, stop.value.is_second) == (signal.SIGTERM, False)
 
 
 def test_one_that_was_swallowed_is_raised_by_the_next_loop():

@@ -8,9 +8,12 @@ CLASSES = ("sky", "road", "car")
 
 
 def counts(random, right=0.8, images=20):
-    """Yield an image's name and its counts `[5, 3]`, with so many of the pixels right."""
+    """Yield an image's name and its counts `[5, 3]`, with so many of the pixels right.
+
+    The labels of an image are always the same.
+    """
     for number in range(images):
-        truth = random.integers(50, 200, 3)
+        truth = np.random.default_rng(number).integers(50, 200, 3)
         hits = random.binomial(truth, right)
         predicted = hits + random.multinomial((truth - hits).sum(), [0.4, 0.4, 0.2])
         either = truth + predicted - hits

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,14 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 import yaml
 
 from tests.commands import TINY_RUN, UNCAPTURED, assert_one_line, command
 from tests.train import small_network
+from tests.train.small_network import STEPS
 from train.common.errors import UserError
-from train.compare.collect import of_recipe
+from train.compare.collect import of_recipes
 from train.compare.results import read_results
 from train.compare.score import is_finished
+from train.runs.load import load_trained
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("ce-seed0", "other-seed0")
@@ -25,10 +30,14 @@ NAMES = ("ce-seed0", "other-seed0")
 
 @pytest.fixture(scope="module")
 def compared(trained_run, tmp_path_factory):
-    """Return a folder of two finished runs, which differ in their names, and their comparison."""
+    """Return a folder of two finished runs, the second of which is worse, and their comparison."""
     folder = tmp_path_factory.mktemp("compared")
     for name in NAMES:
         shutil.copytree(trained_run, folder / name)
+    with small_network.small_networks():
+        model = load_trained(folder / NAMES[1])[2]
+    model.layers[-1].bias.assign([9.0, *model.layers[-1].bias[1:]])  # it likes the first class
+    tf.train.Checkpoint(model=model).write(str(folder / NAMES[1] / f"checkpoints/ckpt-{STEPS}"))
     with small_network.small_networks() as monkeypatch:
         monkeypatch.chdir(folder)
         assert command(monkeypatch, UNCAPTURED, "train", "compare", "--runs", *NAMES).status == 0
@@ -47,10 +56,25 @@ def test_a_report_has_tables_and_pictures(compared):
     output = compared / "runs/compare"
     names = {"comparison.md", "comparison.csv", "scores.png", "gains.png", "panels.png"}
     assert {path.name for path in output.iterdir()} == names
-    assert "difference to ce | 95 % interval" in (output / "comparison.md").read_text()
-    (first, _) = csv.DictReader((output / "comparison.csv").read_text().splitlines())
+    assert "difference to ce | 95 % interval" in report(output)
+    first, _ = csv.DictReader((output / "comparison.csv").read_text().splitlines())
     logged = json.loads((compared / NAMES[0] / "metrics.jsonl").read_text().splitlines()[-1])
     assert float(first["mean_iou"]) == pytest.approx(logged["val_mean_iou"], rel=1e-5)
+
+
+def test_the_difference_of_a_worse_run_is_negative(compared):
+    output = compared / "runs/compare"
+    first, other = csv.DictReader((output / "comparison.csv").read_text().splitlines())
+    expected = 100 * (float(other["mean_iou"]) - float(first["mean_iou"]))
+    assert expected < -1
+    row = re.search(r"^\| other \|.*?\|.*?\| (.*?) \| (.*?) to (.*?) \|", report(output), re.M)
+    difference, low, high = map(float, row.groups())
+    assert difference == pytest.approx(expected, abs=0.01)
+    assert low < difference < high
+
+
+def report(output):
+    return (output / "comparison.md").read_text()
 
 
 def test_a_run_leaves_its_scores(compared):
@@ -66,8 +90,7 @@ def test_what_is_on_file_needs_no_run(compared, train, runs):
     shutil.rmtree(runs[1] / "checkpoints")
     after = train("compare", "--runs", *runs, f"--results={compared / 'train/results'}")
     assert "Without predictions of ce, other, whose runs are not here" in after.out
-    report = (compared / "runs/compare/comparison.md").read_text()
-    assert report in after.out
+    assert report(compared / "runs/compare") in after.out
 
 
 def test_results_stand_for_runs_of_another_machine(compared, train, tmp_path):
@@ -87,8 +110,15 @@ def test_a_run_of_other_settings_than_the_recipe_is_not_taken_for_it(runs, tmp_p
     recipe = tmp_path / "ce.yaml"
     recipe.write_text((runs[0] / "config.yaml").read_text().replace("power: 0.9", "power: 0.5"))
     with pytest.raises(UserError, match="ce-seed0 is of other settings: schedule.power: 0.9, now"):
-        of_recipe(("ce", recipe), 0, tmp_path / "results", tmp_path, None)
+        of_recipes({"new": recipe, "ce": recipe}, [0], tmp_path / "results", tmp_path, None)
     assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "new-seed0").exists()
+
+
+def test_recipes_whose_runs_would_be_in_one_folder_are_refused(train, tmp_path):
+    (tmp_path / "camvid_ce.yaml").write_text("loss: SoftmaxCrossEntropy\n")
+    outcome = train("compare", "--recipes", "camvid/ce", "camvid_ce.yaml")
+    assert_one_line(outcome, "the runs of camvid/ce and camvid_ce would be in the same folder")
 
 
 def test_a_run_that_patience_ended_is_finished(runs):
@@ -141,6 +171,36 @@ def write_recipe(folder, name, loss):
     return path
 
 
+ASKS_FOR_THE_DEVICES = """
+import tensorflow as tf
+from train.compare import collect
+
+def train_recipe(recipe, run, seed, root):
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    devices = [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
+    tf.config.set_logical_device_configuration(cpu, devices)  # an error once there are devices
+    raise SystemExit(77)
+
+collect.train_recipe = train_recipe
+collect.of_recipes(dict(ce="ce.yaml", other="other.yaml"), [0], collect.Path("results"),
+                   collect.Path(), None)
+"""
+
+
+@pytest.mark.slow
+def test_no_device_is_taken_before_all_is_trained(runs, tmp_path):
+    """The first recipe's run is there to be scored, the second is to be trained."""
+    for run in runs:
+        shutil.copy(run / "config.yaml", run.parent / f"{run.name.removesuffix('-seed0')}.yaml")
+    shutil.rmtree(runs[1])
+    command = [sys.executable, "-c", ASKS_FOR_THE_DEVICES]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    asked = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert asked.returncode == 77, asked.stderr
+
+
 @pytest.mark.slow
 def test_recipes_are_trained_and_a_stopped_comparison_goes_on(scenes_root, tmp_path):
     losses = {"ce": "SoftmaxCrossEntropy", "focal": "FocalLoss"}
@@ -157,7 +217,7 @@ def test_recipes_are_trained_and_a_stopped_comparison_goes_on(scenes_root, tmp_p
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 128 + signal.SIGTERM
-    assert [path.name for path in (tmp_path / "results").iterdir()] == ["ce-seed0.json"]
+    assert not (tmp_path / "results").exists()  # all is trained before the first is scored
     again = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert "Training ce" not in again.stdout

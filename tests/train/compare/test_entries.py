@@ -156,6 +156,14 @@ def test_other_images_or_classes_cannot_be_compared():
         entries_of([results("ce"), results("rmi", class_names=("a", "b", "c"))])
 
 
+def test_images_that_are_labelled_otherwise_cannot_be_compared():
+    """Of one image two pixels are of another class."""
+    other = {name: rows.copy() for name, rows in results("rmi").counts.items()}
+    other["07.png"][0] += [2, -2, 0]
+    with pytest.raises(UserError, match="rmi, seed 0, was scored on other labels than ce"):
+        entries_of([results("ce"), results("rmi", counts=other)])
+
+
 def test_seeds_of_unlike_trainings_are_no_spread():
     other = {**results().settings, "model.weights": "imagenet"}
     message = "ce, seed 1, has other settings than seed 0: model.weights: None, now imagenet; seeds"

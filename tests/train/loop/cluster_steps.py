@@ -1,4 +1,4 @@
-"""Steps of a small network by every loss, by one process or by one of a cluster's."""
+"""Steps of a small network, by every loss or of every kind, by one process or one of several."""
 
 import sys
 from pathlib import Path
@@ -9,25 +9,41 @@ import tensorflow as tf
 
 import tfsegloss
 from tests.tfsegloss.variants import OPTIONS
-from tests.train.loop.small_trainer import batches, make_trainer, two_convolutions
+from tests.train.loop.small_trainer import CLASSES, batches, make_trainer, two_convolutions
 from tfsegloss.kernels import xla
+from train.data.input.sampling import ComplementaryWeights
 from train.loop.cluster import ALONE, cluster_strategy, find_worker
+from train.loop.loss_scaling import LossScale
 
 LONG = ("SoftmaxCrossEntropy", "RMILoss", "SSLLoss", "LMPLoss")
 STEPS = 10
+# What a trainer is asked for beside the loss.
+KINDS = {
+    "averages": lambda strategy: {"ema_momentum": 0.3},
+    "float16": lambda strategy: {"loss_scale": LossScale(strategy, 2.0**19)},
+    "accumulation": lambda strategy: {"accumulation": 2},
+    "sampling": lambda strategy: {"sampling_weights": ComplementaryWeights(CLASSES)},
+}
 
 
 def main():
-    """Write the weights after the steps, as the first worker of ADDRESSES that is told NUMBER."""
-    addresses, number, path = sys.argv[1:]
+    """Write the numbers after the steps, as the worker NUMBER of ADDRESSES, if it is the first."""
+    what, addresses, number, path = sys.argv[1:]
     worker = find_worker(addresses, int(number))
-    strategy = cluster_strategy(worker, timeout=60)
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
+    strategy = cluster_strategy(worker, timeout=120)
     xla.is_worth_compiling = lambda arguments: False  # which takes minutes for all losses
-    weights = weights_after_steps(strategy, Path(path).parent, worker)
+    if what == "losses":
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        numbers = weights_after_steps(strategy, Path(path).parent, worker)
+    else:
+        numbers = {
+            f"{kind} {name}": value
+            for kind in KINDS
+            for name, value in numbers_of_kind(kind, strategy, Path(path).parent, worker).items()
+        }
     if worker.is_first:
-        np.savez(path, **weights)
+        np.savez(path, **numbers)
 
 
 def weights_after_steps(strategy, folder, worker=ALONE):
@@ -42,6 +58,29 @@ def weights_after_steps(strategy, folder, worker=ALONE):
         for number, weight in enumerate(trainer.model.weights):
             weights[f"{name} {number}"] = weight.numpy()
     return weights
+
+
+def numbers_of_kind(kind, strategy, folder, worker=ALONE):
+    """Return what a step of a kind changes, after some of them."""
+    with strategy.scope():
+        options = KINDS[kind](strategy)
+    keras.config.set_dtype_policy("mixed_float16" if kind == "float16" else "float32")
+    try:
+        options |= {"loss": tfsegloss.SoftmaxCrossEntropy(), "worker": worker}
+        trainer = make_trainer(strategy, _synchronized, folder / kind, **options)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for batch in batches(8):
+        trainer.train_step(_shared(strategy, batch))
+    numbers = {f"weight {n}": weight.numpy() for n, weight in enumerate(trainer.model.weights)}
+    if trainer.averages:
+        numbers |= {f"average {n}": v.numpy() for n, v in enumerate(trainer.averages.variables)}
+    if trainer.loss_scale:
+        numbers |= trainer.loss_scale.logs()
+    if trainer.sampling_weights:
+        trainer.sampling_weights.refresh()
+        numbers["sampling"] = np.asarray(trainer.sampling_weights.weights)
+    return numbers
 
 
 def _synchronized():

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import models
 import tfsegloss
@@ -49,6 +50,17 @@ def batches(count, size=16, dtype=np.float32):
         yield images, ids
 
 
+def shared(strategy, data):
+    """Give each replica its share of each batch."""
+    for images, ids in data:
+        dataset = tf.data.Dataset.from_tensors((images, ids)).unbatch().batch(len(images))
+        yield from strategy.experimental_distribute_dataset(dataset)
+
+
+def values(variables):
+    return [v.numpy() for v in variables]
+
+
 def make_trainer(strategy, make_model, folder, loss=None, steps=20, **options):
     """Make a trainer; its loss has two parts, and a state that every step changes."""
     keras.utils.set_random_seed(1)
@@ -56,4 +68,12 @@ def make_trainer(strategy, make_model, folder, loss=None, steps=20, **options):
         schedule = PolynomialWithWarmup(0.05, steps=steps, warmup_steps=2)
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=1e-3)
         loss = loss or tfsegloss.CenterLoss(weight=0.1)
-        return Trainer(strategy, make_model(), loss, optimizer, folder, schedule, **options)
+        return Trainer(
+            strategy=strategy,
+            model=make_model(),
+            loss=loss,
+            optimizer=optimizer,
+            folder=folder,
+            schedule=schedule,
+            **options,
+        )

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests.train.loop.small_trainer import batches, make_trainer, with_memory
+from tests.train.loop.small_trainer import batches, make_trainer, shared, values, with_memory
 from train.config import TrainerConfig
 from train.loop.evaluation import Scores
+from train.loop.fit import fit
 from train.runs.folder import MetricsFile
 
 ONE_DEVICE = tf.distribute.get_strategy()
@@ -23,16 +24,6 @@ def averaging(folder, strategy=ONE_DEVICE, **options):
     """Make a trainer of a network with running statistics that are averaged too."""
     loss = tfsegloss.SoftmaxCrossEntropy()
     return make_trainer(strategy, with_memory, folder, loss=loss, ema_momentum=MOMENTUM, **options)
-
-
-def shared(strategy, data):
-    for images, ids in data:
-        dataset = tf.data.Dataset.from_tensors((images, ids)).unbatch().batch(4)
-        yield from strategy.experimental_distribute_dataset(dataset)
-
-
-def values(variables):
-    return [v.numpy() for v in variables]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +70,7 @@ def test_evaluations_see_both_and_change_neither(tmp_path):
 
     metrics = MetricsFile(tmp_path / "metrics.jsonl", 0)
     config = TrainerConfig(steps=STEPS, evaluate_every=2)
-    trainer.fit(lambda step: data[step:], config, evaluate, [metrics])
+    fit(trainer, lambda step: data[step:], config, evaluate, [metrics])
     now = values(trainer.model.weights), values(trainer.averages.variables)
     for found, expected in zip(seen[2:], now, strict=True):
         for ours, theirs in zip(found, expected, strict=True):
@@ -112,7 +103,7 @@ def test_the_best_is_the_best_of_the_averages(tmp_path):
     trainer = averaging(tmp_path)
     data = list(batches(STEPS))
     config = TrainerConfig(steps=STEPS, evaluate_every=2)
-    trainer.fit(lambda step: data[step:], config, evaluate, [metrics], best=metrics.best_step)
+    fit(trainer, lambda step: data[step:], config, evaluate, [metrics], best=metrics.best_step)
     assert metrics.best_step() == 4
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.train.loop.cluster_steps import LONG, weights_after_steps
+from tests.train.loop.cluster_steps import KINDS, LONG, numbers_of_kind, weights_after_steps
 from train.common.errors import UserError
+from train.common.signals import Interrupted
 from train.data.datasets.registry import SCENES
 from train.loop import cluster
 from train.loop.cluster import ALONE, Worker, find_worker, lost_worker, only_first_prints
@@ -170,7 +171,12 @@ def test_workers_and_batches_score_what_one_does_alone(train_samples):
     assert first.images == 6
 
 
-def score(samples, batch_pixels=0, worker=ALONE):
+def test_an_evaluation_ends_where_another_worker_was_told_to_stop(train_samples):
+    with pytest.raises(Interrupted):
+        score(train_samples, worker=Worker(0, ("a:1", "b:2")), total=np.ones_like)
+
+
+def score(samples, batch_pixels=0, worker=ALONE, **options):
     seen = []
     scores = evaluate(
         brightness,
@@ -179,6 +185,7 @@ def score(samples, batch_pixels=0, worker=ALONE):
         lambda number, image, ids, predicted: seen.append((number, int(predicted.sum()))),
         batch_pixels=batch_pixels,
         worker=worker,
+        **options,
     )
     return scores, seen
 
@@ -220,15 +227,13 @@ def test_devices_get_the_statistics_of_the_first(two_replicas):
             assert np.all(local.numpy() == 1.0)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("without_clusters")
-def test_two_processes_equal_one_and_two_replicas(tmp_path, two_replicas, float64):
-    """Ten steps by cross-entropy, RMI, SSL and LMP, one by each other loss; see `batches`."""
+def start_steps(what, path):
+    """Start two processes of `cluster_steps`, the first of which writes a file of numbers."""
     addresses = ",".join(free_addresses())
-    module, path = "tests.train.loop.cluster_steps", tmp_path / "weights.npz"
-    processes = [
+    module = "tests.train.loop.cluster_steps"
+    return [
         subprocess.Popen(
-            [sys.executable, "-m", module, addresses, str(number), str(path)],
+            [sys.executable, "-m", module, what, addresses, str(number), str(path)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -236,14 +241,51 @@ def test_two_processes_equal_one_and_two_replicas(tmp_path, two_replicas, float6
         )
         for number in (1, 0)
     ]
-    alone = weights_after_steps(tf.distribute.get_strategy(), tmp_path / "one")
-    replicas = weights_after_steps(two_replicas, tmp_path / "two")
+
+
+def wait_for(processes):
     for process in processes:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_clusters")
+def test_two_processes_equal_one_and_two_replicas(tmp_path, two_replicas, float64):
+    """Ten steps by cross-entropy, RMI, SSL and LMP, one by each other loss; see `batches`."""
+    path = tmp_path / "weights.npz"
+    processes = start_steps("losses", path)
+    alone = weights_after_steps(tf.distribute.get_strategy(), tmp_path / "one")
+    replicas = weights_after_steps(two_replicas, tmp_path / "two")
+    wait_for(processes)
     with np.load(path) as of_processes:
         assert set(of_processes) == set(alone) == set(replicas)
         assert {name.split(" ")[0] for name in alone} > set(LONG)
         for name, expected in alone.items():
             for found in (of_processes[name], replicas[name]):
                 np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def of_kinds(tmp_path_factory):
+    """Return the numbers that two processes find for each kind of step."""
+    path = tmp_path_factory.mktemp("kinds") / "numbers.npz"
+    wait_for(start_steps("kinds", path))
+    return np.load(path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_clusters")
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_take_steps_of_every_kind_as_two_replicas(
+    of_kinds, tmp_path, two_replicas, kind
+):
+    expected = numbers_of_kind(kind, two_replicas, tmp_path)
+    names = {name.removeprefix(f"{kind} ") for name in of_kinds if name.startswith(kind)}
+    assert names == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(of_kinds[f"{kind} {name}"], value, atol=1e-5, err_msg=name)
+    if kind == "float16":
+        assert 0 < expected["skipped_steps"] < 8
+    if kind == "sampling":
+        assert len(np.unique(expected["sampling"])) == len(expected["sampling"])

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
-from tests.train.loop.small_trainer import batches, make_trainer, with_memory
+from tests.train.loop.small_trainer import batches, make_trainer, shared, values, with_memory
 from train.common.errors import UserError
 from train.loop.loss_scaling import LossScale
 from train.loop.optimization import Group, optimizer_of_groups
@@ -29,16 +29,6 @@ def scaled(folder, strategy=ONE_DEVICE, initial=2.0**15, **options):
         loss_scale = LossScale(strategy, initial)
     loss = tfsegloss.SoftmaxCrossEntropy()
     return make_trainer(strategy, with_memory, folder, loss=loss, loss_scale=loss_scale, **options)
-
-
-def shared(strategy, data):
-    for images, ids in data:
-        dataset = tf.data.Dataset.from_tensors((images, ids)).unbatch().batch(4)
-        yield from strategy.experimental_distribute_dataset(dataset)
-
-
-def values(variables):
-    return [v.numpy() for v in variables]
 
 
 def are_equal(ours, theirs):
@@ -96,7 +86,7 @@ def test_an_overflow_is_skipped_and_training_goes_on(
     assert 1 <= skipped < 20
     assert moved == [False] * skipped + [True] * (20 - skipped)
     assert trainer.step == 20  # a skipped step counts
-    assert trainer._loss_scale.logs() == {
+    assert trainer.loss_scale.logs() == {
         "loss_scale": 2.0 ** (24 - skipped),
         "skipped_steps": skipped,
     }
@@ -128,8 +118,8 @@ def test_a_resumed_run_is_one_that_was_not_stopped(tmp_path):
     assert resumed.restore()
     for batch in data[2:]:
         resumed.train_step(batch)
-    assert resumed._loss_scale.logs() == whole._loss_scale.logs()
-    assert whole._loss_scale.logs()["skipped_steps"] > 0
+    assert resumed.loss_scale.logs() == whole.loss_scale.logs()
+    assert whole.loss_scale.logs()["skipped_steps"] > 0
     for part in ("model", "averages"):
         ours, theirs = (values(getattr(each, part).variables) for each in (resumed, whole))
         assert are_equal(ours, theirs), part
@@ -141,12 +131,12 @@ def test_a_skipped_step_counts_in_each_group_of_weights(tmp_path):
     first, *others = trainer.model.trainable_variables
     groups = [Group(1.0, True, [first]), Group(2.0, True, others)]
     grouped = type(trainer)(
-        ONE_DEVICE,
-        trainer.model,
-        tfsegloss.SoftmaxCrossEntropy(),
-        optimizer_of_groups(lambda factor: keras.optimizers.SGD(0.1 * factor), groups),
-        tmp_path,
-        lambda step: 0.1,
+        strategy=ONE_DEVICE,
+        model=trainer.model,
+        loss=tfsegloss.SoftmaxCrossEntropy(),
+        optimizer=optimizer_of_groups(lambda factor: keras.optimizers.SGD(0.1 * factor), groups),
+        folder=tmp_path,
+        schedule=lambda step: 0.1,
         loss_scale=LossScale(ONE_DEVICE, np.inf),
     )
     grouped.train_step(next(batches(1)))

@@ -15,8 +15,9 @@ from tests.train.loop.small_trainer import (
 from train.common.errors import NotFiniteError
 from train.config import TrainerConfig
 from train.data.input.sampling import ComplementaryWeights
-from train.loop import trainer as trainer_module
+from train.loop import meetings
 from train.loop.evaluation import Scores
+from train.loop.fit import fit
 from train.loop.not_finite import FirstNotFinite, explained
 
 pytestmark = pytest.mark.usefixtures("without_clusters")
@@ -86,7 +87,7 @@ def stop(folder, make, data, loss=None, strategy=ONE_DEVICE, every=3, **options)
         return distribute(dataset)
 
     with pytest.raises(NotFiniteError) as caught:
-        trainer.fit(stream, config, lambda: Scores(np.eye(3), tuple("abc"), 1), [])
+        fit(trainer, stream, config, lambda: Scores(np.eye(3), tuple("abc"), 1), [])
 
     def names(step):
         return [f"image{4 * step + i}" for i in range(4)]
@@ -100,7 +101,7 @@ def stop(folder, make, data, loss=None, strategy=ONE_DEVICE, every=3, **options)
 @pytest.fixture(autouse=True)
 def _seldom_read(monkeypatch):
     """Only where a checkpoint is due: the loss is read several steps too late."""
-    monkeypatch.setattr(trainer_module, "SECONDS_PER_LOSS_READ", 1e9)
+    monkeypatch.setattr(meetings, "SECONDS", 1e9)
 
 
 def test_a_layer_that_divides_by_zero(tmp_path):

@@ -27,14 +27,14 @@ def trainer_of(config, folder, strategy=ONE_DEVICE):
         model = two_convolutions()
         built = build_optimization(config, model)
         return Trainer(
-            strategy,
-            model,
-            LOSS,
-            built.optimizer,
-            folder,
-            built.schedule,
-            built.rules,
-            config.trainer.accumulation,
+            strategy=strategy,
+            model=model,
+            loss=LOSS,
+            optimizer=built.optimizer,
+            folder=folder,
+            schedule=built.schedule,
+            rules=built.rules,
+            accumulation=config.trainer.accumulation,
         )
 
 

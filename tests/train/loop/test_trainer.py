@@ -23,6 +23,7 @@ from train.config import TrainerConfig
 from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
 from train.loop.evaluation import Scores
+from train.loop.fit import fit
 from train.loop.schedules import PolynomialWithWarmup
 from train.loop.trainer import Trainer
 from train.runs.folder import MetricsFile
@@ -71,7 +72,7 @@ def run(folder, data, config=CONFIG, evaluate=scores):
 
     recorder = Recorder()
     metrics = MetricsFile(folder / "metrics.jsonl", trainer.step)
-    trainer.fit(rest, config, evaluate, [recorder, metrics], metrics.last_step)
+    fit(trainer, rest, config, evaluate, [recorder, metrics], evaluated=metrics.last_step)
     return Run(folder, trainer, recorder)
 
 
@@ -186,7 +187,7 @@ def test_the_logged_loss_is_the_mean_of_an_epoch_s_steps(tmp_path):
     trainer.train_step = noted
     metrics = MetricsFile(tmp_path / "metrics.jsonl", 0)
     config = TrainerConfig(steps=3, evaluate_every=2)  # the second epoch is shorter
-    trainer.fit(lambda step: data[step:], config, scores, [metrics])
+    fit(trainer, lambda step: data[step:], config, scores, [metrics])
     losses = [float(values["loss"]) for values in steps]
     assert [line["step"] for line in logged(tmp_path)] == [2, 3]
     expected = [np.mean(losses[:2]), losses[2]]
@@ -225,7 +226,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path):
     trainer = make_trainer(ONE_DEVICE, one_convolution, tmp_path)
     config = TrainerConfig(steps=8, checkpoint_every=1)
     with pytest.raises(UserError, match="the loss is not finite at step 3"):
-        trainer.fit(lambda step: data[step:], config, scores, [])
+        fit(trainer, lambda step: data[step:], config, scores, [])
     assert trainer.restore()
     assert trainer.step == 2
     assert all(np.isfinite(weight).all() for weight in map(np.asarray, trainer.model.weights))
@@ -251,7 +252,7 @@ def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit(rest, TrainerConfig(steps=8), scores, [])
+        fit(trainer, rest, TrainerConfig(steps=8), scores, [])
     again = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
     assert again.restore()
     assert again.step == 2
@@ -286,7 +287,7 @@ def test_checkpoints_of_named_steps_and_of_the_best_scores_are_kept(tmp_path):
     config = TrainerConfig(steps=8, evaluate_every=2, checkpoint_every=8, keep_at=(1, 3))
     trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
     data = list(batches(8))
-    trainer.fit(lambda step: data[step:], config, evaluate, [metrics], best=metrics.best_step)
+    fit(trainer, lambda step: data[step:], config, evaluate, [metrics], best=metrics.best_step)
     assert checkpoints.steps(tmp_path) == [8, 6, 4, 3, 1]
     assert metrics.best_step() == 4
 
@@ -312,7 +313,7 @@ def test_sampling_is_refreshed_by_steps_or_at_evaluations(tmp_path, monkeypatch,
     monkeypatch.setattr(Trainer, "train_step", step)
     asked = []
     config = TrainerConfig(steps=10, evaluate_every=4)
-    trainer.fit(lambda at: asked.append(at) or iter(range(10)), config, scores, [])
+    fit(trainer, lambda at: asked.append(at) or iter(range(10)), config, scores, [])
     assert trainer.step == 10
     assert seen == expected
     assert asked == sorted({*expected, 4, 8})
@@ -329,7 +330,8 @@ def test_patience_ends_a_run_after_evaluations_without_a_better_score(tmp_path):
 
     trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
     data = list(batches(10))
-    trainer.fit(
+    fit(
+        trainer,
         lambda step: data[step:],
         TrainerConfig(steps=10, evaluate_every=2),
         evaluate,

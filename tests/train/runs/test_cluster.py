@@ -25,6 +25,8 @@ STEPS = 40
 # KILLS=3 pytest …: after the checkpoints of so many steps a worker is killed, each in turn.
 KILLS = int(os.environ.get("KILLS", "1"))
 
+SMALL = ("tests.train.small_network",)
+
 pytestmark = pytest.mark.slow
 
 
@@ -34,18 +36,19 @@ def options(run, scenes_root):
     return [f"--run={run}", f"--data.root={scenes_root}", *TINY_RUN, *steps, *loss]
 
 
-def start(run, scenes_root, *more, network=()):
+def start(run, scenes_root, *more, network=(), modules=(SMALL, SMALL)):
     """Start the processes of a cluster."""
     addresses = ",".join(free_addresses())
     arguments = [*options(run, scenes_root), *more, f"--cluster={addresses}"]
-    return start_all([[*arguments, f"--worker={number}"] for number in range(2)], network)
+    commands = [[*arguments, f"--worker={number}"] for number in range(2)]
+    return start_all(commands, network, modules)
 
 
-def start_all(commands, network=()):
+def start_all(commands, network=(), modules=(SMALL, SMALL)):
     """Start a process of the small network with each of the options."""
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.train.small_network", *network, "fit", *arguments],
+            [sys.executable, "-m", *module, *network, "fit", *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -53,7 +56,7 @@ def start_all(commands, network=()):
             # A job in the background ignores SIGINT, and its children do.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
-        for arguments in commands
+        for module, arguments in zip(modules, commands, strict=False)
     ]
 
 
@@ -99,6 +102,21 @@ def test_workers_of_other_settings_are_refused(scenes_root, tmp_path, option, me
     assert [process.returncode for process in processes] == [2, 2], outputs
     assert re.search(f"error: worker 1 .* {message}", outputs[1]), outputs[1]
     assert not (tmp_path / "run/metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_worker_that_never_comes_is_named(scenes_root, tmp_path, there):
+    addresses = free_addresses()
+    cluster = [f"--cluster={','.join(addresses)}", f"--worker={there}", "--cluster_timeout=5"]
+    (process,) = start_all([[*options(tmp_path / "run", scenes_root), *cluster]])
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2, output
+    (line,) = [line for line in output.splitlines() if "error: " in line]
+    assert (
+        f"worker {there} ({addresses[there]}): after 5 s not all of the cluster was there" in line
+    )
+    assert f"no answer from {addresses[1 - there]}: start the same command there" in line
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +172,55 @@ def test_ctrl_c_at_one_worker_saves_the_step_of_all(never_killed, scenes_root, t
     assert f"step {saved}" in output
     finish(resumed)
     assert_equal(run, never_killed)
+
+
+def start_with_fault(run, scenes_root, fault, faulty):
+    """Start a cluster; something happens to one worker in the first evaluation."""
+    modules = [SMALL, SMALL]
+    modules[faulty] = "tests.train.runs.faulty_worker", fault
+    return start(run, scenes_root, modules=modules)
+
+
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_signal_in_an_evaluation_stops_all(never_killed, scenes_root, tmp_path, stopped):
+    run = tmp_path / "run"
+    processes = start_with_fault(run, scenes_root, "signal", stopped)
+    outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
+    assert [process.returncode for process in processes] == [128 + signal.SIGTERM] * 2, outputs
+    assert f"Stopped and saved at step {STEPS // 2}: " in outputs[0]
+    assert not (run / "metrics.jsonl").read_text()
+    finish(start(run, scenes_root))
+    assert_equal(run, never_killed)
+
+
+@pytest.mark.parametrize(
+    ("fault", "faulty", "message"),
+    [
+        ("memory", 1, r"error: worker 1 \(.*\): the memory does not suffice for the norms of grad"),
+        ("exception", 0, "RuntimeError: something nobody thought of"),
+    ],
+)
+def test_what_one_worker_fails_by_ends_the_others(scenes_root, tmp_path, fault, faulty, message):
+    processes = start_with_fault(tmp_path / "run", scenes_root, fault, faulty)
+    output, _ = processes[faulty].communicate(timeout=PATIENCE)
+    began = time.monotonic()
+    assert re.search(message, output), output
+    other, _ = processes[1 - faulty].communicate(timeout=60)
+    print(f"{time.monotonic() - began:.1f} s later")
+    assert processes[1 - faulty].returncode == 2
+    last = other.strip().splitlines()[-1]
+    assert re.search(rf"error: worker {faulty} \(.*\) is gone, so worker {1 - faulty} ", last)
+
+
+def test_all_workers_say_the_same_of_a_loss_that_is_not_finite(scenes_root, tmp_path):
+    """They read it now and then, after the same steps."""
+    options = ["--optimizer.learning_rate=1e30", "--trainer.checkpoint_every=1000"]
+    processes = start(tmp_path / "run", scenes_root, *options)
+    outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    first, second = (output.strip().splitlines()[-1] for output in outputs)
+    assert first == second
+    assert re.search(r"not finite at step \d+; the batch is of ", first)
 
 
 def assert_equal(run, never_killed):

@@ -1,6 +1,8 @@
 """Images and label maps: decoded by what their headers say, checked, faults named."""
 
+import math
 import re
+import time
 
 import tensorflow as tf
 
@@ -42,15 +44,33 @@ def read_all(samples: Samples) -> tf.data.Dataset:
     )
 
 
-def raise_first_fault(samples: Samples) -> None:
+def may_be_of_a_file(error: tf.errors.OpError) -> bool:
+    """Return whether a file may be why TensorFlow failed: not the memory, nor another process."""
+    others = (
+        tf.errors.ResourceExhaustedError,
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+    )
+    return not isinstance(error, others)
+
+
+def raise_first_fault(samples: Samples, seconds: float = math.inf) -> None:
     """Find the sample that made reading fail: an op's message does not say which it read.
+
+    Args:
+        samples: The samples.
+        seconds: How long to look for it at most, where other processes wait.
 
     Raises:
         UserError: The first sample that is wrong; nothing is raised where all are right.
     """
+    end = time.monotonic() + seconds
     for index in range(len(samples)):
         if fault := find_fault(samples, index):
             raise UserError(fault)
+        if time.monotonic() > end:
+            return
 
 
 def find_fault(samples: Samples, index: int) -> str | None:
