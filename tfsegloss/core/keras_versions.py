@@ -83,6 +83,12 @@ if _mismatch is not None:
     raise ImportError(_mismatch)
 
 keras = importlib.import_module(KERAS_PACKAGE)
+# TensorFlow reads the variable when `tf.keras` is first used, and keeps to it.
+if tf.keras.losses.Loss is not keras.losses.Loss:
+    raise ImportError(
+        "TF_USE_LEGACY_KERAS was changed after the first use of `tf.keras`, which is not "
+        f"{KERAS_PACKAGE} now. Do: set or unset it before TensorFlow is imported"
+    )
 IS_KERAS_2 = _numbers(KERAS_VERSION) < (3,)
 
 # Of Keras 3's reductions those that Keras 2 has under another name; and its own "auto", which is a
