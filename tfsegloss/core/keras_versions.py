@@ -113,8 +113,14 @@ class _LossOfKeras2(keras.losses.Loss):
                 '`reduction` "mean_with_sample_weight" is of Keras 3: Keras 2 reduces a loss by '
                 'none, sum or sum_over_batch_size. Received: reduction="mean_with_sample_weight"'
             )
+        reduction = _NAMES_IN_KERAS_2.get(reduction, reduction)
+        if reduction not in ("sum_over_batch_size", "sum", "none"):
+            raise ValueError(
+                "`reduction` must be one of sum_over_batch_size, sum, none. "
+                f"Received: reduction={reduction}"
+            )
         super().__init__(
-            reduction=_NAMES_IN_KERAS_2.get(reduction, reduction),
+            reduction=reduction,
             name=_snake_case(type(self).__name__) if name is None else name,
         )
         self.dtype = keras.backend.floatx()

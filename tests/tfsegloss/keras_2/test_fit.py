@@ -48,7 +48,10 @@ def test_the_classes_are_those_of_tf_keras():
     ],
 )
 def test_fit_on_two_replicas_equals_one(name, reduction, two_replicas):
-    """What Keras 2 does not divide by the number of replicas in a call, it divides in `fit`."""
+    """What Keras 2 does not divide by the number of replicas in a call, it divides in `fit`.
+
+    Metrics are of all replicas, and of one epoch.
+    """
     ids, images = example((4, 12, 12))
     ids[:2, 1:] = IGNORED
 
@@ -58,9 +61,15 @@ def test_fit_on_two_replicas_equals_one(name, reduction, two_replicas):
             model = network()
             rate = 0.05 if reduction == "sum_over_batch_size" else 0.01
             loss = FIRST[name](reduction=reduction)
-            model.compile(optimizer=keras.optimizers.SGD(rate), loss=loss)
+            metrics = [
+                tfsegloss.MeanIoU(CLASSES),
+                tfsegloss.MultiLabelIoU(CLASSES, threshold=0.4),
+            ]
+            model.compile(optimizer=keras.optimizers.SGD(rate), loss=loss, metrics=metrics)
         logs = model.fit(images, ids, batch_size=4, epochs=2, shuffle=False, verbose=0).history
-        return [*model.get_weights(), logs["loss"]]
+        assert logs.keys() == {"loss", "mean_iou", "multi_label_iou"}
+        assert all(0 < value < 1 for value in logs["mean_iou"] + logs["multi_label_iou"])
+        return [*model.get_weights(), *logs.values()]
 
     for ours, theirs in zip(
         weights(two_replicas), weights(tf.distribute.get_strategy()), strict=True

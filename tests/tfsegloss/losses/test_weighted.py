@@ -278,10 +278,10 @@ def test_sums_and_multiples_of_losses_are_weighted_losses():
 
 
 def test_sums_take_other_libraries_losses_on_both_sides_and_equal_names():
-    dice, ce = keras.losses.Dice(name="dice"), SoftmaxCrossEntropy(name="ce")
-    assert list((dice + ce).losses) == ["dice", "ce"]
-    assert list((ce + dice).losses) == ["ce", "dice"]
-    assert list(sum([ce, ce, dice, ce]).losses) == ["ce", "ce_2", "dice", "ce_3"]
+    hinge, ce = keras.losses.Hinge(name="hinge"), SoftmaxCrossEntropy(name="ce")
+    assert list((hinge + ce).losses) == ["hinge", "ce"]
+    assert list((ce + hinge).losses) == ["ce", "hinge"]
+    assert list(sum([ce, ce, hinge, ce]).losses) == ["ce", "ce_2", "hinge", "ce_3"]
 
 
 @pytest.mark.parametrize("other", ["ce", None, 1.0])
