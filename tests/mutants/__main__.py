@@ -18,7 +18,7 @@ from tests.mutants.faults import FAULTS, Fault
 ROOT = Path(__file__).parents[2]
 COPIED = (
     *("tfsegloss", "models", "train", "savedmodels", "tests"),
-    *("setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"),
+    *("Makefile", "setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"),
 )
 FAST, FULL = "not slow and not full", "not slow"
 KERAS_2 = "tests/tfsegloss/keras_2"
