@@ -37,3 +37,17 @@ def test_an_import_says_the_same(module):
     outcome = python("-c", f"import {module}")
     assert outcome.returncode == 1
     assert outcome.stderr.splitlines()[-1] == f"ImportError: {LINE}"
+
+
+def test_a_keras_of_another_name_is_left_to_the_imports():
+    """Such as keras-nightly, whose package is not called keras."""
+    code = """
+import importlib.metadata, os
+def version(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+importlib.metadata.version = version
+os.environ.pop("TF_USE_LEGACY_KERAS", None)
+import train
+"""
+    outcome = python("-c", code)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
