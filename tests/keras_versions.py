@@ -20,7 +20,7 @@ MISSING = {
 # there: run them after a change of what they test under Keras 2.
 FORMULA = "a formula, plain TensorFlow: keras_2/test_values.py holds its numbers under Keras 2"
 LEFT_OUT = {
-    "benchmark": "times and memory, beside the losses of Keras 3",
+    "benchmark": "times and memory of the losses, no numbers of theirs",
     "contract/test_graphs.py": "graphs and XLA of formulas, plain TensorFlow",
     "contract/test_hostile.py": "keras_2/test_values.py has the hostile inputs",
     "contract/test_ignored.py": FORMULA,
