@@ -183,6 +183,15 @@ def test_the_folder_has_files(folder):
     assert list((ROOT / folder).rglob("*.py"))
 
 
+def test_models_and_train_ask_for_keras_3_alike():
+    """Of `models`, which imports TensorFlow, `train` cannot take it: both have the same code."""
+    ours, theirs = (
+        ast.parse((ROOT / path).read_text()).body[1:]  # without the docstring
+        for path in ("models/keras_3.py", "train/common/keras_3.py")
+    )
+    assert [ast.dump(node) for node in ours] == [ast.dump(node) for node in theirs]
+
+
 def test_the_listing_of_contributing_is_complete():
     """Each line is a folder, what it is, and after a colon its modules."""
     listed, top = set(), ""

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 def test_a_fault_changes_one_place_and_has_tests(fault):
     assert (ROOT / fault.path).read_text().count(fault.old) == 1
     assert fault.new != fault.old
-    assert mirrored(fault.path)
+    assert mirrored(fault)
 
 
 def test_a_fault_is_planted_in_a_copy(tmp_path):

@@ -1,6 +1,7 @@
 """The command line of `tests.mutants`: `make mutants` plants every fault."""
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -17,9 +18,10 @@ from tests.mutants.faults import FAULTS, Fault
 ROOT = Path(__file__).parents[2]
 COPIED = (
     *("tfsegloss", "models", "train", "savedmodels", "tests"),
-    *("setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"),
+    *("Makefile", "setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"),
 )
 FAST, FULL = "not slow and not full", "not slow"
+KERAS_2 = "tests/tfsegloss/keras_2"
 # It finds every fault, by the text that is no longer there.
 ITSELF = "tests/test_mutants.py"
 # A fault may make a loop endless: that too is found.
@@ -35,8 +37,11 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def mirrored(path: str) -> list[str]:
-    """Return the tests of a file: its own, those of its folder, the contract of the losses."""
+def mirrored(fault: Fault) -> list[str]:
+    """Return the tests of a fault's file: its own, those of its folder, the losses' contract."""
+    if fault.keras_2:
+        return [KERAS_2]
+    path = fault.path
     file = ROOT / "tests" / Path(path).with_name(f"test_{Path(path).name}")
     places = [file, file.parent]
     if path.startswith("tfsegloss/"):
@@ -64,7 +69,7 @@ def plant(fault: Fault, folder: Path) -> None:
     path.write_text(text.replace(fault.old, fault.new))
 
 
-def run_tests(folder: Path, places: Sequence[str], marker: str) -> Outcome:
+def run_tests(folder: Path, places: Sequence[str], marker: str, *, keras_2: bool) -> Outcome:
     """Run tests in a folder until one fails."""
     options = [
         "-x",
@@ -77,10 +82,16 @@ def run_tests(folder: Path, places: Sequence[str], marker: str) -> Outcome:
         "--unhurried",
     ]
     command = [sys.executable, "-m", "pytest", *options, *places]
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1" if keras_2 else "0"}
     start = time.monotonic()
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=MOST_SECONDS
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=MOST_SECONDS,
         )
     except subprocess.TimeoutExpired:
         return Outcome(True, f"no end within {MOST_SECONDS} s", time.monotonic() - start)
@@ -92,20 +103,28 @@ def run_tests(folder: Path, places: Sequence[str], marker: str) -> Outcome:
     return Outcome(killed, failed[1] if failed else "", time.monotonic() - start)
 
 
-def outcome_of(fault: Fault | None, marker: str, places: Sequence[str]) -> Outcome:
+def outcome_of(
+    fault: Fault | None, marker: str, places: Sequence[str], *, keras_2: bool
+) -> Outcome:
     """Plant one fault, or none, and run tests on it."""
     with tempfile.TemporaryDirectory() as folder:
         copy_project(Path(folder))
         if fault:
             plant(fault, Path(folder))
-        return run_tests(Path(folder), places, marker)
+        return run_tests(Path(folder), places, marker, keras_2=keras_2)
 
 
 def survivors(faults: Sequence[Fault], marker: str, *, everywhere: bool) -> Iterator[Fault]:
     """Plant every fault, say what became of it, and yield those that no test found."""
     with ThreadPoolExecutor(WORKERS) as pool:
         outcomes = pool.map(
-            lambda f: outcome_of(f, marker, ["tests"] if everywhere else mirrored(f.path)), faults
+            lambda fault: outcome_of(
+                fault,
+                marker,
+                ["tests"] if everywhere and not fault.keras_2 else mirrored(fault),
+                keras_2=fault.keras_2,
+            ),
+            faults,
         )
         for fault, outcome in zip(faults, outcomes, strict=True):
             what = f"killed by {outcome.by}" if outcome.killed else "SURVIVED"
@@ -121,11 +140,12 @@ def main() -> None:
     only = parser.parse_args().only
     faults = [fault for fault in FAULTS if only in f"{fault.path}: {fault.name}"]
     # What fails without a fault proves nothing.
-    places = sorted({place for fault in faults for place in mirrored(fault.path)})
-    control = outcome_of(None, FAST, places)
-    if control.killed:
-        print(f"without a fault, {control.by} fails")
-        sys.exit(2)
+    for keras_2 in sorted({fault.keras_2 for fault in faults}):
+        found = {p for fault in faults if fault.keras_2 == keras_2 for p in mirrored(fault)}
+        control = outcome_of(None, FAST, sorted(found), keras_2=keras_2)
+        if control.killed:
+            print(f"without a fault, {control.by} fails")
+            sys.exit(2)
     missed = [*survivors(faults, FAST, everywhere=False)]
     alive = [*survivors(missed, FULL, everywhere=True)] if missed else []
     print(

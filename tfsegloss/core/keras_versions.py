@@ -83,10 +83,21 @@ if _mismatch is not None:
     raise ImportError(_mismatch)
 
 keras = importlib.import_module(KERAS_PACKAGE)
+# TensorFlow reads the variable when `tf.keras` is first used, and keeps to it.
+if tf.keras.losses.Loss is not keras.losses.Loss:
+    raise ImportError(
+        "TF_USE_LEGACY_KERAS was changed after the first use of `tf.keras`, which is not "
+        f"{KERAS_PACKAGE} now. Do: set or unset it before TensorFlow is imported"
+    )
 IS_KERAS_2 = _numbers(KERAS_VERSION) < (3,)
 
-# Of Keras 3's reductions those that Keras 2 has under another name.
-_NAMES_IN_KERAS_2 = {None: "none", "mean": "sum_over_batch_size"}
+# Of Keras 3's reductions those that Keras 2 has under another name; and its own "auto", which is a
+# mean, under the name that both have.
+_NAMES_IN_KERAS_2 = {
+    None: "none",
+    "mean": "sum_over_batch_size",
+    "auto": "sum_over_batch_size",
+}
 # What is a mean, by the names of both.
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "auto")
 
@@ -102,8 +113,14 @@ class _LossOfKeras2(keras.losses.Loss):
                 '`reduction` "mean_with_sample_weight" is of Keras 3: Keras 2 reduces a loss by '
                 'none, sum or sum_over_batch_size. Received: reduction="mean_with_sample_weight"'
             )
+        reduction = _NAMES_IN_KERAS_2.get(reduction, reduction)
+        if reduction not in ("sum_over_batch_size", "sum", "none"):
+            raise ValueError(
+                "`reduction` must be one of sum_over_batch_size, sum, none. "
+                f"Received: reduction={reduction}"
+            )
         super().__init__(
-            reduction=_NAMES_IN_KERAS_2.get(reduction, reduction),
+            reduction=reduction,
             name=_snake_case(type(self).__name__) if name is None else name,
         )
         self.dtype = keras.backend.floatx()
@@ -135,9 +152,13 @@ def _snake_case(name: str) -> str:
 
 def convert_to_tensor(value: tf.Tensor, dtype: str) -> tf.Tensor:
     """Return a value as a tensor of a type, whatever type it has."""
-    if IS_KERAS_2:
-        return tf.cast(tf.convert_to_tensor(value), dtype)
-    return keras.ops.convert_to_tensor(value, dtype=dtype)
+    if not IS_KERAS_2:
+        return keras.ops.convert_to_tensor(value, dtype=dtype)
+    tensor = tf.cast(tf.convert_to_tensor(value), dtype)
+    # The mask of a model's outputs, by which Keras 2 reduces; it has no public name for it.
+    if hasattr(value, "_keras_mask"):
+        tensor._keras_mask = value._keras_mask
+    return tensor
 
 
 def name_of(loss: keras.losses.Loss) -> str:
@@ -169,21 +190,27 @@ def reduce_values(values: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:
 
 
 def call_part(
-    loss: keras.losses.Loss, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None
+    loss: keras.losses.Loss,
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    sample_weight: tf.Tensor | None,
+    called: keras.losses.Loss | None = None,
 ) -> tf.Tensor:
-    """Return what a loss adds to a sum that Keras reduces.
+    """Return what a loss adds to a sum.
 
     Keras 2 refuses means under a strategy, but of the loss that a model is compiled with, and
-    divides that by the number of replicas: here its parts get the same leave.
+    divides that by the number of replicas. A part has the leave of the sum that is `called`; where
+    none is, the value is for `as_share_of_replica`.
     """
     if not IS_KERAS_2:
         return loss(y_true, y_pred, sample_weight)
+    y_pred = convert_to_tensor(y_pred, dtype_of(loss))  # as losses of Keras 3 do
     if hasattr(loss, "build"):
-        loss.build(tf.convert_to_tensor(y_pred).shape[-1])  # the variables are not the copy's
+        loss.build(y_pred.shape[-1])  # the variables are not the copy's
     part = copy.copy(loss)
     # As `compile` does; Keras 2 has no public name for it. Its `reduction` "none" and a mean would
     # not do: the reduction leaves out what the loss masks, such as ignored pixels.
-    part._allow_sum_over_batch_size = True
+    part._allow_sum_over_batch_size = called is None or called._allow_sum_over_batch_size
     return part(y_true, y_pred, sample_weight)
 
 

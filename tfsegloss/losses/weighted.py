@@ -138,7 +138,7 @@ class WeightedLosses(SegmentationLoss):
         """Return the weighted sum of what each loss gives for these arguments."""
         pairs = self.losses.values()
         given = y_true, y_pred, sample_weight
-        return tf.add_n([weight * _value(loss, *given) for weight, loss in pairs])
+        return tf.add_n([weight * _value(loss, *given, called=self) for weight, loss in pairs])
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Return one value per image `[B]`, where each of the losses has one."""
@@ -297,7 +297,11 @@ def _free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _value(
-    loss: keras.losses.Loss, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None
+    loss: keras.losses.Loss,
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    sample_weight: tf.Tensor | None,
+    called: WeightedLosses | None = None,
 ) -> tf.Tensor:
     """Return the reduced loss, or where it has no reduction, its means `[B]`."""
     if sample_weight is not None and not isinstance(loss, SegmentationLoss):
@@ -308,7 +312,7 @@ def _value(
             first = (keras_versions.convert_to_tensor(y[:1], dtype) for y in (y_true, y_pred))
             axes = [1] * (loss.call(*first).shape.rank - 1)
             sample_weight = tf.reshape(sample_weight, [-1, *axes])
-    return _by_image(keras_versions.call_part(loss, y_true, y_pred, sample_weight))
+    return _by_image(keras_versions.call_part(loss, y_true, y_pred, sample_weight, called))
 
 
 def _by_image(values: tf.Tensor) -> tf.Tensor:

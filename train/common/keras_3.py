@@ -6,6 +6,7 @@ without, and commands silence it first.
 
 import importlib.metadata
 import os
+import sys
 
 RULE = (
     "`models`, `train` and `savedmodels` need Keras 3; under Keras 2 the library `tfsegloss` runs "
@@ -18,13 +19,25 @@ def require_keras_3() -> None:
 
     Raises:
         ImportError: `tf.keras` is Keras 2 here.
+        SystemExit: The same where a command is started: one line, status 2.
     """
+    found = _found_instead()
+    if found is None:
+        return
+    if sys.argv[:1] == ["-m"]:  # what Python puts there until it has found the command's module
+        print(f"{RULE} {found}", file=sys.stderr)
+        raise SystemExit(2)
+    raise ImportError(f"{RULE} {found}")
+
+
+def _found_instead() -> str | None:
+    """Return what there is in place of Keras 3, and what to do; None if that is there."""
     if os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True"):  # as TensorFlow reads it
-        raise ImportError(f"{RULE} TF_USE_LEGACY_KERAS is set. Do: unset TF_USE_LEGACY_KERAS")
+        return "TF_USE_LEGACY_KERAS is set. Do: unset TF_USE_LEGACY_KERAS"
     try:
         version = importlib.metadata.version("keras")
     except importlib.metadata.PackageNotFoundError:  # keras-nightly; or none, as imports will say
-        return
+        return None
     if int(version.split(".")[0]) < 3:
-        remedy = 'pip install "tensorflow>=2.18" "keras>=3.15"'
-        raise ImportError(f"{RULE} Keras {version}. Do: {remedy}")
+        return f'Keras {version}. Do: pip install "tensorflow>=2.18" "keras>=3.15"'
+    return None

@@ -1,6 +1,5 @@
 """What differs between the environments of Keras 2."""
 
-import importlib.util
 import os
 import subprocess
 
@@ -8,12 +7,10 @@ import pytest
 
 from tfsegloss.core.keras_versions import IS_KERAS_2
 
-HAS_ADDONS = importlib.util.find_spec("tensorflow_addons") is not None
 # With Keras 3 the tests of Keras 2 are none of `make test`: they run by `make test-addons` and
-# `make test-legacy`. TensorFlow Addons imports beside TensorFlow 2.15 alone.
-collect_ignore = [] if IS_KERAS_2 else ["test_files.py", "test_fit.py"]
-if not (IS_KERAS_2 and HAS_ADDONS):
-    collect_ignore.append("test_addons.py")
+# `make test-legacy`.
+OF_KERAS_2 = ["test_addons.py", "test_files.py", "test_fit.py", "test_keras_3_needed.py"]
+collect_ignore = [] if IS_KERAS_2 else OF_KERAS_2
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,17 @@ import runpy
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_addons as tfa
 
 import tfsegloss
 from tests.tfsegloss.examples import CLASSES, example
 from tests.tfsegloss.steps import value_and_gradient
-from tfsegloss.core.keras_versions import keras
+from tfsegloss.core.keras_versions import USES_TF_KERAS, keras
 from tfsegloss.kernels import windows
+
+if USES_TF_KERAS:
+    reason = "TensorFlow Addons import beside TensorFlow 2.15 alone: `make test-addons`"
+    pytest.skip(reason, allow_module_level=True)
+import tensorflow_addons as tfa
 
 ROOT_OF_SCENES = """
 import sys

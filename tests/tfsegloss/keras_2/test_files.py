@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import tfsegloss
 from tests.tfsegloss.examples import CLASSES, example
+from tfsegloss import DiceLoss, Mean, SoftmaxCrossEntropy
 from tfsegloss.core.keras_versions import keras
 
 # The same under either Keras; `keras` and `tfsegloss` are there.
@@ -118,3 +119,62 @@ def test_the_next_step_after_loading_is_the_same(folder, here):
         m.fit(images, ids, verbose=0)
     for ours, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def compiled(loss):
+    inputs = keras.Input((12, 12, CLASSES))
+    model = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 1)(inputs))
+    model.compile("sgd", loss=loss)
+    return model
+
+
+def sum_with_keras():
+    return SoftmaxCrossEntropy() + keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def assert_loads(path, loss, **options):
+    """Check that the loss of a model's file is the one that was saved."""
+    again = keras.models.load_model(path, **options).loss
+    ids, logits = example(ignored_share=0)
+    assert type(again) is type(loss)
+    np.testing.assert_array_equal(again(ids, logits), loss(ids, logits))
+
+
+@pytest.mark.parametrize(
+    ("make", "inner"),
+    [
+        (DiceLoss, []),
+        (SoftmaxCrossEntropy, [Mean]),
+        (lambda: SoftmaxCrossEntropy() + 0.5 * DiceLoss(), [SoftmaxCrossEntropy, Mean, DiceLoss]),
+    ],
+    ids=["loss", "pooling", "sum"],
+)
+def test_h5_must_be_told_what_stands_inside_of_a_loss(make, inner, tmp_path):
+    loss, path = make(), tmp_path / "model.h5"
+    compiled(loss).save(path)
+    if inner:
+        with pytest.raises(ValueError, match=f"Unknown object: '{inner[0].__name__}'"):
+            keras.models.load_model(path)
+    assert_loads(path, loss, custom_objects={kind.__name__: kind for kind in inner})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [SoftmaxCrossEntropy, lambda: SoftmaxCrossEntropy() + 0.5 * DiceLoss()],
+    ids=["loss", "sum"],
+)
+def test_a_folder_finds_losses_and_sums(make, tmp_path):
+    loss, path = make(), tmp_path / "model"
+    compiled(loss).save(path)
+    assert_loads(path, loss)
+
+
+def test_a_folder_does_not_find_a_loss_of_keras_in_a_sum(tmp_path):
+    """A `.keras` file does."""
+    loss = sum_with_keras()
+    model = compiled(loss)
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="Unknown object: 'SparseCategoricalCrossentropy'"):
+        keras.models.load_model(tmp_path / "model")
+    model.save(tmp_path / "model.keras")
+    assert_loads(tmp_path / "model.keras", loss)

@@ -1,11 +1,12 @@
 """Which TensorFlow goes with which Keras, and what is said of all others."""
 
+import importlib.util
 import subprocess
 import sys
 
 import pytest
 
-from tfsegloss.core.keras_versions import mismatch
+from tfsegloss.core.keras_versions import USES_TF_KERAS, mismatch
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,31 @@ def test_pairs_that_do_not_fit(tensorflow, keras, uses_tf_keras, remedy):
     assert f"TensorFlow {tensorflow}" in message
     assert f"eras {keras}." in message
     assert message.endswith(f"Do: {remedy}")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tf_keras") is None, reason="needs tf_keras beside TensorFlow's Keras"
+)
+def test_a_keras_that_tensorflow_does_not_use_is_refused():
+    """The variable is set or unset after the first use of `tf.keras`."""
+    code = """
+import os
+import tensorflow as tf
+tf.keras.losses.Loss
+if os.environ.pop("TF_USE_LEGACY_KERAS", None) is None:
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+import tfsegloss
+"""
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 1
+    line = outcome.stderr.strip().splitlines()[-1]
+    expected = "keras" if USES_TF_KERAS else "tf_keras"
+    assert line == (
+        "ImportError: TF_USE_LEGACY_KERAS was changed after the first use of `tf.keras`, which is "
+        f"not {expected} now. Do: set or unset it before TensorFlow is imported"
+    )
 
 
 def test_a_pair_that_does_not_fit_is_one_line_at_import():
