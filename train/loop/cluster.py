@@ -5,8 +5,7 @@ import math
 import os
 import re
 import socket
-import sys
-import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import NamedTuple
@@ -23,8 +22,7 @@ SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
 SLURM_PORT = 8888
 ADDRESS = re.compile(r"[^\s:,/]+:\d{1,5}")
 CLUSTER_TIMEOUT = 300.0  # seconds
-# Of a process of a cluster whose other workers are not there.
-STATUS = 2
+SECONDS_BETWEEN_CALLS = 0.2
 
 
 class Worker(NamedTuple):
@@ -140,27 +138,54 @@ def _checked(what: str, addresses: Sequence[str], which: str, number: int | None
 def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
     """Return the strategy of a cluster, once all workers are there.
 
-    To be called before TensorFlow touches a device. It waits within TensorFlow: where workers are
-    missing after the time, the process prints which, and ends with status 2.
+    To be called before TensorFlow touches a device.
 
     Args:
         worker: This one, of several.
         timeout: Seconds to wait.
+
+    Raises:
+        UserError: Some did not come.
     """
+    _wait_for_others(worker, timeout)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": [*worker.addresses]}),
         task_type="worker",
         task_id=worker.number,
         rpc_layer="grpc",
     )
-    timer = threading.Timer(timeout, _give_up, args=(worker, timeout))
-    timer.daemon = True
-    timer.start()
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     finally:
-        timer.cancel()
         signals.take_back()
+
+
+def _wait_for_others(worker: Worker, timeout: float) -> None:
+    """Wait until all workers answer, as this one does.
+
+    TensorFlow would wait for an hour, in which neither a thread of Python's nor a signal is heard.
+
+    Raises:
+        UserError: Some did not come.
+    """
+    others = {address for n, address in enumerate(worker.addresses) if n != worker.number}
+    end = time.monotonic() + timeout
+    with _listening(worker.addresses[worker.number]):
+        # Who has seen all goes on, and TensorFlow answers in its place.
+        while missing := {address for address in others if not _answers(address)}:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"{worker}: after {timeout:g} s not all of the cluster was there; no answer "
+                    f"from {', '.join(sorted(missing))}: start the same command there"
+                )
+            time.sleep(SECONDS_BETWEEN_CALLS)
+
+
+def _listening(address: str) -> socket.socket:
+    port = int(address.rpartition(":")[2])
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
 
 
 def sum_over_workers(
@@ -210,18 +235,6 @@ def share_first(
 def wait_for_all(strategy: tf.distribute.Strategy, worker: Worker) -> None:
     """Wait until all workers have come here."""
     sum_over_workers(strategy, worker, 0.0)
-
-
-def _give_up(worker: Worker, seconds: float) -> None:
-    others = [a for n, a in enumerate(worker.addresses) if n != worker.number]
-    missing = ", ".join(address for address in others if not _answers(address))
-    print(
-        f"python -m train: error: {worker}: after {seconds:g} s not all of the cluster was there; "
-        f"no answer from {missing or 'the first one'}: start the same command there",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(STATUS)  # TensorFlow waits in C++, where no exception goes
 
 
 def _answers(address: str) -> bool:

@@ -20,7 +20,7 @@ STEPS = 10
 # What a trainer is asked for beside the loss.
 KINDS = {
     "averages": lambda strategy: {"ema_momentum": 0.3},
-    "float16": lambda strategy: {"loss_scale": LossScale(strategy, 2.0**19)},
+    "float16": lambda strategy: {"loss_scale": LossScale(strategy, 2.0**22)},
     "accumulation": lambda strategy: {"accumulation": 2},
     "sampling": lambda strategy: {"sampling_weights": ComplementaryWeights(CLASSES)},
 }

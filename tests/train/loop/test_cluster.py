@@ -4,7 +4,8 @@ import json
 import socket
 import subprocess
 import sys
-import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -125,16 +126,28 @@ def test_replicas_are_not_asked_for_in_a_cluster():
         choose_strategy(2, Worker(0, ADDRESSES))
 
 
-def test_who_waits_for_workers_that_are_not_there_says_so(monkeypatch, capsys):
-    """The strategy never comes; the process would end."""
-    left, statuses = threading.Event(), []
-    monkeypatch.setattr(cluster.os, "_exit", lambda status: (statuses.append(status), left.set()))
-    strategy = "MultiWorkerMirroredStrategy"
-    monkeypatch.setattr(tf.distribute, strategy, lambda resolver: left.wait(timeout=60))
-    ours, gone = free_addresses()
-    cluster.cluster_strategy(Worker(0, (ours, gone)), timeout=0.1)
-    assert statuses == [2]
-    assert f"no answer from {gone}: start the same command there" in capsys.readouterr().err
+@pytest.mark.parametrize("number", [0, 1])
+def test_who_waits_for_workers_that_are_not_there_says_so(number):
+    addresses = free_addresses()
+    message = f"no answer from {addresses[1 - number]}: start the same command there"
+    with pytest.raises(UserError, match=message):
+        cluster.cluster_strategy(Worker(number, tuple(addresses)), timeout=0.1)
+
+
+def test_workers_wait_until_all_are_there():
+    """Each comes later than the one before, and listens on when it has seen all."""
+    addresses = tuple(free_addresses(3))
+    workers = [Worker(number, addresses) for number in range(3)]
+
+    def come(worker):
+        time.sleep(0.3 * worker.number)
+        cluster._wait_for_others(worker, timeout=20)
+        with cluster._listening(worker.addresses[worker.number]):  # TensorFlow
+            time.sleep(1)
+        return worker.number
+
+    with ThreadPoolExecutor(3) as pool:
+        assert [*pool.map(come, workers)] == [0, 1, 2]
 
 
 def test_a_lost_worker_is_named():
