@@ -51,7 +51,8 @@ class Meetings:
             is_due = time.monotonic() - self._time >= SECONDS
         else:
             is_due = done >= self._next
-            while done >= self._next:
+            # Who was told to stop comes to no other meeting.
+            while done >= self._next and not self._caught_by_any:
                 self._meet()
         if is_due:
             self._time = time.monotonic()

@@ -445,6 +445,12 @@ TRAINING = (
     ),
     Fault(
         "train/loop/meetings.py",
+        "a worker waits for meetings after a signal",
+        "while done >= self._next and not self._caught_by_any:",
+        "while done >= self._next:",
+    ),
+    Fault(
+        "train/loop/meetings.py",
         "a signal stops its own worker alone",
         "self._caught_by_any = caught > 0",
         "self._caught_by_any = signals.is_caught()",

@@ -110,6 +110,23 @@ def test_a_signal_to_one_ends_both_after_the_same_step(cluster, told):
     assert (ends[told][1], ends[1 - told][1]) == (signal.SIGINT, signal.SIGTERM)
 
 
+@pytest.mark.parametrize("told", [0, 1])
+def test_who_is_done_with_its_images_waits_for_no_meeting_after_a_signal(cluster, told):
+    cluster.told_to_stop.add(told)
+
+    def loop(meetings, number):
+        for done in [50] if number else range(51):
+            meetings.reached(done)
+            try:
+                meetings.raise_caught()
+            except Interrupted:
+                return done
+        return None
+
+    assert cluster.run(loop) == [1, 50]
+    assert cluster.sums == [1, 1]
+
+
 @pytest.fixture
 def clock(monkeypatch):
     clock = SimpleNamespace(now=100.0)
