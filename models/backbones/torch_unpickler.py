@@ -87,9 +87,19 @@ class _MakeTensor:
         return Tensor(storage, offset, shape, strides)
 
 
+class _MakeParameter:
+    __slots__ = ()
+
+    def __call__(self, tensor: Any, requires_grad: Any, hooks: Any) -> Tensor:
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"a parameter must be a tensor, not a {type(tensor).__name__}")
+        return tensor
+
+
 _GLOBALS = {
     ("collections", "OrderedDict"): _MakeStateDict(),
     ("torch._utils", "_rebuild_tensor_v2"): _MakeTensor(),
+    ("torch._utils", "_rebuild_parameter"): _MakeParameter(),
     **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGE_DTYPES.items()},
 }
 

@@ -24,6 +24,9 @@ _FIRST_UNIT = "res2a_branch2a"
 _CLASSIFIER = "fc1000"
 _SCALED = re.compile(r"_res0\d+$")
 
+# Names of a ResNet's stem and stages, of whatever depth; one of 50 has biases in its stem.
+_LIKE_BACKBONE = re.compile(r"((bn|scale)_)?conv1/|(res|bn|scale)\d")
+
 # The classifiers of the pyramid: "fc1_voc12_c0" to "fc1_voc12_c3" in the file for VOC.
 _HEAD = re.compile(r"(fc1(?:_\w+)?)_c0")
 _USUAL_HEAD = "fc1_voc12"
@@ -50,15 +53,16 @@ def import_caffemodel(
             pyramid's classifiers, any for the backbone alone. A learnt upsampling stays as it is;
             built anew it is bilinear, like Caffe's.
         path: The file.
-        partial: Whether weights may keep their values because the file lacks them, like the
-            pyramid's where it was trained on MS-COCO or ImageNet alone.
+        partial: Whether weights behind the backbone may keep their values because the file lacks
+            them, as one does that was trained on MS-COCO or ImageNet alone.
 
     Returns:
         The names of all blobs, as "layer/blob", by what became of them.
 
     Raises:
         ValueError: if the file or the network is another one, if a blob has another shape than its
-            weight, or if one is missing and `partial` is False.
+            weight, if one of the backbone is missing or of another backbone, or if one behind it is
+            missing and `partial` is False.
         OSError: if the file cannot be read.
 
     Example:
@@ -77,9 +81,12 @@ def import_caffemodel(
     for name, blobs in layers.items():
         arrays |= _arrays(name, blobs)
     return assign_arrays(
-        _places(model, backbone, _head_name(layers)),
+        _backbone_places(backbone),
+        _head_places(model, _head_name(layers)),
         arrays,
+        like_backbone=_LIKE_BACKBONE,
         ignored=[name for name in arrays if _is_ignored(name.partition("/")[0])],
+        num_classes=model.output_shape[-1],
         partial=partial,
     )
 
@@ -141,13 +148,18 @@ def _averages(
     }
 
 
-def _places(model: keras.Model, backbone: keras.Model, head: str) -> dict[str, Place]:
+def _backbone_places(backbone: keras.Model) -> dict[str, Place]:
     places: dict[str, Place] = {}
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Conv2D):
             places[f"{layer.name}/weights"] = place_of(layer.kernel)
         elif isinstance(layer, keras.layers.BatchNormalization):
             places |= _batch_norm_places(layer)
+    return places
+
+
+def _head_places(model: keras.Model, head: str) -> dict[str, Place]:
+    places: dict[str, Place] = {}
     for name, place in places_behind(model).items():
         branch = _BRANCH.fullmatch(name)
         if branch:

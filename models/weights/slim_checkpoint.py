@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.checks import shorten
-from models.weights.assignment import Report
+from models.weights.assignment import Report, check_shapes
 from models.weights.slim_names import SCOPES, Head, Target, Targets, slim_variables
 
 # Architectures that a checkpoint can be imported into.
@@ -65,7 +65,8 @@ def import_checkpoint(
         **slim_variables(backbone, "head", head=_head_of(model)),
     }
     weights = {name: _weight(model, target) for name, target in targets.items()}
-    _check_shapes(weights, shapes)
+    expected = {name: tuple(weight.shape) for name, weight in weights.items()}
+    check_shapes(expected, shapes, model.output_shape[-1])
     report = _sort_variables(targets, shapes, scope)
     report.check(partial=partial)
     values = {name: _read(reader, name) for name in report.used}
@@ -173,19 +174,6 @@ def _weight(model: keras.Model, target: Target) -> keras.Variable:
     backbone = model.get_layer("backbone")
     owner = backbone if target.layer in _layer_names(backbone) else model
     return getattr(owner.get_layer(target.layer), target.weight)
-
-
-def _check_shapes(weights: dict[str, keras.Variable], shapes: dict[str, tuple[int, ...]]) -> None:
-    wrong = [
-        f"{name} (expected {tuple(weight.shape)}, found {shapes[name]})"
-        for name, weight in weights.items()
-        if name in shapes and shapes[name] != tuple(weight.shape)
-    ]
-    if wrong:
-        raise ValueError(
-            "`checkpoint` must hold variables of the shapes of the network's weights. "
-            f"Received: {shorten(wrong)}"
-        )
 
 
 def _sort_variables(targets: Targets, names: Iterable[str], scope: str) -> Report:

@@ -22,6 +22,9 @@ BACKBONES = ("resnet101_pytorch", "resnet101_encoding")
 # ImageNet's classifier, and how many batches the moving averages have seen.
 _IGNORED = re.compile(r"fc\.\w+|.*\.num_batches_tracked")
 
+# Names of a ResNet's stem and stages, of whatever depth.
+_LIKE_BACKBONE = re.compile(r"(conv1|bn1|layer\d+)\.")
+
 _UNIT = re.compile(r"(layer\d)_(\d+)_(\w+)")
 
 
@@ -36,15 +39,16 @@ def import_pth(
         model: A network of `models.build` on "resnet101_pytorch" for a file of torchvision's, on
             "resnet101_encoding" for one of PyTorch-Encoding's.
         path: The file, see `backbones.torch_file.read_pth`.
-        partial: Whether weights may keep their values because the file lacks them: all behind the
-            backbone, which such a file never holds.
+        partial: Whether weights behind the backbone may keep their values because the file lacks
+            them, as such a file always does.
 
     Returns:
         The names of all arrays, by what became of them.
 
     Raises:
         ValueError: if the file or the network is another one, if an array has another shape than
-            its weight, or if one is missing and `partial` is False.
+            its weight, if one of the backbone is missing or of another backbone, or if one behind
+            it is missing and `partial` is False.
         OSError: if the file cannot be read.
 
     Example:
@@ -66,9 +70,12 @@ def import_pth(
         elif isinstance(layer, keras.layers.BatchNormalization):
             places |= _batch_norm_places(layer)
     return assign_arrays(
-        places | places_behind(model),
+        places,
+        places_behind(model),
         arrays,
+        like_backbone=_LIKE_BACKBONE,
         ignored=[name for name in arrays if _IGNORED.fullmatch(name)],
+        num_classes=model.output_shape[-1],
         partial=partial,
     )
 

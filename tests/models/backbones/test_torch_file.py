@@ -17,6 +17,7 @@ from tests.models.backbones.torch_files import (
     TORCH,
     UTILS,
     Call,
+    Parameter,
     Storage,
     Tensor,
     archive,
@@ -95,6 +96,15 @@ def test_strides_and_offsets(read):
     assert not any(array.flags.writeable for array in got.values())
 
 
+@pytest.mark.parametrize("write", [pth, archive])
+def test_parameters(write, read):
+    """State dicts that were put together by hand may hold them beside tensors."""
+    got = read(write({"weight": Parameter(tensor("weight", SIX.reshape(2, 3))), "mean": SIX + 1}))
+    assert list(got) == ["weight", "mean"]
+    np.testing.assert_array_equal(got["weight"], SIX.reshape(2, 3))
+    np.testing.assert_array_equal(got["mean"], SIX + 1)
+
+
 def test_plain_dicts_and_files_of_older_versions(read):
     storage = Storage("s", SIX, view=())
     state_dict = {"x": Tensor(storage, 0, (6,), (1,))}
@@ -128,6 +138,9 @@ def test_no_function_runs(refusal, tmp_path):
         Call(OrderedDict, [("a", 1)]),
         Call(UTILS._rebuild_tensor_v2),
         Call(UTILS._rebuild_tensor_v2, "storage", 0, (1,), (1,), False, None),
+        Call(UTILS._rebuild_parameter),
+        Call(UTILS._rebuild_parameter, [], True, OrderedDict()),
+        Call(UTILS._rebuild_parameter, tensor("s", SIX), True),
     ],
 )
 def test_allowed_names_do_nothing_else(call, refusal):

@@ -64,6 +64,18 @@ NETWORKS = (
         "CHANNELS_LAST = (3, 2, 1, 0)",
     ),
     Fault(
+        "models/weights/assignment.py",
+        "part of a backbone taken for it",
+        "missing = [name for name in report.missing if name in backbone]",
+        "missing = []",
+    ),
+    Fault(
+        "models/weights/assignment.py",
+        "a deeper backbone taken for a part",
+        "others = [name for name in report.unused if like_backbone.match(name)]",
+        "others = []",
+    ),
+    Fault(
         "models/backbones/torch_file.py",
         "compressed archives read",
         "if members[name].compress_type != zipfile.ZIP_STORED:",
