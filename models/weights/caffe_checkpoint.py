@@ -140,6 +140,11 @@ def _averages(
             f"`checkpoint` must hold one factor of the statistics of {layer}. "
             f"Received: {factor.size}"
         )
+    if not (np.isfinite(factor) & (factor >= 0)).all():
+        raise ValueError(
+            f"`checkpoint` must hold a factor of the statistics of {layer} that is finite and not "
+            f"below 0. Received: {factor.item()}"
+        )
     # Of no statistics yet Caffe makes zeros.
     share = 0.0 if factor.item() == 0 else 1 / factor.item()
     return {

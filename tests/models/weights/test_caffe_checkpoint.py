@@ -206,6 +206,13 @@ def wrong(name, blob, value):
             lambda: wrong("bn3b1_branch2b", 2, np.zeros(2, "float32")),
             ("one factor of the statistics of bn3b1_branch2b", "2"),
         ),
+        *(
+            (
+                lambda factor=factor: wrong("bn3b1_branch2b", 2, np.float32([factor])),
+                ("factor of the statistics of bn3b1_branch2b", f"Received: {factor}"),
+            )
+            for factor in (-1.0, np.inf, np.nan)
+        ),
         (
             lambda: wrong("fc1_voc12_c2", 1, np.zeros(91, "float32")),
             ("fc1_voc12_c2/biases", f"({CLASSES},)", "(91,)"),

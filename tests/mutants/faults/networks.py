@@ -78,7 +78,19 @@ NETWORKS = (
     Fault(
         "models/backbones/torch_file.py",
         "compressed archives read",
-        "if members[name].compress_type != zipfile.ZIP_STORED:",
+        "if not stored or member.compress_size != member.file_size:",
+        "if False:",
+    ),
+    Fault(
+        "models/backbones/torch_file.py",
+        "files of an archive read that share their bytes",
+        "if (total := sum(member.file_size for member in members)) > size:",
+        "if (total := 0) > size:",
+    ),
+    Fault(
+        "models/backbones/torch_unpickler.py",
+        "a pickle of any length run",
+        "if file.tell() - start > _LONGEST_PICKLE:",
         "if False:",
     ),
 )
