@@ -93,7 +93,7 @@ def import_parser() -> "ArgumentParser":
         "--partial",
         type=bool,
         default=False,
-        help="Accept a checkpoint that lacks variables, like ImageNet's all behind the backbone.",
+        help="Accept a checkpoint that lacks variables behind the backbone, as those of ImageNet.",
     )
     return parser
 

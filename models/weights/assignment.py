@@ -35,9 +35,24 @@ class Report:
         """One line of counts."""
         return ", ".join(f"{len(names)} {kind}" for kind, names in dataclasses.asdict(self).items())
 
-    def check(self, *, partial: bool) -> None:
-        """Raise ValueError if variables are missing, unless they may be and others are there."""
-        if self.missing and not (partial and self.used):
+    def check(
+        self, backbone: Collection[str], *, others: Collection[str] = (), partial: bool
+    ) -> None:
+        """Raise ValueError unless the backbone is there and, if `partial` is False, all the rest.
+
+        Args:
+            backbone: Names of its variables.
+            others: Unused variables that show that the checkpoint has another backbone.
+            partial: Whether variables behind the backbone may be missing.
+        """
+        missing = [name for name in self.missing if name in backbone]
+        if missing or others:
+            raise ValueError(
+                "`checkpoint` must hold the whole backbone of the network, and no other. "
+                f"Received: {self}; missing of the backbone: {shorten(missing)}; "
+                f"of another backbone: {shorten(others)}"
+            )
+        if self.missing and not partial:
             raise ValueError(
                 "`checkpoint` must hold every variable of the network unless `partial` is True. "
                 f"Received: {self}; missing: {shorten(self.missing)}; "
@@ -143,25 +158,12 @@ def assign_arrays(
         missing=tuple(name for name in places if name not in arrays),
         ignored=tuple(sorted(ignored)),
     )
-    _check_backbone(report, backbone, like_backbone)
-    report.check(partial=partial)
+    others = [name for name in report.unused if like_backbone.match(name)]
+    report.check(backbone, others=others, partial=partial)
     for name in report.used:
         weight, axes = places[name]
         weight.assign(arrays[name].transpose(axes))
     return report
-
-
-def _check_backbone(
-    report: Report, backbone: Collection[str], like_backbone: re.Pattern[str]
-) -> None:
-    missing = [name for name in report.missing if name in backbone]
-    others = [name for name in report.unused if like_backbone.match(name)]
-    if missing or others:
-        raise ValueError(
-            "`checkpoint` must hold the whole backbone of the network, and no other. "
-            f"Received: {report}; missing of the backbone: {shorten(missing)}; "
-            f"of another backbone: {shorten(others)}"
-        )
 
 
 def check_shapes(

@@ -45,8 +45,10 @@ def import_caffemodel(
     """Set a network's weights from a .caffemodel file of DeepLabV2 on ResNet-101.
 
     Kernels change the order of their axes, statistics are divided by the factor that Caffe keeps
-    beside them, all other values stay: the network computes what Caffe's does, see
-    `backbones.resnet_101`. Nothing is set unless everything fits.
+    beside them, all other values stay. The features are those of Caffe's network at one scale, for
+    images with sides of 8k + 1; others are padded to such. DeepLabV2's published scores fuse three
+    scales. ImageNet's own ResNet-101 has the same names, but not the same features: it subtracts a
+    mean image, and pools without padding. Nothing is set unless everything fits.
 
     Args:
         model: A network of `models.build` on "resnet101_caffe": "deeplab_v2" for a file with the
@@ -54,7 +56,7 @@ def import_caffemodel(
             built anew it is bilinear, like Caffe's.
         path: The file.
         partial: Whether weights behind the backbone may keep their values because the file lacks
-            them, as one does that was trained on MS-COCO or ImageNet alone.
+            them, as one does that was trained on MS-COCO alone.
 
     Returns:
         The names of all blobs, as "layer/blob", by what became of them.

@@ -37,15 +37,16 @@ def import_checkpoint(
         model: One of `ARCHITECTURES` of `models.build` on one of `slim_names.SCOPES`.
         checkpoint: A checkpoint of TensorFlow 1's `Saver`, in either of its formats: the prefix
             ("model.ckpt"), or a folder in which there is one.
-        partial: Whether weights may keep their values because the checkpoint lacks them, like all
-            behind the backbone where it comes from ImageNet.
+        partial: Whether weights behind the backbone may keep their values because the checkpoint
+            lacks them, as one of ImageNet does.
 
     Returns:
         The names of all variables, by what became of them.
 
     Raises:
         ValueError: if there is no such checkpoint, if it is of another network, if a variable has
-            another shape than its weight, or if one is missing and `partial` is False.
+            another shape than its weight, if one of the backbone is missing, or if one behind it
+            is missing and `partial` is False.
 
     Example:
         >>> model = models.build(
@@ -60,15 +61,13 @@ def import_checkpoint(
     shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     backbone = _backbone_of(model)
     scope = _scope(backbone, shapes, checkpoint)
-    targets = {
-        **slim_variables(backbone, "backbone", scope=scope),
-        **slim_variables(backbone, "head", head=_head_of(model)),
-    }
+    in_backbone = slim_variables(backbone, "backbone", scope=scope)
+    targets = {**in_backbone, **slim_variables(backbone, "head", head=_head_of(model))}
     weights = {name: _weight(model, target) for name, target in targets.items()}
     expected = {name: tuple(weight.shape) for name, weight in weights.items()}
     check_shapes(expected, shapes, model.output_shape[-1])
     report = _sort_variables(targets, shapes, scope)
-    report.check(partial=partial)
+    report.check(in_backbone, partial=partial)
     values = {name: _read(reader, name) for name in report.used}
     for name, value in values.items():
         weights[name].assign(value)

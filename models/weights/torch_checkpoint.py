@@ -33,7 +33,8 @@ def import_pth(
 ) -> Report:
     """Set a network's backbone from a .pth file of ResNet-101.
 
-    Nothing is set unless everything fits.
+    The features are those of PyTorch's network for images with sides of 8k + 1; others are padded
+    to such. Nothing is set unless everything fits.
 
     Args:
         model: A network of `models.build` on "resnet101_pytorch" for a file of torchvision's, on

@@ -10,7 +10,7 @@ import models
 from models.weights.caffe_checkpoint import import_caffemodel
 from tests.models.networks import THIN_WIDTHS, built, in_float64
 from tests.models.weights.caffe_files import caffemodel
-from tests.models.weights.resnet_reference import Caffe, caffe_layers
+from tests.models.weights.resnet_reference import Caffe, caffe_layers, pool
 from tests.models.weights.slim_networks import pixels
 from tests.models.weights.slim_reference import distance
 
@@ -49,6 +49,17 @@ def test_logits_are_those_of_caffe(network, written, sides):
     expected = Caffe(layers()).logits(images)
     assert np.std(expected, axis=(1, 2)).min() > 0.01  # no constant maps
     assert distance(network(images), expected) < TOLERANCE
+
+
+def test_pooling_of_other_sides():
+    """Caffe's counts cut windows too; on the sides above there are none behind the first kernel."""
+    for side, pooled in ((17, 9), (21, 11), (18, 10)):
+        x = pixels(1, side, side, 1).astype("float64")
+        larger, smaller = pool(x, up=True), pool(x, up=False)
+        assert larger.shape == (1, pooled, pooled, 1)
+        np.testing.assert_array_equal(larger[:, :9, :9], smaller[:, :9, :9])
+        assert (larger.shape == smaller.shape) == (side % 2 == 1)
+    np.testing.assert_array_equal(larger[:, -1, -1], x[:, -1, -1])
 
 
 def test_every_weight_gets_its_own_values(network, written):

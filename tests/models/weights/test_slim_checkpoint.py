@@ -94,10 +94,15 @@ def test_logits_of_the_residual_network(residual, saved):
 def test_the_other_scope_of_the_residual_network(residual, saved):
     name = "resnet_v1_101_beta/block4/unit_3/bottleneck_v1/conv3/BatchNorm/moving_mean"
     layer = residual[0].get_layer("backbone").get_layer("block4_unit_3_conv3_bn")
-    values = np.full(layer.moving_mean.shape, 3.0, "float32")
-    report = import_checkpoint(residual[0], saved({name: values}), partial=True)
-    assert report.used == (name,)
-    np.testing.assert_array_equal(layer.moving_mean, values)
+    backbone = {
+        key.replace("resnet_v1_101/", "resnet_v1_101_beta/"): value
+        for key, value in residual[2].items()
+        if key.startswith("resnet_v1_101/")
+    }
+    backbone[name] = np.full(layer.moving_mean.shape, 3.0, "float32")
+    report = import_checkpoint(residual[0], saved(backbone), partial=True)
+    assert set(report.used) == set(backbone)
+    np.testing.assert_array_equal(layer.moving_mean, backbone[name])
 
 
 def test_what_a_training_leaves_is_ignored(model, prefix):
@@ -124,6 +129,13 @@ def test_a_backbone_of_imagenet_is_a_part(model, saved):
 @pytest.fixture
 def refused(assert_refused):
     return functools.partial(assert_refused, import_checkpoint)
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_missing_variable_of_the_backbone(model, saved, refused, partial):
+    name = "xception_65/entry_flow/conv1_1/BatchNorm/beta"
+    others = {key: value for key, value in thin_values().items() if key != name}
+    refused(model, saved(others), f"missing of the backbone: {name}", partial=partial)
 
 
 def test_a_missing_variable(model, saved, refused):

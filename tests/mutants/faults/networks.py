@@ -66,7 +66,7 @@ NETWORKS = (
     Fault(
         "models/weights/assignment.py",
         "part of a backbone taken for it",
-        "missing = [name for name in report.missing if name in backbone]",
+        "missing = [name for name in self.missing if name in backbone]",
         "missing = []",
     ),
     Fault(
