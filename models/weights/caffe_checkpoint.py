@@ -1,8 +1,8 @@
 """DeepLabV2's published .caffemodel files for the networks of this package."""
 
 import math
-import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -15,7 +15,6 @@ from models.weights.assignment import (
     place_of,
     places_behind,
 )
-from models.weights.caffe_file import read_caffemodel
 
 # A layer of ours that no other backbone has.
 _FIRST_UNIT = "res2a_branch2a"
@@ -40,9 +39,9 @@ _KERNEL = ("weights", "biases")
 
 
 def import_caffemodel(
-    model: keras.Model, path: str | os.PathLike[str], *, partial: bool = False
+    model: keras.Model, layers: Mapping[str, Sequence[np.ndarray]], *, partial: bool = False
 ) -> Report:
-    """Set a network's weights from a .caffemodel file of DeepLabV2 on ResNet-101.
+    """Set a network's weights from the layers of DeepLabV2's .caffemodel on ResNet-101.
 
     Kernels change the order of their axes, statistics are divided by the factor that Caffe keeps
     beside them, all other values stay. The features are those of Caffe's network at one scale, for
@@ -54,7 +53,7 @@ def import_caffemodel(
         model: A network of `models.build` on "resnet101_caffe": "deeplab_v2" for a file with the
             pyramid's classifiers, any for the backbone alone. A learnt upsampling stays as it is;
             built anew it is bilinear, like Caffe's.
-        path: The file.
+        layers: What `caffe_file.read_caffemodel` returns.
         partial: Whether weights behind the backbone may keep their values because the file lacks
             them, as one does that was trained on MS-COCO alone.
 
@@ -62,15 +61,15 @@ def import_caffemodel(
         The names of all blobs, as "layer/blob", by what became of them.
 
     Raises:
-        ValueError: if the file or the network is another one, if a blob has another shape than its
+        ValueError: if the file is of another network, if a blob has another shape than its
             weight, if one of the backbone is missing or of another backbone, or if one behind it is
             missing and `partial` is False.
-        OSError: if the file cannot be read.
 
     Example:
         >>> model = models.build(
         ...     "deeplab_v2", backbone="resnet101_caffe", num_classes=21)  # doctest: +SKIP
-        >>> import_caffemodel(model, "train2_iter_20000.caffemodel")  # doctest: +SKIP
+        >>> layers = read_caffemodel("train2_iter_20000.caffemodel")  # doctest: +SKIP
+        >>> import_caffemodel(model, layers)  # doctest: +SKIP
         Report(used=('conv1/weights', ...), unused=(), missing=(), ignored=(...))
 
     Reference:
@@ -78,7 +77,6 @@ def import_caffemodel(
         backbone's from github.com/KaimingHe/deep-residual-networks.
     """
     backbone = backbone_of(model, "resnet101_caffe", _FIRST_UNIT)
-    layers = read_caffemodel(path)
     arrays = {}
     for name, blobs in layers.items():
         arrays |= _arrays(name, blobs)
@@ -97,7 +95,7 @@ def _is_ignored(layer: str) -> bool:
     return layer == _CLASSIFIER or _SCALED.search(layer) is not None
 
 
-def _head_name(layers: dict[str, list[np.ndarray]]) -> str:
+def _head_name(layers: Iterable[str]) -> str:
     found = sorted(match[1] for match in map(_HEAD.fullmatch, layers) if match)
     if len(found) > 1:
         raise ValueError(
@@ -107,7 +105,7 @@ def _head_name(layers: dict[str, list[np.ndarray]]) -> str:
     return found[0] if found else _USUAL_HEAD
 
 
-def _arrays(layer: str, blobs: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _arrays(layer: str, blobs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Name the blobs of a layer, and bring them into the form that Keras computes with."""
     names = _KERNEL
     if layer.startswith("bn"):

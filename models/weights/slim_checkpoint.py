@@ -26,17 +26,14 @@ _CLASSIFIER = ("logits/weights", "logits/biases")
 _UNREADABLE = (tf.errors.OpError, RuntimeError, LookupError, ValueError)
 
 
-def import_checkpoint(
-    model: keras.Model, checkpoint: str | os.PathLike[str], *, partial: bool = False
-) -> Report:
+def import_checkpoint(model: keras.Model, reader: Any, *, partial: bool = False) -> Report:
     """Set a network's weights from a checkpoint of DeepLab's own code.
 
     Nothing is set unless everything fits.
 
     Args:
         model: One of `ARCHITECTURES` of `models.build` on one of `slim_names.SCOPES`.
-        checkpoint: A checkpoint of TensorFlow 1's `Saver`, in either of its formats: the prefix
-            ("model.ckpt"), or a folder in which there is one.
+        reader: What `open_checkpoint` returns.
         partial: Whether weights behind the backbone may keep their values because the checkpoint
             lacks them, as one of ImageNet does.
 
@@ -44,23 +41,23 @@ def import_checkpoint(
         The names of all variables, by what became of them.
 
     Raises:
-        ValueError: if there is no such checkpoint, if it is of another network, if a variable has
-            another shape than its weight, if one of the backbone is missing, or if one behind it
-            is missing and `partial` is False.
+        ValueError: if the checkpoint is of another network, if a variable has another shape than
+            its weight, if one of the backbone is missing, or if one behind it is missing and
+            `partial` is False.
 
     Example:
         >>> model = models.build(
         ...     "deeplab_v3_plus", backbone="xception_65", num_classes=21)  # doctest: +SKIP
-        >>> import_checkpoint(model, "deeplabv3_pascal_trainval/model.ckpt")  # doctest: +SKIP
+        >>> reader = open_checkpoint("deeplabv3_pascal_trainval/model.ckpt")  # doctest: +SKIP
+        >>> import_checkpoint(model, reader)  # doctest: +SKIP
         Report(used=('aspp0/BatchNorm/beta', ...), unused=(), missing=(), ignored=('global_step',))
 
     Reference:
         The names are those of github.com/tensorflow/models, research/deeplab, see `slim_names`.
     """
-    reader = open_checkpoint(checkpoint)
     shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     backbone = _backbone_of(model)
-    scope = _scope(backbone, shapes, checkpoint)
+    scope = _scope(backbone, shapes)
     in_backbone = slim_variables(backbone, "backbone", scope=scope)
     targets = {**in_backbone, **slim_variables(backbone, "head", head=_head_of(model))}
     weights = {name: _weight(model, target) for name, target in targets.items()}
@@ -78,16 +75,21 @@ def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Any:
     """Open a checkpoint.
 
     Args:
-        checkpoint: See `import_checkpoint`.
+        checkpoint: One of TensorFlow 1's `Saver`, in either of its formats: the prefix
+            ("model.ckpt"), or a folder in which there is one.
 
     Returns:
         What `tf.train.load_checkpoint` returns.
 
     Raises:
-        ValueError: There is none that can be read.
+        ValueError: There is none that can be read, or a variable's name cannot be printed.
     """
     try:
-        return tf.train.load_checkpoint(_prefix(Path(checkpoint)))
+        reader = tf.train.load_checkpoint(_prefix(Path(checkpoint)))
+        for name in reader.get_variable_to_shape_map():
+            if not name.isprintable():
+                raise ValueError(f"the names must be printable, not {name!r}")
+        return reader
     except _UNREADABLE as error:
         raise ValueError(
             "`checkpoint` must be a checkpoint of TensorFlow that can be read. "
@@ -158,14 +160,14 @@ def _head_of(model: keras.Model) -> Head:
     )
 
 
-def _scope(backbone: str, names: Iterable[str], checkpoint: str | os.PathLike[str]) -> str:
+def _scope(backbone: str, names: Iterable[str]) -> str:
     for scope in SCOPES[backbone]:
         if any(name.startswith(f"{scope}/") for name in names):
             return scope
     expected = " or ".join(f'"{scope}/"' for scope in SCOPES[backbone])
     raise ValueError(
         f"`checkpoint` must hold variables of {backbone}, whose names begin with {expected}. "
-        f"Received: checkpoint={str(checkpoint)!r} with {shorten(sorted(names))}"
+        f"Received: {shorten(sorted(names))}"
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import models
 from models.weights.caffe_checkpoint import import_caffemodel
+from models.weights.caffe_file import read_caffemodel
 from tests.models.networks import THIN_WIDTHS, built, in_float64
 from tests.models.weights.caffe_files import caffemodel
 from tests.models.weights.resnet_reference import Caffe, caffe_layers, pool
@@ -17,6 +18,10 @@ from tests.models.weights.slim_reference import distance
 CLASSES = 5
 # Of the spread: logits are resized in float32.
 TOLERANCE = 1e-6
+
+
+def load(model, path, **options):
+    return import_caffemodel(model, read_caffemodel(path), **options)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def reset(model):
 @pytest.mark.parametrize("sides", [(33, 41), (57, 49)])
 def test_logits_are_those_of_caffe(network, written, sides):
     reset(network)
-    report = import_caffemodel(network, written(caffemodel(layers())))
+    report = load(network, written(caffemodel(layers())))
     assert len(report.used) == len(network.weights)
     assert (report.unused, report.missing, report.ignored) == ((), (), ())
     images = pixels(1, *sides, 3)
@@ -53,18 +58,17 @@ def test_logits_are_those_of_caffe(network, written, sides):
 
 def test_pooling_of_other_sides():
     """Caffe's counts cut windows too; on the sides above there are none behind the first kernel."""
-    for side, pooled in ((17, 9), (21, 11), (18, 10)):
-        x = pixels(1, side, side, 1).astype("float64")
-        larger, smaller = pool(x, up=True), pool(x, up=False)
-        assert larger.shape == (1, pooled, pooled, 1)
-        np.testing.assert_array_equal(larger[:, :9, :9], smaller[:, :9, :9])
-        assert (larger.shape == smaller.shape) == (side % 2 == 1)
-    np.testing.assert_array_equal(larger[:, -1, -1], x[:, -1, -1])
+    odd, even = (pixels(1, side, side, 1).astype("float64") for side in (17, 18))
+    np.testing.assert_array_equal(pool(odd, up=True), pool(odd, up=False))
+    larger = pool(even, up=True)
+    assert larger.shape == (1, 10, 10, 1)
+    np.testing.assert_array_equal(larger[:, :-1, :-1], pool(even, up=False))
+    np.testing.assert_array_equal(larger[:, -1, -1], even[:, -1, -1])
 
 
 def test_every_weight_gets_its_own_values(network, written):
     """The factor of the statistics is divided by, kernels end in their outputs."""
-    import_caffemodel(network, written(caffemodel(layers())))
+    load(network, written(caffemodel(layers())))
     backbone = network.get_layer("backbone")
     kernel = backbone.get_layer("res4b4_branch2b").kernel
     np.testing.assert_array_equal(kernel, layers()["res4b4_branch2b"][0].transpose(2, 3, 1, 0))
@@ -81,7 +85,7 @@ def test_every_weight_gets_its_own_values(network, written):
 def test_statistics_that_caffe_has_not_begun(network, written):
     mean, variance, _ = layers()["bn_conv1"]
     begun = layers() | {"bn_conv1": [mean + 1, variance, np.zeros(1, "float32")]}
-    import_caffemodel(network, written(caffemodel(begun)))
+    load(network, written(caffemodel(begun)))
     norm = network.get_layer("backbone").get_layer("conv1_bn")
     assert not np.any(norm.moving_mean)
     assert not np.any(norm.moving_variance)
@@ -90,7 +94,7 @@ def test_statistics_that_caffe_has_not_begun(network, written):
 @pytest.mark.parametrize("form", [{"old": True}, {"packed": False}])
 def test_other_forms_of_the_file(network, written, form):
     reset(network)
-    report = import_caffemodel(network, written(caffemodel(layers(), **form)))
+    report = load(network, written(caffemodel(layers(), **form)))
     assert len(report.used) == len(network.weights)
     assert all(np.isfinite(variable).all() for variable in network.weights)
 
@@ -102,7 +106,7 @@ def test_copies_at_other_scales_and_classifiers_are_ignored(network, written):
         "fc1_voc12_c0_res05": layers()["fc1_voc12_c0"],
         "fc1000": [np.zeros((10, 40), "float32"), np.zeros(10, "float32")],
     }
-    report = import_caffemodel(network, written(caffemodel(layers() | more)))
+    report = load(network, written(caffemodel(layers() | more)))
     assert {name.partition("/")[0] for name in report.ignored} == set(more)
     assert report.unused == ()
 
@@ -116,9 +120,9 @@ def test_a_file_of_another_head_is_a_part(network, written):
     coco = np.zeros((91, 40, 3, 3), "float32")
     path = written(caffemodel(without_head() | {"fc1_coco": [coco, np.zeros(91, "float32")]}))
     with pytest.raises(ValueError, match=r"unless `partial` .* 8 missing.*: fc1_voc12_c0/weights"):
-        import_caffemodel(network, path)
+        load(network, path)
     before = [np.array(x) for x in network.get_layer("aspp_branch1").weights]
-    report = import_caffemodel(network, path, partial=True)
+    report = load(network, path, partial=True)
     assert report.missing == tuple(
         f"fc1_voc12_c{i}/{kind}" for i in range(4) for kind in ("weights", "biases")
     )
@@ -130,7 +134,7 @@ def test_a_file_of_another_head_is_a_part(network, written):
 @pytest.mark.parametrize("head", ["fc1", "fc1_coco"])
 def test_other_names_of_the_head(network, written, head):
     renamed = {name.replace("fc1_voc12", head): blobs for name, blobs in layers().items()}
-    report = import_caffemodel(network, written(caffemodel(renamed)))
+    report = load(network, written(caffemodel(renamed)))
     assert f"{head}_c3/biases" in report.used
     np.testing.assert_array_equal(
         network.get_layer("aspp_branch4").bias, layers()["fc1_voc12_c3"][1]
@@ -144,18 +148,18 @@ def test_other_networks_on_the_backbone(network, written):
     upsampled = keras.layers.Conv2DTranspose(2, 4, name="logits_deconvolution")(x)
     learnt = keras.Model(backbone.input, upsampled)
     kernel = np.array(learnt.get_layer("logits_deconvolution").kernel)
-    report = import_caffemodel(learnt, written(caffemodel(layers())))
+    report = load(learnt, written(caffemodel(layers())))
     assert report.missing == ()
     assert len(report.used) == len(backbone.weights)
     np.testing.assert_array_equal(learnt.get_layer("logits_deconvolution").kernel, kernel)
     other = keras.Model(backbone.input, keras.layers.Conv2D(2, 1, name="logits")(x))
-    report = import_caffemodel(other, written(caffemodel(layers())), partial=True)
+    report = load(other, written(caffemodel(layers())), partial=True)
     assert report.missing == ("logits/kernel", "logits/bias")
 
 
 @pytest.fixture
 def refused(assert_refused):
-    return functools.partial(assert_refused, import_caffemodel)
+    return functools.partial(assert_refused, load)
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -193,7 +197,7 @@ def test_another_number_of_classes(network, written, refused):
     head["fc1_voc12_c3"] = [weights, np.zeros(91, "float32")]
     path = written(caffemodel(layers() | head))
     with pytest.raises(ValueError, match="fc1_voc12_c0/weights .* and 5 more$"):
-        import_caffemodel(network, path)
+        load(network, path)
 
 
 def wrong(name, blob, value):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import models
-from models.weights.slim_checkpoint import import_checkpoint
+from models.weights.slim_checkpoint import import_checkpoint, open_checkpoint
 from tests.models.networks import built
 from tests.models.weights.slim_networks import (
     CLASSES,
@@ -35,6 +35,10 @@ CLASSIFIER = {
 }
 
 
+def load(model, path, **options):
+    return import_checkpoint(model, open_checkpoint(path), **options)
+
+
 @pytest.fixture(scope="module")
 def residual(thin):
     """Build a network on the other backbone; the values of a checkpoint for it."""
@@ -54,7 +58,7 @@ def assert_imports(model, path):
     """Every weight gets its value."""
     for variable in model.weights:
         variable.assign(np.full(variable.shape, np.nan, "float32"))
-    report = import_checkpoint(model, path)
+    report = load(model, path)
     assert set(report.used) == set(thin_values())
     assert report.unused == report.missing == ()
     assert_has_values(model, targets_of("xception_65", **THIN), thin_values())
@@ -74,7 +78,7 @@ def test_the_second_format_of_checkpoints(model, prefix):
 
 @pytest.mark.parametrize("sides", [(33, 33), (49, 65)])
 def test_logits_are_those_of_the_published_network(model, prefix, sides):
-    import_checkpoint(model, prefix)
+    load(model, prefix)
     images = pixels(1, *sides, 3)
     expected = reference_logits(reference("xception_65", thin_values()), "xception_65", images)
     assert np.std(np.asarray(expected), axis=(1, 2)).min() > 0.01  # no constant maps
@@ -83,7 +87,7 @@ def test_logits_are_those_of_the_published_network(model, prefix, sides):
 
 def test_logits_of_the_residual_network(residual, saved):
     network, _, values = residual
-    report = import_checkpoint(network, saved(values))
+    report = load(network, saved(values))
     assert (set(report.used), report.unused, report.missing) == (set(values), (), ())
     images = pixels(1, 33, 49, 3)
     expected = reference("resnet101_beta", values)
@@ -100,13 +104,13 @@ def test_the_other_scope_of_the_residual_network(residual, saved):
         if key.startswith("resnet_v1_101/")
     }
     backbone[name] = np.full(layer.moving_mean.shape, 3.0, "float32")
-    report = import_checkpoint(residual[0], saved(backbone), partial=True)
+    report = load(residual[0], saved(backbone), partial=True)
     assert set(report.used) == set(backbone)
     np.testing.assert_array_equal(layer.moving_mean, backbone[name])
 
 
 def test_what_a_training_leaves_is_ignored(model, prefix):
-    report = import_checkpoint(model, prefix)
+    report = load(model, prefix)
     assert report.ignored == tuple(sorted(TRAINING))
     assert report.unused == ()
     assert str(report) == f"{len(model.weights)} used, 0 unused, 0 missing, 4 ignored"
@@ -117,9 +121,9 @@ def test_a_backbone_of_imagenet_is_a_part(model, saved):
     path = saved(backbone | CLASSIFIER)
     head = set(thin_values()) - set(backbone)
     with pytest.raises(ValueError, match="unless `partial` is True.* 72 missing.*: image_pool"):
-        import_checkpoint(model, path)
+        load(model, path)
     model.get_layer("logits").bias.assign(np.full([CLASSES], 7.0))
-    report = import_checkpoint(model, path, partial=True)
+    report = load(model, path, partial=True)
     assert set(report.missing) == head
     assert set(report.used) == set(backbone)
     assert report.ignored == tuple(sorted(CLASSIFIER))
@@ -128,7 +132,7 @@ def test_a_backbone_of_imagenet_is_a_part(model, saved):
 
 @pytest.fixture
 def refused(assert_refused):
-    return functools.partial(assert_refused, import_checkpoint)
+    return functools.partial(assert_refused, load)
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -146,7 +150,7 @@ def test_a_missing_variable(model, saved, refused):
     count = f"{len(values) - 1} used, 1 unused, 1 missing, 0 ignored"
     path = saved(others)
     refused(model, path, count, f"missing: {name}; unused: somewhere/weights")
-    report = import_checkpoint(model, path, partial=True)
+    report = load(model, path, partial=True)
     assert (report.missing, report.unused) == ((name,), ("somewhere/weights",))
 
 
@@ -191,6 +195,11 @@ def test_no_checkpoint(model, tmp_path, refused):
     refused(model, tmp_path / "empty", "empty", "in it none")
 
 
+def test_names_that_cannot_be_printed(model, saved, refused):
+    path = saved({"xception_65/a\x1b[31m": np.zeros([2], "float32")})
+    refused(model, path, "printable, not 'xception_65/a\\x1b[31m'")
+
+
 def test_values_cut_short(model, prefix, tmp_path, refused):
     folder = prefix.rpartition("/")[0]
     shutil.copytree(folder, tmp_path / "cut")
@@ -203,13 +212,13 @@ def test_ways_to_name_a_checkpoint(model, prefix, tmp_path, refused):
     folder = tmp_path / "archive"
     shutil.copytree(prefix.rpartition("/")[0], folder)
     count = len(model.weights)
-    assert len(import_checkpoint(model, folder).used) == count
+    assert len(load(model, folder).used) == count
     # As in the published archives: the path of another machine, or no such file.
     (folder / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/model.ckpt-30000"\n')
-    assert len(import_checkpoint(model, folder).used) == count
+    assert len(load(model, folder).used) == count
     (folder / "checkpoint").unlink()
     files = ("model.ckpt", "model.ckpt.index", "model.ckpt.data-00000-of-00001")
     for path in (folder, *(folder / file for file in files)):
-        assert len(import_checkpoint(model, path).used) == count
+        assert len(load(model, path).used) == count
     shutil.copy(folder / "model.ckpt.index", folder / "other.ckpt.index")
     refused(model, folder, "model.ckpt.index, other.ckpt.index")

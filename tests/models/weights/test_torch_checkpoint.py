@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import models
+from models.backbones.torch_file import read_pth
 from models.weights.torch_checkpoint import import_pth
 from tests.models.backbones.torch_files import archive, pth
 from tests.models.networks import THIN_WIDTHS, built, in_float64
@@ -16,6 +17,10 @@ from tests.models.weights.slim_reference import distance
 # Of the spread, in float64.
 TOLERANCE = 1e-9
 DEEP = {"resnet101_pytorch": False, "resnet101_encoding": True}
+
+
+def load(model, path, **options):
+    return import_pth(model, read_pth(path), **options)
 
 
 @pytest.fixture(scope="module", params=DEEP)
@@ -49,7 +54,7 @@ def test_features_are_those_of_pytorch(network, name, written, write):
     arrays = values(DEEP[name])
     for variable in network.weights:
         variable.assign(np.full(variable.shape, np.nan))
-    report = import_pth(network, written(write(arrays)), partial=True)
+    report = load(network, written(write(arrays)), partial=True)
     assert len(report.used) == len(network.get_layer("backbone").weights)
     assert report.unused == ()
     assert report.missing == ("aspp_branch1/kernel", "aspp_branch1/bias")
@@ -63,7 +68,7 @@ def test_features_are_those_of_pytorch(network, name, written, write):
 
 @pytest.fixture
 def refused(assert_refused):
-    return functools.partial(assert_refused, import_pth)
+    return functools.partial(assert_refused, load)
 
 
 def test_the_head_is_never_there(network, name, written, refused):
@@ -102,7 +107,7 @@ def test_what_the_backbone_has_no_place_for(network, name, written, refused, sur
 
 def test_what_else_a_file_holds_is_unused(network, name, written):
     arrays = values(DEEP[name]) | {"aux.conv1.weight": np.zeros(8, "float32")}
-    report = import_pth(network, written(pth(arrays)), partial=True)
+    report = load(network, written(pth(arrays)), partial=True)
     assert report.unused == ("aux.conv1.weight",)
 
 
