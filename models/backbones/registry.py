@@ -48,7 +48,7 @@ class Backbone:
 _SIGNED_UNIT = {"scale": 1 / 127.5, "offset": (-1.0, -1.0, -1.0)}
 # ImageNet's means of blue, green and red, `preprocess_input(mode="caffe")`.
 _CENTERED_BGR = {"offset": (-103.939, -116.779, -123.68), "bgr": True}
-# The means that DeepLabV2 and its networks of other layers took from VGG.
+# Caffe's means of ILSVRC-2012, which DeepLabV2 subtracts.
 _DEEPLAB_BGR = {"offset": (-104.008, -116.669, -122.675), "bgr": True}
 # ImageNet's means and deviations of x / 255, `preprocess_input(mode="torch")`.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

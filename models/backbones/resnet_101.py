@@ -8,8 +8,8 @@ import keras
 
 from models.layers.blocks import conv_same
 
-# Epsilon of Caffe's and PyTorch's batch normalization, and PyTorch's momentum.
-BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}
+# Epsilon of Caffe's and PyTorch's batch normalization.
+BATCH_NORM = {"epsilon": 1e-5}
 
 STAGES = ((64, 3), (128, 4), (256, 23), (512, 3))  # filters of the 3x3 kernels, units
 

@@ -27,7 +27,9 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     storage. Before, a file was a row of pickles (a magic number, the format's version, facts about
     the machine, the state dict, the keys of the storages) and then, storage by storage, the number
     of elements and the elements. A pickle is a program: here only an unpickler runs it that knows
-    no function but stand-ins for the few that a state dict is made of.
+    no function but stand-ins for the few that a state dict is made of. A file made to do harm runs
+    nothing, but may take all time and memory there is: objects in objects have no limit but the
+    size of the pickle.
 
     Args:
         path: The file.
@@ -78,25 +80,33 @@ def _read_archive(data: bytes) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         # All names begin with one folder, whose name is any.
         members = {member.filename.partition("/")[2]: member for member in archive.infolist()}
+        _check_members(archive.infolist(), len(data))
 
-        def content(name: str) -> bytes:
+        def content(name: str, size: int | None = None) -> bytes:
             if name not in members:
                 raise ValueError(f"its archive has no file {name!r}")
-            # Compressed bytes may be of a size that fits no memory; PyTorch compresses none.
-            if members[name].compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{name!r} of its archive must not be compressed")
+            if size not in (None, members[name].file_size):
+                raise ValueError(
+                    f"{name!r} of its archive must have {size} bytes, not {members[name].file_size}"
+                )
             return archive.read(members[name])
 
         if "byteorder" in members and content("byteorder") != b"little":
             raise ValueError("not written by a little-endian machine")
         state_dict, storages = unpickle(io.BytesIO(content("data.pkl")))
         _check_state_dict(state_dict)
-        contents = {key: content(f"data/{key}") for key in storages}
-    for key, storage in storages.items():
-        size = storage.elements * np.dtype(storage.dtype).itemsize
-        if len(contents[key]) != size:
-            raise ValueError(f"storage {key!r} must have {size} bytes, not {len(contents[key])}")
+        contents = {key: content(f"data/{key}", storages[key].size) for key in storages}
     return {name: _array(name, tensor, contents) for name, tensor in state_dict.items()}
+
+
+def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuse an archive whose files would need more memory than itself."""
+    for member in members:
+        stored = member.compress_type == zipfile.ZIP_STORED  # as PyTorch does all
+        if not stored or member.compress_size != member.file_size:
+            raise ValueError(f"{member.filename!r} of its archive must not be compressed")
+    if (total := sum(member.file_size for member in members)) > size:
+        raise ValueError(f"the {size} bytes of its archive cannot hold files of {total} bytes")
 
 
 # The messages name types, not values: printing a list that holds itself many times never ends.
@@ -116,6 +126,8 @@ def _check_state_dict(state_dict: Any) -> None:
     for name, value in state_dict.items():
         if not isinstance(name, str):
             raise ValueError(f"the names must be strings, not {type(name).__name__}")
+        if not name.isprintable():
+            raise ValueError(f"the names must be printable, not {name!r}")
         if not isinstance(value, Tensor):
             raise ValueError(f"{name!r} must be a tensor, not a {type(value).__name__}")
 
@@ -141,10 +153,11 @@ def _read_storage(file: io.BytesIO, storage: Storage) -> bytes:
         raise ValueError(
             f"storage {storage.key!r} must have {storage.elements} elements, not {elements}"
         )
-    size = elements * np.dtype(storage.dtype).itemsize
-    content = file.read(min(size, sys.maxsize))
-    if len(content) < size:
-        raise ValueError(f"cut off: {len(content)} of {size} bytes of storage {storage.key!r}")
+    content = file.read(min(storage.size, sys.maxsize))
+    if len(content) < storage.size:
+        raise ValueError(
+            f"cut off: {len(content)} of {storage.size} bytes of storage {storage.key!r}"
+        )
     return content
 
 

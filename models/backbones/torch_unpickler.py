@@ -5,8 +5,13 @@ import pickle
 import pickletools
 from typing import Any, NamedTuple
 
+import numpy as np
+
 # The most dimensions of an array in NumPy before version 2.
 _MOST_DIMENSIONS = 32
+
+# A state dict of a thousand tensors takes about 200,000 bytes.
+_LONGEST_PICKLE = 4_000_000
 
 _STORAGE_DTYPES = {
     "DoubleStorage": "<f8",
@@ -52,6 +57,11 @@ class Storage(NamedTuple):
     dtype: str
     elements: int
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.elements * np.dtype(self.dtype).itemsize
+
 
 class Tensor(NamedTuple):
     """A view of a storage that is yet to be read; everything counts elements."""
@@ -87,9 +97,19 @@ class _MakeTensor:
         return Tensor(storage, offset, shape, strides)
 
 
+class _MakeParameter:
+    __slots__ = ()
+
+    def __call__(self, tensor: Any, requires_grad: Any, hooks: Any) -> Tensor:
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"a parameter must be a tensor, not a {type(tensor).__name__}")
+        return tensor
+
+
 _GLOBALS = {
     ("collections", "OrderedDict"): _MakeStateDict(),
     ("torch._utils", "_rebuild_tensor_v2"): _MakeTensor(),
+    ("torch._utils", "_rebuild_parameter"): _MakeParameter(),
     **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGE_DTYPES.items()},
 }
 
@@ -102,7 +122,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         """Return a stand-in, never what the name means in Python."""
         if (module_name, global_name) not in _GLOBALS:
-            raise ValueError(f"refused to load {module_name}.{global_name}")
+            raise ValueError(f"refused to load {f'{module_name}.{global_name}'!r}")
         return _GLOBALS[module_name, global_name]
 
     def persistent_load(self, identifier: Any) -> Storage:
@@ -128,6 +148,9 @@ def _are_counts(values: Any) -> bool:
 def unpickle(file: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
     """Run the next pickle of a file, which may hold anything.
 
+    It runs no code of the file, but one made to do harm may exhaust time or memory, or end the
+    process: a tuple in tuples many times over, as a key of a dict.
+
     Args:
         file: At the beginning of a pickle; left behind its end.
 
@@ -140,6 +163,8 @@ def unpickle(file: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
     """
     start = file.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if file.tell() - start > _LONGEST_PICKLE:
+            raise ValueError(f"a pickle of more than {_LONGEST_PICKLE} bytes")
         if opcode.name not in _OPCODES:
             raise ValueError(f"refused to run the pickle opcode {opcode.name}")
         # The unpickler reserves memory for as many memos as the number says.

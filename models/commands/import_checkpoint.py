@@ -29,8 +29,8 @@ class _Format(NamedTuple):
     """How a kind of file is read.
 
     Attributes:
-        read: Raises where there is none, before the network is built.
-        load: Sets a network's weights.
+        read: Returns what is in it.
+        load: Sets a network's weights from that.
     """
 
     read: Callable[[Path], Any]
@@ -93,7 +93,7 @@ def import_parser() -> "ArgumentParser":
         "--partial",
         type=bool,
         default=False,
-        help="Accept a checkpoint that lacks variables, like ImageNet's all behind the backbone.",
+        help="Accept a checkpoint that lacks variables behind the backbone, as those of ImageNet.",
     )
     return parser
 
@@ -106,7 +106,7 @@ def import_weights(options: "Namespace") -> str:
     """
     _check_output(options.output)
     read, load = _FORMATS[options.backbone]
-    read(options.checkpoint)
+    content = read(options.checkpoint)  # before the network is built: there may be none
     chosen = {"separable": options.separable, "upsampling": options.upsampling}
     model = builder.build(
         options.architecture,
@@ -114,7 +114,7 @@ def import_weights(options: "Namespace") -> str:
         num_classes=options.num_classes,
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    report = load(model, options.checkpoint, partial=options.partial)
+    report = load(model, content, partial=options.partial)
     _save_whole(model, options.output)
     return f"{_listed(report)}\nWeights: {options.output}"
 

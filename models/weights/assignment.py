@@ -1,6 +1,7 @@
 """What became of the variables of a file, and setting weights where everything fits."""
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -34,9 +35,24 @@ class Report:
         """One line of counts."""
         return ", ".join(f"{len(names)} {kind}" for kind, names in dataclasses.asdict(self).items())
 
-    def check(self, *, partial: bool) -> None:
-        """Raise ValueError if variables are missing, unless they may be and others are there."""
-        if self.missing and not (partial and self.used):
+    def check(
+        self, backbone: Collection[str], *, others: Collection[str] = (), partial: bool
+    ) -> None:
+        """Raise ValueError unless the backbone is there and, if `partial` is False, all the rest.
+
+        Args:
+            backbone: Names of its variables.
+            others: Unused variables that show that the checkpoint has another backbone.
+            partial: Whether variables behind the backbone may be missing.
+        """
+        missing = [name for name in self.missing if name in backbone]
+        if missing or others:
+            raise ValueError(
+                "`checkpoint` must hold the whole backbone of the network, and no other. "
+                f"Received: {self}; missing of the backbone: {shorten(missing)}; "
+                f"of another backbone: {shorten(others)}"
+            )
+        if self.missing and not partial:
             raise ValueError(
                 "`checkpoint` must hold every variable of the network unless `partial` is True. "
                 f"Received: {self}; missing: {shorten(self.missing)}; "
@@ -54,6 +70,11 @@ class Place(NamedTuple):
 
     weight: keras.Variable
     axes: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return tuple(self.weight.shape[axis] for axis in np.argsort(self.axes))
 
 
 def backbone_of(model: keras.Model, name: str, layer: str) -> keras.Model:
@@ -98,44 +119,87 @@ def place_of(weight: keras.Variable) -> Place:
 
 
 def assign_arrays(
-    places: Mapping[str, Place],
+    backbone: Mapping[str, Place],
+    head: Mapping[str, Place],
     arrays: Mapping[str, np.ndarray],
     *,
+    like_backbone: re.Pattern[str],
     ignored: Collection[str],
+    num_classes: int,
     partial: bool,
 ) -> Report:
     """Set weights from arrays of the same names; none unless everything fits.
 
     Args:
-        places: Of all weights that a file may hold, by the names there.
+        backbone: The places of the backbone's weights, by the names in the file.
+        head: The places of all weights behind it.
         arrays: Of the file.
+        like_backbone: Matches the beginning of the names that only a backbone's arrays have. One
+            without a place is of another backbone.
         ignored: Names of arrays that are no weights of a segmentation network.
-        partial: Whether weights may stay because the file lacks them.
+        num_classes: Of the network.
+        partial: Whether weights behind the backbone may stay because the file lacks them.
 
     Returns:
         The names of all arrays, by what became of them.
 
     Raises:
-        ValueError: An array has another shape, or is missing.
+        ValueError: An array has another shape, is missing, or is of another backbone.
     """
-    wrong = []
-    for name, (weight, axes) in places.items():
-        expected = tuple(weight.shape[axis] for axis in np.argsort(axes))
-        if name in arrays and arrays[name].shape != expected:
-            wrong.append(f"{name} (expected {expected}, found {arrays[name].shape})")
-    if wrong:
-        raise ValueError(
-            "`checkpoint` must hold variables of the shapes of the network's weights. "
-            f"Received: {shorten(wrong)}"
-        )
+    places = {**backbone, **head}
+    check_shapes(
+        {name: place.shape for name, place in places.items()},
+        {name: array.shape for name, array in arrays.items()},
+        num_classes,
+    )
     report = Report(
         used=tuple(name for name in places if name in arrays),
         unused=tuple(sorted(set(arrays) - set(places) - set(ignored))),
         missing=tuple(name for name in places if name not in arrays),
         ignored=tuple(sorted(ignored)),
     )
-    report.check(partial=partial)
+    others = [name for name in report.unused if like_backbone.match(name)]
+    report.check(backbone, others=others, partial=partial)
     for name in report.used:
         weight, axes = places[name]
         weight.assign(arrays[name].transpose(axes))
     return report
+
+
+def check_shapes(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], num_classes: int
+) -> None:
+    """Raise ValueError unless all variables have the shapes that the network has places for.
+
+    Args:
+        expected: By names of the checkpoint.
+        found: The shapes in it; names may be missing or more.
+        num_classes: Of the network: if it is all that differs, the error says what to do.
+    """
+    wrong = {
+        name: shape for name, shape in expected.items() if name in found and found[name] != shape
+    }
+    if wrong:
+        listed = shorten(
+            f"{name} (expected {shape}, found {found[name]})" for name, shape in wrong.items()
+        )
+        advice = _class_advice([(shape, found[name]) for name, shape in wrong.items()], num_classes)
+        raise ValueError(
+            "`checkpoint` must hold variables of the shapes of the network's weights. "
+            f"Received: {listed}{advice}"
+        )
+
+
+def _class_advice(pairs: list[tuple[tuple[int, ...], tuple[int, ...]]], num_classes: int) -> str:
+    """Say what to do with a network that differs in nothing but its number of classes."""
+    if any(len(ours) != len(theirs) for ours, theirs in pairs):
+        return ""
+    sides = {pair for shapes in pairs for pair in zip(*shapes, strict=True)}
+    different = [pair for pair in sides if pair[0] != pair[1]]
+    if len(different) != 1 or different[0][0] != num_classes:
+        return ""
+    theirs = different[0][1]
+    return (
+        f". It is of {theirs} classes: import it with --num_classes {theirs}, and begin a training "
+        "with init_from, which takes other numbers of classes"
+    )

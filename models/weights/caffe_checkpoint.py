@@ -1,8 +1,8 @@
 """DeepLabV2's published .caffemodel files for the networks of this package."""
 
 import math
-import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -15,7 +15,6 @@ from models.weights.assignment import (
     place_of,
     places_behind,
 )
-from models.weights.caffe_file import read_caffemodel
 
 # A layer of ours that no other backbone has.
 _FIRST_UNIT = "res2a_branch2a"
@@ -23,6 +22,9 @@ _FIRST_UNIT = "res2a_branch2a"
 # ImageNet's classifier, and the copies of all layers that see the image at a smaller scale.
 _CLASSIFIER = "fc1000"
 _SCALED = re.compile(r"_res0\d+$")
+
+# Names of a ResNet's stem and stages, of whatever depth; one of 50 has biases in its stem.
+_LIKE_BACKBONE = re.compile(r"((bn|scale)_)?conv1/|(res|bn|scale)\d")
 
 # The classifiers of the pyramid: "fc1_voc12_c0" to "fc1_voc12_c3" in the file for VOC.
 _HEAD = re.compile(r"(fc1(?:_\w+)?)_c0")
@@ -37,34 +39,37 @@ _KERNEL = ("weights", "biases")
 
 
 def import_caffemodel(
-    model: keras.Model, path: str | os.PathLike[str], *, partial: bool = False
+    model: keras.Model, layers: Mapping[str, Sequence[np.ndarray]], *, partial: bool = False
 ) -> Report:
-    """Set a network's weights from a .caffemodel file of DeepLabV2 on ResNet-101.
+    """Set a network's weights from the layers of DeepLabV2's .caffemodel on ResNet-101.
 
     Kernels change the order of their axes, statistics are divided by the factor that Caffe keeps
-    beside them, all other values stay: the network computes what Caffe's does, see
-    `backbones.resnet_101`. Nothing is set unless everything fits.
+    beside them, all other values stay. The features are those of Caffe's network at one scale, for
+    images with sides of 8k + 1; others are padded to such. DeepLabV2's published scores fuse three
+    scales. ImageNet's own ResNet-101 has the same names, but not the same features: it subtracts a
+    mean image, and pools without padding. Nothing is set unless everything fits.
 
     Args:
         model: A network of `models.build` on "resnet101_caffe": "deeplab_v2" for a file with the
             pyramid's classifiers, any for the backbone alone. A learnt upsampling stays as it is;
             built anew it is bilinear, like Caffe's.
-        path: The file.
-        partial: Whether weights may keep their values because the file lacks them, like the
-            pyramid's where it was trained on MS-COCO or ImageNet alone.
+        layers: What `caffe_file.read_caffemodel` returns.
+        partial: Whether weights behind the backbone may keep their values because the file lacks
+            them, as one does that was trained on MS-COCO alone.
 
     Returns:
         The names of all blobs, as "layer/blob", by what became of them.
 
     Raises:
-        ValueError: if the file or the network is another one, if a blob has another shape than its
-            weight, or if one is missing and `partial` is False.
-        OSError: if the file cannot be read.
+        ValueError: if the file is of another network, if a blob has another shape than its
+            weight, if one of the backbone is missing or of another backbone, or if one behind it is
+            missing and `partial` is False.
 
     Example:
         >>> model = models.build(
         ...     "deeplab_v2", backbone="resnet101_caffe", num_classes=21)  # doctest: +SKIP
-        >>> import_caffemodel(model, "train2_iter_20000.caffemodel")  # doctest: +SKIP
+        >>> layers = read_caffemodel("train2_iter_20000.caffemodel")  # doctest: +SKIP
+        >>> import_caffemodel(model, layers)  # doctest: +SKIP
         Report(used=('conv1/weights', ...), unused=(), missing=(), ignored=(...))
 
     Reference:
@@ -72,14 +77,16 @@ def import_caffemodel(
         backbone's from github.com/KaimingHe/deep-residual-networks.
     """
     backbone = backbone_of(model, "resnet101_caffe", _FIRST_UNIT)
-    layers = read_caffemodel(path)
     arrays = {}
     for name, blobs in layers.items():
         arrays |= _arrays(name, blobs)
     return assign_arrays(
-        _places(model, backbone, _head_name(layers)),
+        _backbone_places(backbone),
+        _head_places(model, _head_name(layers)),
         arrays,
+        like_backbone=_LIKE_BACKBONE,
         ignored=[name for name in arrays if _is_ignored(name.partition("/")[0])],
+        num_classes=model.output_shape[-1],
         partial=partial,
     )
 
@@ -88,7 +95,7 @@ def _is_ignored(layer: str) -> bool:
     return layer == _CLASSIFIER or _SCALED.search(layer) is not None
 
 
-def _head_name(layers: dict[str, list[np.ndarray]]) -> str:
+def _head_name(layers: Iterable[str]) -> str:
     found = sorted(match[1] for match in map(_HEAD.fullmatch, layers) if match)
     if len(found) > 1:
         raise ValueError(
@@ -98,7 +105,7 @@ def _head_name(layers: dict[str, list[np.ndarray]]) -> str:
     return found[0] if found else _USUAL_HEAD
 
 
-def _arrays(layer: str, blobs: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _arrays(layer: str, blobs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Name the blobs of a layer, and bring them into the form that Keras computes with."""
     names = _KERNEL
     if layer.startswith("bn"):
@@ -133,6 +140,11 @@ def _averages(
             f"`checkpoint` must hold one factor of the statistics of {layer}. "
             f"Received: {factor.size}"
         )
+    if not (np.isfinite(factor) & (factor >= 0)).all():
+        raise ValueError(
+            f"`checkpoint` must hold a factor of the statistics of {layer} that is finite and not "
+            f"below 0. Received: {factor.item()}"
+        )
     # Of no statistics yet Caffe makes zeros.
     share = 0.0 if factor.item() == 0 else 1 / factor.item()
     return {
@@ -141,13 +153,18 @@ def _averages(
     }
 
 
-def _places(model: keras.Model, backbone: keras.Model, head: str) -> dict[str, Place]:
+def _backbone_places(backbone: keras.Model) -> dict[str, Place]:
     places: dict[str, Place] = {}
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Conv2D):
             places[f"{layer.name}/weights"] = place_of(layer.kernel)
         elif isinstance(layer, keras.layers.BatchNormalization):
             places |= _batch_norm_places(layer)
+    return places
+
+
+def _head_places(model: keras.Model, head: str) -> dict[str, Place]:
+    places: dict[str, Place] = {}
     for name, place in places_behind(model).items():
         branch = _BRANCH.fullmatch(name)
         if branch:

@@ -78,9 +78,12 @@ def _layers(data: memoryview) -> dict[str, list[np.ndarray]]:
 
 
 def _layer(data: memoryview, name_field: int, blob_field: int) -> tuple[str, list[np.ndarray]]:
-    fields = [*_fields(data, "a layer")]
+    numbers = (name_field, blob_field)
+    fields = [field for field in _fields(data, "a layer") if field.number in numbers]
     names = [bytes(_bytes(field, "a layer")) for field in fields if field.number == name_field]
     name = names[-1].decode(errors="replace") if names else ""
+    if not name.isprintable():
+        raise ValueError(f"the names of layers must be printable, not {name!r}")
     blobs = [_bytes(field, f"layer {name!r}") for field in fields if field.number == blob_field]
     return name, [_blob(blob, f"blob {i} of layer {name!r}") for i, blob in enumerate(blobs)]
 

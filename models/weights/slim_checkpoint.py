@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.checks import shorten
-from models.weights.assignment import Report
+from models.weights.assignment import Report, check_shapes
 from models.weights.slim_names import SCOPES, Head, Target, Targets, slim_variables
 
 # Architectures that a checkpoint can be imported into.
@@ -26,48 +26,45 @@ _CLASSIFIER = ("logits/weights", "logits/biases")
 _UNREADABLE = (tf.errors.OpError, RuntimeError, LookupError, ValueError)
 
 
-def import_checkpoint(
-    model: keras.Model, checkpoint: str | os.PathLike[str], *, partial: bool = False
-) -> Report:
+def import_checkpoint(model: keras.Model, reader: Any, *, partial: bool = False) -> Report:
     """Set a network's weights from a checkpoint of DeepLab's own code.
 
     Nothing is set unless everything fits.
 
     Args:
         model: One of `ARCHITECTURES` of `models.build` on one of `slim_names.SCOPES`.
-        checkpoint: A checkpoint of TensorFlow 1's `Saver`, in either of its formats: the prefix
-            ("model.ckpt"), or a folder in which there is one.
-        partial: Whether weights may keep their values because the checkpoint lacks them, like all
-            behind the backbone where it comes from ImageNet.
+        reader: What `open_checkpoint` returns.
+        partial: Whether weights behind the backbone may keep their values because the checkpoint
+            lacks them, as one of ImageNet does.
 
     Returns:
         The names of all variables, by what became of them.
 
     Raises:
-        ValueError: if there is no such checkpoint, if it is of another network, if a variable has
-            another shape than its weight, or if one is missing and `partial` is False.
+        ValueError: if the checkpoint is of another network, if a variable has another shape than
+            its weight, if one of the backbone is missing, or if one behind it is missing and
+            `partial` is False.
 
     Example:
         >>> model = models.build(
         ...     "deeplab_v3_plus", backbone="xception_65", num_classes=21)  # doctest: +SKIP
-        >>> import_checkpoint(model, "deeplabv3_pascal_trainval/model.ckpt")  # doctest: +SKIP
+        >>> reader = open_checkpoint("deeplabv3_pascal_trainval/model.ckpt")  # doctest: +SKIP
+        >>> import_checkpoint(model, reader)  # doctest: +SKIP
         Report(used=('aspp0/BatchNorm/beta', ...), unused=(), missing=(), ignored=('global_step',))
 
     Reference:
         The names are those of github.com/tensorflow/models, research/deeplab, see `slim_names`.
     """
-    reader = open_checkpoint(checkpoint)
     shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     backbone = _backbone_of(model)
-    scope = _scope(backbone, shapes, checkpoint)
-    targets = {
-        **slim_variables(backbone, "backbone", scope=scope),
-        **slim_variables(backbone, "head", head=_head_of(model)),
-    }
+    scope = _scope(backbone, shapes)
+    in_backbone = slim_variables(backbone, "backbone", scope=scope)
+    targets = {**in_backbone, **slim_variables(backbone, "head", head=_head_of(model))}
     weights = {name: _weight(model, target) for name, target in targets.items()}
-    _check_shapes(weights, shapes)
+    expected = {name: tuple(weight.shape) for name, weight in weights.items()}
+    check_shapes(expected, shapes, model.output_shape[-1])
     report = _sort_variables(targets, shapes, scope)
-    report.check(partial=partial)
+    report.check(in_backbone, partial=partial)
     values = {name: _read(reader, name) for name in report.used}
     for name, value in values.items():
         weights[name].assign(value)
@@ -78,16 +75,21 @@ def open_checkpoint(checkpoint: str | os.PathLike[str]) -> Any:
     """Open a checkpoint.
 
     Args:
-        checkpoint: See `import_checkpoint`.
+        checkpoint: One of TensorFlow 1's `Saver`, in either of its formats: the prefix
+            ("model.ckpt"), or a folder in which there is one.
 
     Returns:
         What `tf.train.load_checkpoint` returns.
 
     Raises:
-        ValueError: There is none that can be read.
+        ValueError: There is none that can be read, or a variable's name cannot be printed.
     """
     try:
-        return tf.train.load_checkpoint(_prefix(Path(checkpoint)))
+        reader = tf.train.load_checkpoint(_prefix(Path(checkpoint)))
+        for name in reader.get_variable_to_shape_map():
+            if not name.isprintable():
+                raise ValueError(f"the names must be printable, not {name!r}")
+        return reader
     except _UNREADABLE as error:
         raise ValueError(
             "`checkpoint` must be a checkpoint of TensorFlow that can be read. "
@@ -158,14 +160,14 @@ def _head_of(model: keras.Model) -> Head:
     )
 
 
-def _scope(backbone: str, names: Iterable[str], checkpoint: str | os.PathLike[str]) -> str:
+def _scope(backbone: str, names: Iterable[str]) -> str:
     for scope in SCOPES[backbone]:
         if any(name.startswith(f"{scope}/") for name in names):
             return scope
     expected = " or ".join(f'"{scope}/"' for scope in SCOPES[backbone])
     raise ValueError(
         f"`checkpoint` must hold variables of {backbone}, whose names begin with {expected}. "
-        f"Received: checkpoint={str(checkpoint)!r} with {shorten(sorted(names))}"
+        f"Received: {shorten(sorted(names))}"
     )
 
 
@@ -173,19 +175,6 @@ def _weight(model: keras.Model, target: Target) -> keras.Variable:
     backbone = model.get_layer("backbone")
     owner = backbone if target.layer in _layer_names(backbone) else model
     return getattr(owner.get_layer(target.layer), target.weight)
-
-
-def _check_shapes(weights: dict[str, keras.Variable], shapes: dict[str, tuple[int, ...]]) -> None:
-    wrong = [
-        f"{name} (expected {tuple(weight.shape)}, found {shapes[name]})"
-        for name, weight in weights.items()
-        if name in shapes and shapes[name] != tuple(weight.shape)
-    ]
-    if wrong:
-        raise ValueError(
-            "`checkpoint` must hold variables of the shapes of the network's weights. "
-            f"Received: {shorten(wrong)}"
-        )
 
 
 def _sort_variables(targets: Targets, names: Iterable[str], scope: str) -> Report:

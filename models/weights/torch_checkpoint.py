@@ -1,11 +1,11 @@
 """ImageNet's weights in PyTorch's .pth files for the networks of this package."""
 
-import os
 import re
+from collections.abc import Mapping
 
 import keras
+import numpy as np
 
-from models.backbones.torch_file import read_pth
 from models.weights.assignment import (
     Place,
     Report,
@@ -22,35 +22,40 @@ BACKBONES = ("resnet101_pytorch", "resnet101_encoding")
 # ImageNet's classifier, and how many batches the moving averages have seen.
 _IGNORED = re.compile(r"fc\.\w+|.*\.num_batches_tracked")
 
+# Names of a ResNet's stem and stages, of whatever depth.
+_LIKE_BACKBONE = re.compile(r"(conv1|bn1|layer\d+)\.")
+
 _UNIT = re.compile(r"(layer\d)_(\d+)_(\w+)")
 
 
 def import_pth(
-    model: keras.Model, path: str | os.PathLike[str], *, partial: bool = False
+    model: keras.Model, arrays: Mapping[str, np.ndarray], *, partial: bool = False
 ) -> Report:
-    """Set a network's backbone from a .pth file of ResNet-101.
+    """Set a network's backbone from the arrays of a .pth file of ResNet-101.
 
-    Nothing is set unless everything fits.
+    The features are those of PyTorch's network for images with sides of 8k + 1; others are padded
+    to such. Nothing is set unless everything fits.
 
     Args:
         model: A network of `models.build` on "resnet101_pytorch" for a file of torchvision's, on
             "resnet101_encoding" for one of PyTorch-Encoding's.
-        path: The file, see `backbones.torch_file.read_pth`.
-        partial: Whether weights may keep their values because the file lacks them: all behind the
-            backbone, which such a file never holds.
+        arrays: What `backbones.torch_file.read_pth` returns.
+        partial: Whether weights behind the backbone may keep their values because the file lacks
+            them, as such a file always does.
 
     Returns:
         The names of all arrays, by what became of them.
 
     Raises:
-        ValueError: if the file or the network is another one, if an array has another shape than
-            its weight, or if one is missing and `partial` is False.
-        OSError: if the file cannot be read.
+        ValueError: if the file is of another network, if an array has another shape than
+            its weight, if one of the backbone is missing or of another backbone, or if one behind
+            it is missing and `partial` is False.
 
     Example:
         >>> model = models.build(
         ...     "deeplab_v3", backbone="resnet101_pytorch", num_classes=21)  # doctest: +SKIP
-        >>> import_pth(model, "resnet101-63fe2227.pth", partial=True)  # doctest: +SKIP
+        >>> arrays = read_pth("resnet101-63fe2227.pth")  # doctest: +SKIP
+        >>> import_pth(model, arrays, partial=True)  # doctest: +SKIP
         Report(used=('conv1.weight', ...), unused=(), missing=(...), ignored=('fc.bias', ...))
 
     Reference:
@@ -58,7 +63,6 @@ def import_pth(
         github.com/zhanghang1989/PyTorch-Encoding, encoding/models/resnet.py.
     """
     backbone = backbone_of(model, " or ".join(BACKBONES), _FIRST_UNIT)
-    arrays = read_pth(path)
     places: dict[str, Place] = {}
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Conv2D):
@@ -66,9 +70,12 @@ def import_pth(
         elif isinstance(layer, keras.layers.BatchNormalization):
             places |= _batch_norm_places(layer)
     return assign_arrays(
-        places | places_behind(model),
+        places,
+        places_behind(model),
         arrays,
+        like_backbone=_LIKE_BACKBONE,
         ignored=[name for name in arrays if _IGNORED.fullmatch(name)],
+        num_classes=model.output_shape[-1],
         partial=partial,
     )
 

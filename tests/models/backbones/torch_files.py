@@ -29,10 +29,15 @@ def _rebuild_tensor_v2():
     """Found by the pickler, called by nobody."""
 
 
-_rebuild_tensor_v2.__module__ = "torch._utils"
+def _rebuild_parameter():
+    """Found and not called likewise."""
+
+
+_rebuild_tensor_v2.__module__ = _rebuild_parameter.__module__ = "torch._utils"
 TORCH = types.ModuleType("torch")
 UTILS = types.ModuleType("torch._utils")
 UTILS._rebuild_tensor_v2 = _rebuild_tensor_v2
+UTILS._rebuild_parameter = _rebuild_parameter
 for _name in (*STORAGE_NAMES.values(), "BFloat16Storage"):
     setattr(TORCH, _name, type(_name, (), {"__module__": "torch"}))
 
@@ -71,6 +76,20 @@ class Tensor:
             False,
             OrderedDict(),
         )
+
+
+@dataclasses.dataclass
+class Parameter:
+    """A tensor as a module has it, instead of what it holds."""
+
+    tensor: Tensor
+
+    @property
+    def storage(self):
+        return self.tensor.storage
+
+    def __reduce__(self):
+        return _rebuild_parameter, (self.tensor, True, OrderedDict())
 
 
 class Call:
@@ -119,7 +138,7 @@ def storages(*stored: Storage) -> bytes:
 def _entries(state_dict) -> tuple[OrderedDict, list[Storage]]:
     """Return the tensors, and what they stand in."""
     entries = OrderedDict(
-        (name, value if isinstance(value, Tensor) else tensor(name, value))
+        (name, value if isinstance(value, Tensor | Parameter) else tensor(name, value))
         for name, value in state_dict.items()
     )
     # An attribute, as `torch.nn.Module.state_dict` sets it.

@@ -8,15 +8,20 @@ import pytest
 
 import models
 from models.weights.caffe_checkpoint import import_caffemodel
+from models.weights.caffe_file import read_caffemodel
 from tests.models.networks import THIN_WIDTHS, built, in_float64
 from tests.models.weights.caffe_files import caffemodel
-from tests.models.weights.resnet_reference import Caffe, caffe_layers
+from tests.models.weights.resnet_reference import Caffe, caffe_layers, pool
 from tests.models.weights.slim_networks import pixels
 from tests.models.weights.slim_reference import distance
 
 CLASSES = 5
 # Of the spread: logits are resized in float32.
 TOLERANCE = 1e-6
+
+
+def load(model, path, **options):
+    return import_caffemodel(model, read_caffemodel(path), **options)
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +39,15 @@ def layers():
     return drawn
 
 
-@pytest.fixture
-def saved(tmp_path):
-    def save(layers, **options):
-        path = tmp_path / "net.caffemodel"
-        path.write_bytes(caffemodel(layers, **options))
-        return path
-
-    return save
-
-
 def reset(model):
     for variable in model.weights:
         variable.assign(np.full(variable.shape, np.nan, "float32"))
 
 
 @pytest.mark.parametrize("sides", [(33, 41), (57, 49)])
-def test_logits_are_those_of_caffe(network, saved, sides):
+def test_logits_are_those_of_caffe(network, written, sides):
     reset(network)
-    report = import_caffemodel(network, saved(layers()))
+    report = load(network, written(caffemodel(layers())))
     assert len(report.used) == len(network.weights)
     assert (report.unused, report.missing, report.ignored) == ((), (), ())
     images = pixels(1, *sides, 3)
@@ -61,9 +56,19 @@ def test_logits_are_those_of_caffe(network, saved, sides):
     assert distance(network(images), expected) < TOLERANCE
 
 
-def test_every_weight_gets_its_own_values(network, saved):
+def test_pooling_of_other_sides():
+    """Caffe's counts cut windows too; on the sides above there are none behind the first kernel."""
+    odd, even = (pixels(1, side, side, 1).astype("float64") for side in (17, 18))
+    np.testing.assert_array_equal(pool(odd, up=True), pool(odd, up=False))
+    larger = pool(even, up=True)
+    assert larger.shape == (1, 10, 10, 1)
+    np.testing.assert_array_equal(larger[:, :-1, :-1], pool(even, up=False))
+    np.testing.assert_array_equal(larger[:, -1, -1], even[:, -1, -1])
+
+
+def test_every_weight_gets_its_own_values(network, written):
     """The factor of the statistics is divided by, kernels end in their outputs."""
-    import_caffemodel(network, saved(layers()))
+    load(network, written(caffemodel(layers())))
     backbone = network.get_layer("backbone")
     kernel = backbone.get_layer("res4b4_branch2b").kernel
     np.testing.assert_array_equal(kernel, layers()["res4b4_branch2b"][0].transpose(2, 3, 1, 0))
@@ -77,30 +82,31 @@ def test_every_weight_gets_its_own_values(network, saved):
     np.testing.assert_array_equal(norm.beta, beta)
 
 
-def test_statistics_that_caffe_has_not_begun(network, saved):
+def test_statistics_that_caffe_has_not_begun(network, written):
     mean, variance, _ = layers()["bn_conv1"]
     begun = layers() | {"bn_conv1": [mean + 1, variance, np.zeros(1, "float32")]}
-    import_caffemodel(network, saved(begun))
+    load(network, written(caffemodel(begun)))
     norm = network.get_layer("backbone").get_layer("conv1_bn")
     assert not np.any(norm.moving_mean)
     assert not np.any(norm.moving_variance)
 
 
 @pytest.mark.parametrize("form", [{"old": True}, {"packed": False}])
-def test_other_forms_of_the_file(network, saved, form):
+def test_other_forms_of_the_file(network, written, form):
     reset(network)
-    assert len(import_caffemodel(network, saved(layers(), **form)).used) == len(network.weights)
+    report = load(network, written(caffemodel(layers(), **form)))
+    assert len(report.used) == len(network.weights)
     assert all(np.isfinite(variable).all() for variable in network.weights)
 
 
-def test_copies_at_other_scales_and_classifiers_are_ignored(network, saved):
+def test_copies_at_other_scales_and_classifiers_are_ignored(network, written):
     more = {
         "conv1_res075": layers()["conv1"],
         "bn_conv1_res05": layers()["bn_conv1"],
         "fc1_voc12_c0_res05": layers()["fc1_voc12_c0"],
         "fc1000": [np.zeros((10, 40), "float32"), np.zeros(10, "float32")],
     }
-    report = import_caffemodel(network, saved(layers() | more))
+    report = load(network, written(caffemodel(layers() | more)))
     assert {name.partition("/")[0] for name in report.ignored} == set(more)
     assert report.unused == ()
 
@@ -109,14 +115,14 @@ def without_head():
     return {name: blobs for name, blobs in layers().items() if not name.startswith("fc1")}
 
 
-def test_a_file_of_another_head_is_a_part(network, saved):
+def test_a_file_of_another_head_is_a_part(network, written):
     """As the file that DeepLabV2 begins with, which was trained on MS-COCO."""
     coco = np.zeros((91, 40, 3, 3), "float32")
-    path = saved(without_head() | {"fc1_coco": [coco, np.zeros(91, "float32")]})
+    path = written(caffemodel(without_head() | {"fc1_coco": [coco, np.zeros(91, "float32")]}))
     with pytest.raises(ValueError, match=r"unless `partial` .* 8 missing.*: fc1_voc12_c0/weights"):
-        import_caffemodel(network, path)
+        load(network, path)
     before = [np.array(x) for x in network.get_layer("aspp_branch1").weights]
-    report = import_caffemodel(network, path, partial=True)
+    report = load(network, path, partial=True)
     assert report.missing == tuple(
         f"fc1_voc12_c{i}/{kind}" for i in range(4) for kind in ("weights", "biases")
     )
@@ -126,46 +132,72 @@ def test_a_file_of_another_head_is_a_part(network, saved):
 
 
 @pytest.mark.parametrize("head", ["fc1", "fc1_coco"])
-def test_other_names_of_the_head(network, saved, head):
+def test_other_names_of_the_head(network, written, head):
     renamed = {name.replace("fc1_voc12", head): blobs for name, blobs in layers().items()}
-    report = import_caffemodel(network, saved(renamed))
+    report = load(network, written(caffemodel(renamed)))
     assert f"{head}_c3/biases" in report.used
     np.testing.assert_array_equal(
         network.get_layer("aspp_branch4").bias, layers()["fc1_voc12_c3"][1]
     )
 
 
-def test_other_networks_on_the_backbone(network, saved):
+def test_other_networks_on_the_backbone(network, written):
     """A learnt upsampling begins as Caffe's fixed one; other heads are not in such a file."""
     backbone = network.get_layer("backbone")
     x = backbone(backbone.input)["8"]
     upsampled = keras.layers.Conv2DTranspose(2, 4, name="logits_deconvolution")(x)
     learnt = keras.Model(backbone.input, upsampled)
     kernel = np.array(learnt.get_layer("logits_deconvolution").kernel)
-    report = import_caffemodel(learnt, saved(layers()))
+    report = load(learnt, written(caffemodel(layers())))
     assert report.missing == ()
     assert len(report.used) == len(backbone.weights)
     np.testing.assert_array_equal(learnt.get_layer("logits_deconvolution").kernel, kernel)
     other = keras.Model(backbone.input, keras.layers.Conv2D(2, 1, name="logits")(x))
-    report = import_caffemodel(other, saved(layers()), partial=True)
+    report = load(other, written(caffemodel(layers())), partial=True)
     assert report.missing == ("logits/kernel", "logits/bias")
 
 
-def assert_refused(model, path, *parts, **options):
-    """One line that names all parts, and no weight has changed."""
-    before = [np.array(variable) for variable in model.weights]
-    with pytest.raises(ValueError, match=r"^`\w+` must .*Received: ") as error:
-        import_caffemodel(model, path, **options)
-    assert "\n" not in str(error.value)
-    for part in parts:
-        assert part in str(error.value)
-    for variable, value in zip(model.weights, before, strict=True):
-        np.testing.assert_array_equal(variable, value)
+@pytest.fixture
+def refused(assert_refused):
+    return functools.partial(assert_refused, load)
 
 
-def test_a_missing_layer(network, saved):
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_missing_layer(network, written, refused, partial):
     others = {name: x for name, x in layers().items() if name != "bn4b3_branch2c"}
-    assert_refused(network, saved(others), "2 missing", "bn4b3_branch2c/mean")
+    missing = "missing of the backbone: bn4b3_branch2c/mean, bn4b3_branch2c/variance"
+    refused(network, written(caffemodel(others)), "2 missing", missing, partial=partial)
+
+
+@pytest.mark.parametrize(
+    ("name", "surplus"),
+    [
+        ("conv1", "biases"),
+        ("res4b3_branch2b", "biases"),
+        ("res4b5_branch2a", "weights"),
+        ("bn4b5_branch2a", "mean"),
+        ("scale4b5_branch2a", "beta"),
+    ],
+)
+def test_another_backbone(network, written, refused, name, surplus):
+    """ResNet-152's units are those of ResNet-101 and more; ResNet-50's stem has biases."""
+    blobs = layers().get(name) or layers()[name.replace("4b5", "4b4")]
+    more = [*blobs, np.zeros(8, "float32")] if surplus == "biases" else blobs
+    part = f"missing of the backbone: none; of another backbone: {name}/{surplus}"
+    refused(network, written(caffemodel(layers() | {name: more})), part, partial=True)
+
+
+def test_another_number_of_classes(network, written, refused):
+    """All classifiers differ from the network's in one side, and in the same."""
+    other = caffe_layers(THIN_WIDTHS, 21)
+    head = {name: blobs for name, blobs in other.items() if name.startswith("fc1")}
+    advice = ("import it with --num_classes 21, ", "init_from")
+    refused(network, written(caffemodel(layers() | head)), *advice, partial=True)
+    weights, biases = head["fc1_voc12_c3"]
+    head["fc1_voc12_c3"] = [weights, np.zeros(91, "float32")]
+    path = written(caffemodel(layers() | head))
+    with pytest.raises(ValueError, match="fc1_voc12_c0/weights .* and 5 more$"):
+        load(network, path)
 
 
 def wrong(name, blob, value):
@@ -189,6 +221,13 @@ def wrong(name, blob, value):
             lambda: wrong("bn3b1_branch2b", 2, np.zeros(2, "float32")),
             ("one factor of the statistics of bn3b1_branch2b", "2"),
         ),
+        *(
+            (
+                lambda factor=factor: wrong("bn3b1_branch2b", 2, np.float32([factor])),
+                ("factor of the statistics of bn3b1_branch2b", f"Received: {factor}"),
+            )
+            for factor in (-1.0, np.inf, np.nan)
+        ),
         (
             lambda: wrong("fc1_voc12_c2", 1, np.zeros(91, "float32")),
             ("fc1_voc12_c2/biases", f"({CLASSES},)", "(91,)"),
@@ -208,18 +247,18 @@ def wrong(name, blob, value):
     ],
 )
 @pytest.mark.parametrize("partial", [False, True])
-def test_layers_that_differ(network, saved, change, parts, partial):
-    assert_refused(network, saved(change()), *parts, partial=partial)
+def test_layers_that_differ(network, written, change, parts, partial, refused):
+    refused(network, written(caffemodel(change())), *parts, partial=partial)
 
 
-def test_another_network(network, saved):
-    path = saved({"conv1_1": [np.zeros((4, 3, 3, 3), "float32")]})
-    assert_refused(network, path, "0 used, 1 unused", partial=True)
-    assert_refused(built("deeplab_v3_plus"), path, "resnet101_caffe")
-    assert_refused(keras.Sequential(name="own"), path, "resnet101_caffe", "'own'")
+def test_another_network(network, written, refused):
+    path = written(caffemodel({"conv1_1": [np.zeros((4, 3, 3, 3), "float32")]}))
+    refused(network, path, "0 used, 1 unused", partial=True)
+    refused(built("deeplab_v3_plus"), path, "resnet101_caffe")
+    refused(keras.Sequential(name="own"), path, "resnet101_caffe", "'own'")
 
 
-def test_no_such_file(network, tmp_path):
+def test_no_such_file(network, tmp_path, refused):
     path = tmp_path / "text.caffemodel"
     path.write_text("layer { name: 'conv1' }")
-    assert_refused(network, path, "text.caffemodel")
+    refused(network, path, "text.caffemodel")

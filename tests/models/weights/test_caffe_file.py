@@ -31,7 +31,7 @@ def refusal(read, tmp_path):
         with pytest.raises(ValueError, match="`path` must be a .caffemodel file") as error:
             read(content)
         message = str(error.value)
-        assert "\n" not in message
+        assert message.isprintable()
         assert f"Received: path={str(tmp_path / 'net.caffemodel')!r} (" in message
         return message[message.index(" (") :]
 
@@ -142,6 +142,7 @@ HUGE = b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
         (raw_layer(b"\x0d\x07\x00\x00\x00"), "blob 0 of layer 'conv1' has a field 1 of the wrong"),
         (raw_layer(b"\x3a\x0b\x0a\x09" + HUGE), "of layer 'conv1' of the sides (92233"),
         (raw_layer(b"\x3a\x23\x0a\x21" + b"\x01" * 33), "of layer 'conv1' has 33 sides"),
+        (caffemodel({"conv\x1b[31m": [BIAS]}), "printable, not 'conv\\x1b[31m'"),
         (caffemodel({"relu1": []}), "holds no layer with weights"),
         (caffemodel({"a": [BIAS]}) * 2, "two layers are named 'a'"),
         (
@@ -167,6 +168,18 @@ def test_sizes_are_checked_before_memory_is_asked_for(refusal):
     try:
         refusal(caffemodel({"conv1": [wrong]}))
         assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_not_asked_for_takes_no_memory(read):
+    layer = b"\x0a\x05conv1" + b"\x1a\x00" * 30_000  # names of layers below, all empty
+    size = bytes([len(layer) & 0x7F | 0x80, len(layer) >> 7 & 0x7F | 0x80, len(layer) >> 14])
+    content = b"\xa2\x06" + size + layer + caffemodel({"conv2": [BIAS]})
+    tracemalloc.start()
+    try:
+        assert_layers(read(content), {"conv2": [BIAS]})
+        assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import models
-from models.weights.slim_checkpoint import import_checkpoint
+from models.weights.slim_checkpoint import import_checkpoint, open_checkpoint
 from tests.models.weights.slim_networks import (
     CLASSES,
     OTHER,
@@ -27,6 +27,10 @@ from tests.models.weights.slim_reference import distance, write_checkpoint, writ
 from tests.models.weights.test_slim_names import PUBLISHED
 
 pytestmark = pytest.mark.full
+
+
+def load(model, path, **options):
+    return import_checkpoint(model, open_checkpoint(path), **options)
 
 
 def published(**options):
@@ -56,7 +60,7 @@ def test_names_are_those_of_all_weights(whole):
 
 @pytest.mark.parametrize("sides", [(33, 33), (49, 65)])
 def test_logits_are_those_of_the_published_network(whole, whole_prefix, whole_values, sides):
-    report = import_checkpoint(whole, whole_prefix)
+    report = load(whole, whole_prefix)
     assert report.unused == report.missing == ()
     assert_has_values(whole, targets_of("xception_65"), whole_values)
     images = pixels(1, *sides, 3)
@@ -71,7 +75,7 @@ def test_logits_of_the_residual_network(tmp_path):
     targets = targets_of("resnet101_beta", branches=len(OTHER_RATES), **OTHER)
     assert_names_all_weights(targets, network)
     values = fitted_values("resnet101_beta", targets, rates=OTHER_RATES)
-    report = import_checkpoint(network, write_quickly(tmp_path / "model.ckpt", values))
+    report = load(network, write_quickly(tmp_path / "model.ckpt", values))
     assert (set(report.used), report.unused, report.missing) == (set(values), (), ())
     images = pixels(1, 33, 49, 3)
     expected = reference("resnet101_beta", values)
@@ -87,14 +91,14 @@ def test_a_network_without_a_decoder(whole_values, tmp_path):
     targets = targets_of("xception_65", decoder=False)
     assert_names_all_weights(targets, network)
     path = write_quickly(tmp_path / "model.ckpt", {name: whole_values[name] for name in targets})
-    report = import_checkpoint(network, path)
+    report = load(network, path)
     assert (set(report.used), report.missing) == (set(targets), ())
 
 
 @pytest.mark.slow
 def test_features_of_the_backbone_at_another_stride(whole_prefix, whole_values):
     network = published(output_stride=8)
-    import_checkpoint(network, whole_prefix)
+    load(network, whole_prefix)
     images = 2 / 255 * pixels(1, 49, 33, 3) - 1
     backbone = network.get_layer("backbone")
     last = backbone.get_layer("exit_flow_block2_unit_1_separable_conv3_pointwise_relu")

@@ -70,9 +70,33 @@ NETWORKS = (
         "CHANNELS_LAST = (3, 2, 1, 0)",
     ),
     Fault(
+        "models/weights/assignment.py",
+        "part of a backbone taken for it",
+        "missing = [name for name in self.missing if name in backbone]",
+        "missing = []",
+    ),
+    Fault(
+        "models/weights/assignment.py",
+        "a deeper backbone taken for a part",
+        "others = [name for name in report.unused if like_backbone.match(name)]",
+        "others = []",
+    ),
+    Fault(
         "models/backbones/torch_file.py",
         "compressed archives read",
-        "if members[name].compress_type != zipfile.ZIP_STORED:",
+        "if not stored or member.compress_size != member.file_size:",
+        "if False:",
+    ),
+    Fault(
+        "models/backbones/torch_file.py",
+        "files of an archive read that share their bytes",
+        "if (total := sum(member.file_size for member in members)) > size:",
+        "if (total := 0) > size:",
+    ),
+    Fault(
+        "models/backbones/torch_unpickler.py",
+        "a pickle of any length run",
+        "if file.tell() - start > _LONGEST_PICKLE:",
         "if False:",
     ),
 )
