@@ -78,6 +78,7 @@ def test_raw_weights_are_those_of_a_run_that_averages(trained_run, savedmodels, 
     assert_one_line(outcome, "--raw is for a run whose weights are averaged", trained_run)
 
 
+@pytest.mark.full
 def test_a_network_of_mixed_precision_is_exported_in_float32(
     bfloat16_run, savedmodels, scenes_root, tmp_path
 ):

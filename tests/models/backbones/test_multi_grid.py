@@ -52,7 +52,11 @@ def reference(values, multi_grid=PAPER, **options):
 
 @pytest.mark.parametrize(
     ("output_stride", "rates"),
-    [(8, PAPER), (16, PAPER), pytest.param(16, (2, 1, 3), marks=pytest.mark.full)],
+    [
+        (8, PAPER),
+        pytest.param(16, PAPER, marks=pytest.mark.full),
+        pytest.param(16, (2, 1, 3), marks=pytest.mark.full),
+    ],
 )
 def test_features_are_those_of_the_rates_written_out(values, output_stride, rates):
     encoder = build_backbone("resnet101_beta", output_stride=output_stride, multi_grid=rates)
@@ -104,6 +108,7 @@ def test_weights_are_those_of_the_network(network):
     np.testing.assert_array_equal(same(images), network(images))
 
 
+@pytest.mark.full
 def test_a_file_of_weights_fits_whatever_the_rates(tmp_path):
     options = {"backbone": "resnet101_beta", "num_classes": 3, "channels": 4, "atrous_rates": ()}
     path = tmp_path / "usual.weights.h5"
