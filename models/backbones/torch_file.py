@@ -46,7 +46,7 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Example:
         >>> read_pth(__file__)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ValueError: `path` must be a .pth file of a state dict, ... Received: path='...' (...)
+        ValueError: `path` must be a .pth file of a state dict. Received: path='...' (...)
     """
     data = Path(path).read_bytes()
     try:
