@@ -4,7 +4,8 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat
 
 from train.common.errors import UserError
-from train.loop.cluster import CLUSTER_TIMEOUT, find_worker
+from train.loop.cluster import find_worker
+from train.loop.cluster_start import CLUSTER_TIMEOUT
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
 from train.runs.dry_run import dry_run
 from train.runs.train import train

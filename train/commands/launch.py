@@ -84,7 +84,7 @@ def share_gpus(gpus: int, workers: int, environment: Mapping[str, str]) -> list[
     if gpus % workers:
         raise UserError(
             f"--workers must divide the {gpus} GPUs of this machine, or some would have none; got "
-            f"{workers}; {VISIBLE}=0,1 before the command chooses two of them, {VISIBLE}=-1 the CPU"
+            f"{workers}; {VISIBLE} before the command chooses some of them, {VISIBLE}=-1 the CPU"
         )
     known = environment.get(VISIBLE)
     names = known.split(",")[:gpus] if known else [*map(str, range(gpus))]

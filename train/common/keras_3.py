@@ -13,6 +13,8 @@ RULE = (
     "alone. Found:"
 )
 
+COMMANDS = {"models", "train", "savedmodels"}
+
 
 def require_keras_3() -> None:
     """Refuse Keras 2, before something fails for want of its successor.
@@ -24,7 +26,8 @@ def require_keras_3() -> None:
     found = _found_instead()
     if found is None:
         return
-    if sys.argv[:1] == ["-m"]:  # what Python puts there until it has found the command's module
+    # `sys.argv` begins so until Python has found the module that -m names.
+    if sys.argv[:1] == ["-m"] and COMMANDS & {*sys.orig_argv}:
         print(f"{RULE} {found}", file=sys.stderr)
         raise SystemExit(2)
     raise ImportError(f"{RULE} {found}")

@@ -76,14 +76,23 @@ def as_interrupts() -> Iterator[None]:
             signal.signal(number, former[number])
 
 
-def take_back() -> None:
-    """Install the handlers that Python knows again, where a library has put its own in their place.
+@contextmanager
+def as_by_default() -> Iterator[None]:
+    """Let signals end the process at once, while a library does not let Python hear them.
 
-    TensorFlow does so in a cluster, and SIGTERM would do nothing there.
+    Then the former handlers are installed again, also where the library has put its own in their
+    place: TensorFlow does so in a cluster, and SIGTERM would do nothing there.
     """
-    for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
-        handler = signal.getsignal(number)
-        if handler is not None:
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    former = {number: signal.getsignal(number) for number in numbers}
+    known = {number: handler for number, handler in former.items() if handler is not None}
+    try:
+        for number, handler in known.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number, handler in known.items():
             signal.signal(number, handler)
 
 

@@ -98,12 +98,12 @@ def has_results(file: Path, name: str, seed: int, results: Path, runs: Path) -> 
     if path.exists():
         settings = read_results(path).settings
         _require_settings(settings, now, path, "remove it, or choose another --results")
-    elif has_run(run):
-        settings = training_settings((run / CONFIG).read_text())
-        _require_settings(settings, now, run, "remove it, or choose another --output")
-    else:
+        return True
+    if not (run / CONFIG).is_file():
         return False
-    return True
+    settings = training_settings((run / CONFIG).read_text())
+    _require_settings(settings, now, run, "remove it, or choose another --output")
+    return is_finished(run)
 
 
 def of_run(run: Path, results: Path) -> RunResults:

@@ -4,8 +4,6 @@ import json
 import math
 import os
 import re
-import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import NamedTuple
@@ -13,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from train.common import signals
 from train.common.errors import UserError
 
 TF_CONFIG = "TF_CONFIG"
@@ -21,8 +18,9 @@ TF_CONFIG = "TF_CONFIG"
 SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
 SLURM_PORT = 8888
 ADDRESS = re.compile(r"[^\s:,/]+:\d{1,5}")
-CLUSTER_TIMEOUT = 300.0  # seconds
-SECONDS_BETWEEN_CALLS = 0.2
+MOST_PORT = 65535
+# Others find within a minute that a worker is gone; what it says should be there by then.
+SECONDS_TO_EXPLAIN = 20.0
 
 
 class Worker(NamedTuple):
@@ -49,7 +47,7 @@ class Worker(NamedTuple):
     @property
     def seconds_to_explain(self) -> float:
         """How long to look for the cause of an error, while the others wait for this one."""
-        return math.inf if self.count == 1 else 20.0
+        return math.inf if self.count == 1 else SECONDS_TO_EXPLAIN
 
     def __str__(self) -> str:
         """Return its number and address."""
@@ -125,7 +123,7 @@ def _checked(what: str, addresses: Sequence[str], which: str, number: int | None
     Raises:
         UserError: An address or the number is wrong.
     """
-    wrong = [address for address in addresses if not ADDRESS.fullmatch(address)]
+    wrong = [address for address in addresses if not _is_address(address)]
     if wrong or not addresses:
         raise UserError(f"{what} must be host:port of each worker; got {', '.join(wrong) or None}")
     if len(set(addresses)) < len(addresses):
@@ -135,57 +133,8 @@ def _checked(what: str, addresses: Sequence[str], which: str, number: int | None
     return Worker(number, tuple(addresses)) if len(addresses) > 1 else ALONE
 
 
-def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
-    """Return the strategy of a cluster, once all workers are there.
-
-    To be called before TensorFlow touches a device.
-
-    Args:
-        worker: This one, of several.
-        timeout: Seconds to wait.
-
-    Raises:
-        UserError: Some did not come.
-    """
-    _wait_for_others(worker, timeout)
-    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec({"worker": [*worker.addresses]}),
-        task_type="worker",
-        task_id=worker.number,
-        rpc_layer="grpc",
-    )
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    finally:
-        signals.take_back()
-
-
-def _wait_for_others(worker: Worker, timeout: float) -> None:
-    """Wait until all workers answer, as this one does.
-
-    TensorFlow would wait for an hour, in which neither a thread of Python's nor a signal is heard.
-
-    Raises:
-        UserError: Some did not come.
-    """
-    others = {address for n, address in enumerate(worker.addresses) if n != worker.number}
-    end = time.monotonic() + timeout
-    with _listening(worker.addresses[worker.number]):
-        # Who has seen all goes on, and TensorFlow answers in its place.
-        while missing := {address for address in others if not _answers(address)}:
-            if time.monotonic() > end:
-                raise UserError(
-                    f"{worker}: after {timeout:g} s not all of the cluster was there; no answer "
-                    f"from {', '.join(sorted(missing))}: start the same command there"
-                )
-            time.sleep(SECONDS_BETWEEN_CALLS)
-
-
-def _listening(address: str) -> socket.socket:
-    port = int(address.rpartition(":")[2])
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
+def _is_address(text: str) -> bool:
+    return bool(ADDRESS.fullmatch(text)) and 0 < int(text.rpartition(":")[2]) <= MOST_PORT
 
 
 def sum_over_workers(
@@ -235,15 +184,6 @@ def share_first(
 def wait_for_all(strategy: tf.distribute.Strategy, worker: Worker) -> None:
     """Wait until all workers have come here."""
     sum_over_workers(strategy, worker, 0.0)
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 def lost_worker(error: Exception, worker: Worker) -> UserError | None:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from train.common.errors import UserError
-from train.loop.cluster import ALONE, CLUSTER_TIMEOUT, Worker, cluster_strategy
+from train.loop.cluster import ALONE, Worker
+from train.loop.cluster_start import CLUSTER_TIMEOUT, cluster_strategy
 
 
 def choose_strategy(

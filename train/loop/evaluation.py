@@ -13,7 +13,7 @@ from train.data.datasets.dataset import Dataset
 from train.data.decoding.palette import IGNORED
 from train.data.samples.decode import may_be_of_a_file, raise_first_fault, read_all
 from train.data.samples.samples import Samples
-from train.loop.cluster import ALONE, Worker
+from train.loop.cluster import ALONE, Worker, lost_worker
 from train.loop.meetings import Meetings
 
 # From images uint8 [B, H, W, 3] to class ids uint8 [B, H, W].
@@ -124,7 +124,7 @@ def evaluate(
         meetings.reached(-(-len(samples) // worker.count))
         meetings.raise_caught()
     except tf.errors.OpError as error:
-        if may_be_of_a_file(error):
+        if may_be_of_a_file(error) and lost_worker(error, worker) is None:
             raise_first_fault(own, worker.seconds_to_explain)
         raise
     return Scores(total(matrix), dataset.class_names, len(samples))

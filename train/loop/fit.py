@@ -30,7 +30,8 @@ def fit(
 
     Args:
         trainer: Takes the steps.
-        batches: The batches from a step on; asked for at the start of each epoch.
+        batches: The batches from a step on; asked for at the start of each epoch, and wherever
+            samples are drawn by new shares.
         config: How often what happens.
         evaluate: Called after each epoch; its scores are logged.
         callbacks: Keras callbacks.
@@ -63,7 +64,8 @@ def fit(
         # A second signal may have come between a step and its losses' sums.
         counted = not getattr(stop, "is_second", False)
         if counted and trainer.step > trainer.saved_step:
-            loop.save()
+            with signals.deferred():  # the first one that this worker gets, where another had it
+                loop.save()
         raise
     finally:
         chain.on_train_end()

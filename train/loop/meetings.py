@@ -11,6 +11,8 @@ from train.loop.cluster import ALONE, Worker
 
 # Who is told to stop waits so long for the next meeting: a second of steps, or one step.
 SECONDS = 1.0
+# However fast steps are: a slow one may come, and nobody is heard until the next meeting.
+MOST_BETWEEN = 100
 
 
 class Meetings:
@@ -64,7 +66,7 @@ class Meetings:
         caught, seconds = self._total(np.array([float(signals.is_caught()), elapsed]))
         self._caught_by_any = caught > 0
         rate = SECONDS * self._worker.count / max(seconds, 1e-9)
-        self._between = max(1, int(self._between * min(rate, 2.0)))
+        self._between = min(max(1, int(self._between * min(rate, 2.0))), MOST_BETWEEN)
         self._next += self._between
         self._time = time.monotonic()
 

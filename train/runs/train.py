@@ -24,12 +24,12 @@ from train.data.samples.statistics import list_skipped
 from train.loop import checkpoints
 from train.loop.cluster import (
     ALONE,
-    CLUSTER_TIMEOUT,
     Worker,
     lost_worker,
     only_first_prints,
     wait_for_all,
 )
+from train.loop.cluster_start import CLUSTER_TIMEOUT
 from train.loop.distribution import choose_strategy, on_all_devices
 from train.loop.evaluation import Classify, Scores, evaluate
 from train.loop.fit import fit

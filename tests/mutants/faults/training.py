@@ -230,8 +230,8 @@ TRAINING = (
     Fault(
         "train/compare/collect.py",
         "a run of other settings taken for the recipe's",
-        '        _require_settings(settings, now, run, "remove it, or choose another --output")\n',
-        "        pass\n",
+        '    _require_settings(settings, now, run, "remove it, or choose another --output")\n',
+        "",
     ),
     Fault(
         "train/runs/initialize.py",
@@ -256,6 +256,25 @@ TRAINING = (
         "resolution forgotten",
         "if resolution == 1:",
         "if True:",
+    ),
+    Fault(
+        "train/loop/cluster_start.py",
+        "calls are not taken",
+        "        thread.start()\n        try:\n            yield\n        finally:\n"
+        "            is_over.set()\n            thread.join()\n",
+        "        yield\n",
+    ),
+    Fault(
+        "train/loop/cluster_start.py",
+        "whoever answers is the one",
+        "if said.startswith(GREETING) and said",
+        "if not said and said",
+    ),
+    Fault(
+        "train/loop/fit.py",
+        "a signal breaks a save",
+        "with signals.deferred():  # the first one",
+        "if True:  # the first one",
     ),
     Fault(
         "train/loop/schedules.py",

@@ -60,9 +60,10 @@ def test_handlers_are_taken_back_from_a_library():
 
     def command():
         with signals.as_interrupts():
-            ctypes.CDLL(None).signal(int(signal.SIGTERM), 1)  # SIG_IGN
-            send(signal.SIGTERM)
-            signals.take_back()
+            with signals.as_by_default():
+                assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+                ctypes.CDLL(None).signal(int(signal.SIGTERM), 1)  # SIG_IGN
+                send(signal.SIGTERM)
             send(signal.SIGTERM)
 
     with pytest.raises(signals.Interrupted) as stop:

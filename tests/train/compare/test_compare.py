@@ -201,6 +201,22 @@ def test_no_device_is_taken_before_all_is_trained(runs, tmp_path):
     assert asked.returncode == 77, asked.stderr
 
 
+def test_an_unfinished_run_of_other_settings_is_named_before_training(runs, tmp_path, monkeypatch):
+    def train(*_arguments):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("train.compare.collect.train_recipe", train)
+    files = {}
+    for run in runs:
+        name = run.name.removesuffix("-seed0")
+        files[name] = shutil.copy(run / "config.yaml", tmp_path / f"{name}.yaml")
+        shutil.rmtree(run / "checkpoints")
+    config = runs[1] / "config.yaml"
+    config.write_text(config.read_text().replace("power: 0.9", "power: 0.5"))
+    with pytest.raises(UserError, match="other-seed0 is of other settings: schedule.power: 0.5"):
+        of_recipes(files, [0], tmp_path / "results", tmp_path, None)
+
+
 @pytest.mark.slow
 def test_recipes_are_trained_and_a_stopped_comparison_goes_on(scenes_root, tmp_path):
     losses = {"ce": "SoftmaxCrossEntropy", "focal": "FocalLoss"}

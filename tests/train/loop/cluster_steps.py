@@ -12,7 +12,8 @@ from tests.tfsegloss.variants import OPTIONS
 from tests.train.loop.small_trainer import CLASSES, batches, make_trainer, two_convolutions
 from tfsegloss.kernels import xla
 from train.data.input.sampling import ComplementaryWeights
-from train.loop.cluster import ALONE, cluster_strategy, find_worker
+from train.loop.cluster import ALONE, find_worker
+from train.loop.cluster_start import cluster_strategy
 from train.loop.loss_scaling import LossScale
 
 LONG = ("SoftmaxCrossEntropy", "RMILoss", "SSLLoss", "LMPLoss")

@@ -1,5 +1,6 @@
 """Several processes: which one this is, what is shared among them, and that they equal one."""
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from train.common.signals import Interrupted
 from train.data.datasets.registry import SCENES
 from train.loop import cluster
 from train.loop.cluster import ALONE, Worker, find_worker, lost_worker, only_first_prints
+from train.loop.cluster_start import cluster_strategy, wait_for_others
 from train.loop.distribution import choose_strategy, on_all_devices
 from train.loop.evaluation import evaluate
 
@@ -101,6 +103,8 @@ def test_a_configuration_without_a_cluster_is_of_one_process(monkeypatch, parts)
     [
         ("a:1,b", 0, "--cluster must be host:port of each worker; got b"),
         ("a:1,", 0, "--cluster must be host:port"),
+        ("a:1,b:0", 0, "--cluster must be host:port of each worker; got b:0"),
+        ("a:1,b:65536", 0, "--cluster must be host:port of each worker; got b:65536"),
         ("a:1,a:1", 0, "--cluster names a worker twice"),
         ("a:1,b:2", 2, "--worker must be from 0 to 1; got 2"),
         ("a:1,b:2", None, "--worker must be from 0 to 1; got None"),
@@ -131,7 +135,11 @@ def test_who_waits_for_workers_that_are_not_there_says_so(number):
     addresses = free_addresses()
     message = f"no answer from {addresses[1 - number]}: start the same command there"
     with pytest.raises(UserError, match=message):
-        cluster.cluster_strategy(Worker(number, tuple(addresses)), timeout=0.1)
+        cluster_strategy(Worker(number, tuple(addresses)), timeout=0.1)
+
+
+def listen(address):
+    return socket.create_server(("localhost", int(address.rpartition(":")[2])))
 
 
 def test_workers_wait_until_all_are_there():
@@ -141,13 +149,63 @@ def test_workers_wait_until_all_are_there():
 
     def come(worker):
         time.sleep(0.3 * worker.number)
-        cluster._wait_for_others(worker, timeout=20)
-        with cluster._listening(worker.addresses[worker.number]):  # TensorFlow
-            time.sleep(1)
+        wait_for_others(worker, timeout=20)
+        with listen(worker.addresses[worker.number]):  # TensorFlow, which says nothing
+            time.sleep(3)
         return worker.number
 
     with ThreadPoolExecutor(3) as pool:
         assert [*pool.map(come, workers)] == [0, 1, 2]
+
+
+@contextlib.contextmanager
+def waiting(worker):
+    """Let a worker wait for others that never come, and raise what it says of it."""
+    with ThreadPoolExecutor(1) as pool:
+        waited = pool.submit(wait_for_others, worker, 2)
+        yield
+        with pytest.raises(UserError, match="not all of the cluster was there"):
+            waited.result()
+
+
+def test_a_worker_that_waits_long_still_answers():
+    """The system holds 128 calls that are not taken, and no more."""
+    addresses = tuple(free_addresses(2))
+    host, port = addresses[0].split(":")
+    with waiting(Worker(0, addresses)):
+        time.sleep(0.2)
+        for _ in range(200):
+            with socket.create_connection((host, int(port)), timeout=1) as call:
+                assert call.recv(64) == b"tfsegloss worker 0"
+
+
+def test_two_workers_of_one_number_are_named():
+    here, there = free_addresses(2)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(wait_for_others, Worker(0, (there, here)), 2)
+        time.sleep(0.2)
+        message = rf"worker 0 \({here}\): at {there} is worker 0, not worker 1: start each worker"
+        with pytest.raises(UserError, match=message):
+            wait_for_others(Worker(0, (here, there)), timeout=2)
+        with pytest.raises(UserError):
+            other.result()
+
+
+def test_a_port_in_use_is_named():
+    here, there = free_addresses(2)
+    with listen(here), pytest.raises(UserError, match=r"cannot listen on port \d+ \(.*in use"):
+        wait_for_others(Worker(0, (here, there)), timeout=0.3)
+
+
+def test_a_port_that_becomes_free_is_taken():
+    here, there = free_addresses(2)
+    former = listen(here)
+    with ThreadPoolExecutor(1) as pool, listen(there):
+        waited = pool.submit(wait_for_others, Worker(0, (here, there)), 10)
+        time.sleep(0.5)
+        assert not waited.done()
+        former.close()
+        waited.result()
 
 
 def test_a_lost_worker_is_named():

@@ -1,6 +1,8 @@
 """The loop: stopping and resuming changes nothing, what is not finite is not saved."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +20,14 @@ from tests.train.loop.small_trainer import (
     two_convolutions,
     with_memory,
 )
+from train.common import signals
 from train.common.errors import UserError
 from train.config import TrainerConfig
 from train.data.input.sampling import ComplementaryWeights
 from train.loop import checkpoints
 from train.loop.evaluation import Scores
 from train.loop.fit import fit
+from train.loop.meetings import Meetings
 from train.loop.schedules import PolynomialWithWarmup
 from train.loop.trainer import Trainer
 from train.runs.folder import MetricsFile
@@ -256,6 +260,27 @@ def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path):
     again = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
     assert again.restore()
     assert again.step == 2
+
+
+def test_a_signal_to_a_worker_that_saves_for_another_s_waits(tmp_path, monkeypatch):
+    """Told to stop after step 2, it is signalled itself while it writes."""
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+
+    def told(_meetings):
+        if trainer.step == 2:
+            raise signals.Interrupted(signal.SIGTERM, is_second=False)
+
+    def write(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments)
+
+    original = checkpoints.write
+    monkeypatch.setattr(Meetings, "raise_caught", told)
+    monkeypatch.setattr(checkpoints, "write", write)
+    data = [*batches(STEPS)]
+    with pytest.raises(signals.Interrupted), signals.as_interrupts():
+        fit(trainer, lambda first: data[first:], CONFIG, scores, [])
+    assert checkpoints.steps(tmp_path) == [2]
 
 
 def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):

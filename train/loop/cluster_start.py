@@ -1,0 +1,142 @@
+"""The start of a cluster: its workers wait for each other, then TensorFlow connects them."""
+
+import faulthandler
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import tensorflow as tf
+
+from train.common import signals
+from train.common.errors import UserError
+from train.loop.cluster import Worker
+
+CLUSTER_TIMEOUT = 300.0  # seconds
+SECONDS_BETWEEN_CALLS = 0.2
+SECONDS_OF_A_CALL = 2.0
+# What a waiting worker says to who calls, before its number.
+GREETING = b"tfsegloss worker "
+
+
+def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
+    """Return the strategy of a cluster, once all workers are there.
+
+    To be called before TensorFlow touches a device. A worker that ends after it was seen here, and
+    before TensorFlow has connected it, leaves the others waiting: their processes end after the
+    time-out, or 300 s if that is more, with the stack instead of a line.
+
+    Args:
+        worker: This one, of several.
+        timeout: Seconds to wait.
+
+    Raises:
+        UserError: Some did not come, one is another than it should be, or its port is in use.
+    """
+    wait_for_others(worker, timeout)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": [*worker.addresses]}),
+        task_type="worker",
+        task_id=worker.number,
+        rpc_layer="grpc",
+    )
+    # TensorFlow waits for an hour, and Python runs neither threads nor handlers meanwhile.
+    faulthandler.dump_traceback_later(max(timeout, CLUSTER_TIMEOUT), exit=True)
+    try:
+        with signals.as_by_default():
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def wait_for_others(worker: Worker, timeout: float) -> None:
+    """Wait until all workers have answered once, as this one does.
+
+    Who has seen all goes on, and TensorFlow answers in its place.
+
+    Raises:
+        UserError: Some did not come, one is another than it should be, or the port is in use.
+    """
+    end = time.monotonic() + timeout
+    missing = [number for number in range(worker.count) if number != worker.number]
+    with _answering(worker, end):
+        while missing := [number for number in missing if not _answers(worker, number)]:
+            if time.monotonic() > end:
+                addresses = ", ".join(worker.addresses[number] for number in missing)
+                raise UserError(
+                    f"{worker}: after {timeout:g} s not all of the cluster was there; no answer "
+                    f"from {addresses}: start the same command there"
+                )
+            time.sleep(SECONDS_BETWEEN_CALLS)
+
+
+@contextmanager
+def _answering(worker: Worker, end: float) -> Iterator[None]:
+    """Tell who calls this worker's number.
+
+    Calls that are not taken would fill the listener's queue, and then nobody sees this worker.
+    """
+    is_over = threading.Event()
+    with _listening(worker, end) as listener:
+        thread = threading.Thread(target=_take_calls, args=(listener, worker.number, is_over))
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+
+def _take_calls(listener: socket.socket, number: int, is_over: threading.Event) -> None:
+    listener.settimeout(SECONDS_BETWEEN_CALLS)
+    while not is_over.is_set():
+        try:
+            call, _ = listener.accept()
+            with call:
+                call.sendall(GREETING + b"%d" % number)
+        except OSError:  # nobody has called, or who did is gone
+            continue
+
+
+def _listening(worker: Worker, end: float) -> socket.socket:
+    """Return a listener on the worker's port, once a worker of a former run has left it."""
+    port = int(worker.addresses[worker.number].rpartition(":")[2])
+    while True:
+        try:
+            if socket.has_dualstack_ipv6():
+                return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return socket.create_server(("", port))
+        except OSError as error:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"{worker} cannot listen on port {port} ({error}): another process uses it, "
+                    "perhaps a worker of a run that is ending: end it, or choose another port"
+                ) from None
+        time.sleep(SECONDS_BETWEEN_CALLS)
+
+
+def _answers(worker: Worker, number: int) -> bool:
+    """Return whether another worker answers, or TensorFlow, which says nothing of the kind.
+
+    Raises:
+        UserError: It says that it is another one.
+    """
+    host, _, port = worker.addresses[number].rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=SECONDS_OF_A_CALL) as call:
+            if call.getsockname() == call.getpeername():  # a free port of this machine, by chance
+                return False
+            try:
+                said = call.recv(64)
+            except TimeoutError:
+                said = b""
+    except OSError:
+        return False
+    if said.startswith(GREETING) and said != GREETING + b"%d" % number:
+        found = said.removeprefix(GREETING).decode(errors="replace")
+        raise UserError(
+            f"{worker}: at {worker.addresses[number]} is worker {found}, not worker {number}: "
+            "start each worker with its own number, and at its own address"
+        )
+    return True
