@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from train.common.errors import UserError
-from train.loop.cluster import TF_CONFIG
+from train.loop.cluster import IS_GONE, TF_CONFIG
 from train.runs.configuration import configuration_parser, instantiate
 
 MODULE = "train"
@@ -151,19 +151,20 @@ def _wait(workers: Sequence[_Process]) -> None:
     """
     try:
         while any(worker.process.poll() is None for worker in workers):
-            failed = [worker for worker in workers if worker.process.poll()]
-            if failed:
+            if any(worker.process.poll() for worker in workers):
                 _let_end(workers)
-                raise failed[0].failure()
+                break
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt as stop:
         for worker in workers:
             worker.process.send_signal(getattr(stop, "signal", signal.SIGINT))
         _let_end(workers)
         raise
-    failed = [worker for worker in workers if worker.process.returncode]
-    if failed:
-        raise failed[0].failure()
+    failures = [worker.failure() for worker in workers if worker.process.returncode]
+    # Not that of a worker that ended because another one had.
+    causes = [failure for failure in failures if IS_GONE not in str(failure)]
+    if failures:
+        raise (causes or failures)[0]
 
 
 def _let_end(workers: Sequence[_Process]) -> None:

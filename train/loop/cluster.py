@@ -19,6 +19,8 @@ SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
 SLURM_PORT = 8888
 ADDRESS = re.compile(r"[^\s:,/]+:\d{1,5}")
 MOST_PORT = 65535
+# Of the line of a worker that ends because another one has.
+IS_GONE = "is gone, so"
 # Others find within a minute that a worker is gone; what it says should be there by then.
 SECONDS_TO_EXPLAIN = 20.0
 
@@ -200,7 +202,7 @@ def lost_worker(error: Exception, worker: Worker) -> UserError | None:
     tasks = {int(number) for number in re.findall(r"/task:(\d+)", text)} - {worker.number}
     gone = [str(Worker(number, worker.addresses)) for number in sorted(tasks)]
     return UserError(
-        f"{', '.join(gone) or 'a worker'} is gone, so {worker} stops: the same command on all "
+        f"{', '.join(gone) or 'a worker'} {IS_GONE} {worker} stops: the same command on all "
         "workers goes on from the last checkpoint"
     )
 

@@ -1,9 +1,12 @@
 """`python -m train launch`: what it passes on, and its mistakes."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.commands import assert_one_line
 from train.commands import launch
+from train.common.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,23 @@ def test_fewer_gpus_than_workers_is_one_line(train, monkeypatch, gpus, workers):
     monkeypatch.setattr(launch.tf.config, "list_physical_devices", lambda kind: [kind] * gpus)
     outcome = train("launch", f"--workers={workers}")
     assert_one_line(outcome, f"divide the {gpus} GPUs", "CUDA_VISIBLE_DEVICES=-1 the CPU")
+
+
+class Ended:
+    """A worker that has ended, and its last words."""
+
+    def __init__(self, status, words=""):
+        self.process = SimpleNamespace(returncode=status, poll=lambda: status)
+        self.failure = lambda: UserError(words)
+
+
+def test_the_failure_that_ended_the_others_is_said():
+    workers = [Ended(2, "worker 1 (b:2) is gone, so worker 0 stops"), Ended(1, "disk full")]
+    with pytest.raises(UserError, match="disk full"):
+        launch._wait(workers)
+    with pytest.raises(UserError, match="is gone, so worker 0 stops"):
+        launch._wait([workers[0], Ended(-9, "worker 1 (b:2) is gone, so")])
+    launch._wait([Ended(0), Ended(0)])
 
 
 @pytest.mark.parametrize(
