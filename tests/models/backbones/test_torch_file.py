@@ -27,33 +27,19 @@ from tests.models.backbones.torch_files import (
     storages,
     tensor,
 )
+from tests.models.readers import bytes_reader, refusal_of
 
 SIX = np.arange(6, dtype="float32")
 
 
 @pytest.fixture
 def read(tmp_path):
-    def read_bytes(content: bytes) -> dict[str, np.ndarray]:
-        path = tmp_path / "file.pth"
-        path.write_bytes(content)
-        return read_pth(path)
-
-    return read_bytes
+    return bytes_reader(read_pth, tmp_path / "file.pth")
 
 
 @pytest.fixture
-def refusal(read, tmp_path):
-    """Read what must be refused, and return the reason."""
-
-    def reason(content: bytes) -> str:
-        with pytest.raises(ValueError, match="`path` must be a .pth file") as error:
-            read(content)
-        message = str(error.value)
-        assert message.isprintable()
-        assert f"Received: path={str(tmp_path / 'file.pth')!r} (" in message
-        return message[message.index(" (") :]
-
-    return reason
+def refusal(tmp_path):
+    return refusal_of(read_pth, tmp_path / "file.pth")
 
 
 def small() -> bytes:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.weights.caffe_file import read_caffemodel
+from tests.models.readers import bytes_reader, refusal_of
 from tests.models.weights.caffe_files import blob, caffe, caffemodel
 
 KERNEL = np.random.default_rng(0).normal(size=(4, 3, 2, 2)).astype("float32")
@@ -15,27 +16,12 @@ LAYERS = {"conv1": [KERNEL, BIAS], "relu1": [], "scale1": [BIAS + 1]}
 
 @pytest.fixture
 def read(tmp_path):
-    def read_bytes(content: bytes):
-        path = tmp_path / "net.caffemodel"
-        path.write_bytes(content)
-        return read_caffemodel(path)
-
-    return read_bytes
+    return bytes_reader(read_caffemodel, tmp_path / "net.caffemodel")
 
 
 @pytest.fixture
-def refusal(read, tmp_path):
-    """Read what must be refused, and return the reason."""
-
-    def reason(content: bytes) -> str:
-        with pytest.raises(ValueError, match="`path` must be a .caffemodel file") as error:
-            read(content)
-        message = str(error.value)
-        assert message.isprintable()
-        assert f"Received: path={str(tmp_path / 'net.caffemodel')!r} (" in message
-        return message[message.index(" (") :]
-
-    return reason
+def refusal(tmp_path):
+    return refusal_of(read_caffemodel, tmp_path / "net.caffemodel")
 
 
 def assert_layers(got, expected):
