@@ -10,6 +10,7 @@ from models.architectures.deeplab_v3_plus import deeplab_v3_plus
 from models.backbones.encoder import build_backbone
 from models.backbones.registry import BACKBONES
 from models.builder import ARCHITECTURES, WEIGHT_FILES, build, stored_classes
+from models.class_count import class_count_by_pairs
 from models.dilation.dilate import OUTPUT_STRIDES, dilate
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "WEIGHT_FILES",
     "build",
     "build_backbone",
+    "class_count_by_pairs",
     "deeplab_v2",
     "deeplab_v3",
     "deeplab_v3_plus",

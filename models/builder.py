@@ -16,6 +16,7 @@ from models.architectures.deeplab_v2 import deeplab_v2
 from models.architectures.deeplab_v3 import deeplab_v3
 from models.architectures.deeplab_v3_plus import deeplab_v3_plus
 from models.checks import check_choice, check_num_classes, shorten
+from models.class_count import Shape, class_count_by_shapes
 from models.layers.batch_norm import BatchNorm
 
 ARCHITECTURES = {
@@ -125,11 +126,9 @@ def stored_classes(path: str | os.PathLike[str], model: keras.Model) -> int:
             f"{path} must be a whole file of weights. Received: "
             f"{(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
-    ours, theirs = Counter(tuple(w.shape) for w in model.weights), Counter(stored)
-    if ours == theirs:
-        return model.output_shape[-1]
-    found = _classes_of(stored, model)
+    found = class_count_by_shapes(_shapes(model), stored, model.output_shape[-1])
     if found is None:
+        ours, theirs = Counter(_shapes(model)), Counter(stored)
         lacking, more = (shorten(map(str, x.elements())) for x in (ours - theirs, theirs - ours))
         raise ValueError(
             f"{path} must hold the {len(model.weights)} weights of {model.name}, but for the "
@@ -178,8 +177,9 @@ def _load(model: keras.Model, path: Path) -> None:
             warnings.filterwarnings("error", message=".*freshly-initialized", category=UserWarning)
             model.load_weights(path)
     except _UNREADABLE as error:
-        found = _classes_of(stored, model) if stored else None
-        if found is not None:
+        num_classes = model.output_shape[-1]
+        found = class_count_by_shapes(_shapes(model), stored, num_classes)
+        if found not in (None, num_classes):
             raise mistake(f"its network has {found} classes") from None
         raise mistake((str(error) or type(error).__name__).splitlines()[0]) from error
     # Keras ignores weights in the file that the network has no place for.
@@ -187,24 +187,11 @@ def _load(model: keras.Model, path: Path) -> None:
         raise mistake(f"it holds {len(stored)} weights, the network has {len(model.weights)}")
 
 
-def _classes_of(stored: list[tuple[int, ...]], model: keras.Model) -> int | None:
-    """Return the classes of a file's network, if it differs from another in them alone."""
-    ours, theirs = Counter(tuple(w.shape) for w in model.weights), Counter(stored)
-    lacking, more = [*(ours - theirs).elements()], [*(theirs - ours).elements()]
-    ends, num_classes = {shape[-1:] for shape in more}, model.output_shape[-1]
-    if len(ends) != 1 or {shape[-1:] for shape in lacking} != {(num_classes,)}:
-        return None
-    (found,) = ends.pop()
-    left = Counter(more)
-    for shape in lacking:
-        expected = [(*shape[:-1], found)]
-        if shape[-2:] == (num_classes, num_classes):  # of a learnt upsampling, or by chance
-            expected.append((*shape[:-2], found, found))
-        left[next((one for one in expected if left[one]), shape)] -= 1
-    return found if not any(left.values()) else None
+def _shapes(model: keras.Model) -> list[Shape]:
+    return [tuple(weight.shape) for weight in model.weights]
 
 
-def _stored_arrays(path: Path) -> list[tuple[int, ...]]:
+def _stored_arrays(path: Path) -> list[Shape]:
     """Return the shapes of the weights in a file, without those of an optimizer."""
     import h5py  # installed with Keras; imported here so that building a network does not need it
 

@@ -36,6 +36,7 @@ ORDER = {
     "models": (
         "keras_3",
         "checks",
+        "class_count",
         "layers",
         "dilation",
         "backbones",

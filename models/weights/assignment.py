@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from models.checks import shorten
+from models.class_count import Shape, class_count_by_pairs
 
 # From the order of Caffe and PyTorch (output, input, height, width) to Keras'.
 CHANNELS_LAST = (2, 3, 1, 0)
@@ -190,15 +191,11 @@ def check_shapes(
         )
 
 
-def _class_advice(pairs: list[tuple[tuple[int, ...], tuple[int, ...]]], num_classes: int) -> str:
+def _class_advice(pairs: Iterable[tuple[Shape, Shape]], num_classes: int) -> str:
     """Say what to do with a network that differs in nothing but its number of classes."""
-    if any(len(ours) != len(theirs) for ours, theirs in pairs):
+    theirs = class_count_by_pairs(pairs, num_classes)
+    if theirs is None:
         return ""
-    sides = {pair for shapes in pairs for pair in zip(*shapes, strict=True)}
-    different = [pair for pair in sides if pair[0] != pair[1]]
-    if len(different) != 1 or different[0][0] != num_classes:
-        return ""
-    theirs = different[0][1]
     return (
         f". It is of {theirs} classes: import it with --num_classes {theirs}, and begin a training "
         "with init_from, which takes other numbers of classes"

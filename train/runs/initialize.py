@@ -25,13 +25,13 @@ class _Source(NamedTuple):
         weights: In the order of the network's own.
         name: What they are, for the line that is printed.
         network: Of what kind, for the error.
-        classes: Whose the classes are.
+        classes: Whose the classes are; None: only their number is known.
     """
 
     weights: list[np.ndarray]
     name: str
     network: str
-    classes: str
+    classes: str | None = None
 
 
 def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> None:
@@ -62,7 +62,9 @@ def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> 
     else:
         source = _from_run(path, config)
     pairs = [*zip(model.weights, source.weights, strict=False)]
-    if len(model.weights) != len(source.weights) or not _fit(pairs, model.output_shape[-1]):
+    shapes = [(tuple(ours.shape), theirs.shape) for ours, theirs in pairs]
+    classes = models.class_count_by_pairs(shapes, model.output_shape[-1])
+    if len(model.weights) != len(source.weights) or classes is None:
         raise UserError(
             f"init_from: the network of {path} is another one, {source.network}: choose the same "
             "model.name, backbone and options"
@@ -71,7 +73,8 @@ def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> 
         if ours.shape == theirs.shape:
             ours.assign(theirs)
     others = [ours.path for ours, theirs in pairs if ours.shape != theirs.shape]
-    new = f"; new, for other classes than {source.classes}: {', '.join(others)}" if others else ""
+    whose = source.classes or f"its {classes}"
+    new = f"; new, for other classes than {whose}: {', '.join(others)}" if others else ""
     print(f"First weights: {len(pairs) - len(others)} of {source.name}{new}")
 
 
@@ -99,7 +102,7 @@ def _from_file(path: Path, model: keras.Model, config: FitConfig, dataset: Datas
     # Keras finds the weights in such a file by the layers of a network of its kind.
     kind = replace(config.model, weights=str(path))
     trained = build_model(replace(config, model=kind), dataset, num_classes)
-    return _Source(trained.get_weights(), str(path), "of other layers", f"its {num_classes}")
+    return _Source(trained.get_weights(), str(path), "of other layers")
 
 
 def _from_export(folder: Path, model: keras.Model) -> _Source:
@@ -114,19 +117,4 @@ def _from_export(folder: Path, model: keras.Model) -> _Source:
     are_weights = [id(variable) in weights for variable in model.variables]
     if len(variables) == len(are_weights):
         variables = [x for x, chosen in zip(variables, are_weights, strict=True) if chosen]
-    return _Source(
-        [variable.numpy() for variable in variables], str(folder), "of other layers", "its own"
-    )
-
-
-def _fit(pairs: list[tuple[keras.Variable, np.ndarray]], num_classes: int) -> bool:
-    """Return whether pairs of weights have the same shapes but for the number of classes."""
-    if any(len(ours.shape) != len(theirs.shape) for ours, theirs in pairs):
-        return False
-    different = {
-        sides
-        for ours, theirs in pairs
-        for sides in zip(ours.shape, theirs.shape, strict=True)
-        if sides[0] != sides[1]
-    }
-    return not different or (len(different) == 1 and different.pop()[0] == num_classes)
+    return _Source([variable.numpy() for variable in variables], str(folder), "of other layers")
