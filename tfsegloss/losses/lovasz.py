@@ -67,7 +67,8 @@ def jaccard_weights(errors: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
     (count,) = sizes(errors)
     order = tf.math.top_k(tf.stop_gradient(errors), count).indices
     steps = jaccard_steps(tf.gather(truth, order), errors.dtype)
-    return tf.scatter_nd(order[:, tf.newaxis], steps, [count])
+    # Of one number each. `tf.scatter_nd` does the same, for 263,169 numbers in 17 ms instead of 2.
+    return tf.math.unsorted_segment_sum(steps, order, count)
 
 
 def lovasz_errors(targets: Targets, logits: tf.Tensor, *, activation: str) -> tf.Tensor:
