@@ -9,6 +9,7 @@ COMMANDS = (
     "launch",
     "recipes",
     "compare",
+    "score",
     "check",
     "import_labels",
     "prepare",

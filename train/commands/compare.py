@@ -1,7 +1,7 @@
 """`python -m train compare --recipes A B … --seeds 0 1 2`: what losses are worth."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -12,6 +12,7 @@ from train.common.errors import UserError
 from train.common.files import write_whole
 from train.compare import collect, figures, panels, tables
 from train.compare.entries import Entry, entries_of
+from train.compare.score import has_finished, run_name
 from train.config import Seed
 from train.reports.pictures import save
 
@@ -23,8 +24,8 @@ def parser() -> ArgumentParser:
     parser = make_parser(
         description="Compare recipes, or finished runs: mean IoU with its spread over seeds, "
         "boundary IoU, each class, and the interval of the difference to the first. "
-        "What is not on file yet is trained, one run after the other, and then scored; the same "
-        "command goes on where it was stopped."
+        "What is not on file yet is trained and scored, one run after the other; the same command "
+        "goes on where it was stopped."
     )
     parser.add_argument(
         "--recipes",
@@ -43,7 +44,7 @@ def parser() -> ArgumentParser:
         "where they differ in the seed only.",
     )
     parser.add_argument("--seeds", type=Seed, nargs="+", default=[0, 1, 2], help="Of the recipes.")
-    parser.add_argument("--data.root", type=Path, help="Folder of the recipes' data.")
+    parser.add_argument("--data.root", type=Path, help="Of the recipes: folder of their data.")
     parser.add_argument(
         "--results",
         type=Path,
@@ -66,8 +67,6 @@ def run(values: Namespace) -> None:
         entries, folders = _of_recipes(values)
     else:
         entries, folders = _of_runs(values)
-    if len(entries) < 2:
-        raise UserError("a comparison needs two --recipes, or --runs of two names")
     values.output.mkdir(parents=True, exist_ok=True)
     report = tables.markdown(entries)
     print(report)
@@ -84,6 +83,7 @@ def _of_recipes(values: Namespace) -> tuple[list[Entry], dict[str, Path]]:
     recipes = dict(map(collect.find_recipe, values.recipes))
     if len(recipes) < len(values.recipes):
         raise UserError("--recipes: two of them have the same name")
+    _require_two(recipes)
     runs = values.output / "runs"
     seeds = [*dict.fromkeys(values.seeds)]
     results = collect.of_recipes(recipes, seeds, values.results, runs, values.data.root)
@@ -96,12 +96,19 @@ def _of_runs(values: Namespace) -> tuple[list[Entry], dict[str, Path]]:
     """Return what is compared, and a folder of a run of each."""
     if not values.runs:
         raise UserError("nothing to compare: give --recipes, or --runs")
-    collect.require_one_run_each(values.runs)
-    results = [collect.of_run(run, values.results) for run in values.runs]
+    if values.data.root is not None:
+        raise UserError("--data.root is of --recipes: runs know where their data are")
+    _require_two({run_name(run) for run in values.runs})
+    results = collect.of_runs(values.runs, values.results)
     folders: dict[str, Path] = {}
     for run in values.runs:
-        folders.setdefault(collect.run_name(run), run)
+        folders.setdefault(run_name(run), run)
     return entries_of(results), folders
+
+
+def _require_two(names: Collection[str]) -> None:
+    if len(names) < 2:
+        raise UserError("a comparison needs two --recipes, or --runs of two names")
 
 
 def _pictures(entries: Sequence[Entry], folders: dict[str, Path], output: Path) -> list[str]:
@@ -113,11 +120,14 @@ def _pictures(entries: Sequence[Entry], folders: dict[str, Path], output: Path) 
         for name, draw in FIGURES.items():
             tfsegloss.explain.save(draw(entries), output / name)
             written.append(name)
-    here = {name: run for name, run in folders.items() if collect.has_run(run)}
+    here = {name: run for name, run in folders.items() if has_finished(run)}
     missing = ", ".join(name for name in folders if name not in here)
     if missing:
         print(f"Without predictions of {missing}, whose runs are not here")
-    if here:
-        save(panels.panels(here, panels.most_different(entries)), output / "panels.png")
-        written.append("panels.png")
+    try:
+        if here:
+            save(panels.panels(here, panels.most_different(entries)), output / "panels.png")
+            written.append("panels.png")
+    except UserError as error:  # the scores need no image
+        print(f"Without predictions: {error}")
     return written

@@ -15,11 +15,11 @@ import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
+from train.common.cli import command_line
 from train.common.errors import UserError
 from train.loop.cluster import IS_GONE, TF_CONFIG
 from train.runs.configuration import configuration_parser, instantiate
 
-MODULE = "train"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A worker whose others are gone ends by itself within a minute, and says so.
 SECONDS_TO_END = 90.0
@@ -129,7 +129,7 @@ def _worker(
     config = {"cluster": cluster, "task": {"type": "worker", "index": number}}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, "fit", *options],
+            command_line("fit", options),
             env={**os.environ, **environment, TF_CONFIG: json.dumps(config)},
             stderr=errors,
             start_new_session=True,  # Ctrl-C would reach it twice

@@ -7,6 +7,7 @@ import sys
 from argparse import Action
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
@@ -28,6 +29,7 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
         commands: Full names of modules, each with `parser()` and `run(values)`. The last part of
             the name is the command's, with hyphens for underscores.
     """
+    _Import.modules.clear()
     with quiet_tensorflow():
         modules = {_command(name): importlib.import_module(name) for name in commands}
     parser = make_parser(prog=f"python -m {package}", description=description)
@@ -53,8 +55,24 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
         _fail("interrupted" if is_key else f"ended by {number.name}", 128 + number)
 
 
+MODULE = "train"  # of which command_line runs the commands
+
+
+def command_line(command: str, arguments: Sequence[str]) -> list[str]:
+    """Return the words that run a command of `train` in a process of its own.
+
+    Args:
+        command: Its name.
+        arguments: Its options. What this process was told to import, that one imports too.
+    """
+    imports = [word for module in _Import.modules for word in ("--import", module)]
+    return [sys.executable, "-m", MODULE, *imports, command, *arguments]
+
+
 class _Import(Action):
     """Imports a module where it stands on the command line, and allows its classes by name."""
+
+    modules: ClassVar[list[str]] = []  # of this command line
 
     def __call__(self, parser: object, namespace: object, value: str, option: str | None = None):
         """Import the module."""
@@ -63,6 +81,7 @@ class _Import(Action):
         except ImportError as error:
             raise UserError(f"--import {value}: {error}") from None
         set_parsing_settings(import_path_allowlist=[value])
+        self.modules.append(value)
 
 
 def _command(module: str) -> str:

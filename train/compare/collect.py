@@ -1,23 +1,18 @@
 """The results of a comparison: from files, or of runs that are scored, or trained first."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from train.common.errors import UserError
-from train.common.progress import progress_bars
-from train.compare.execute import train_recipe
-from train.compare.results import (
-    SEED,
-    RunResults,
-    read_results,
-    results_path,
-    without_seed,
-    write_results,
-)
-from train.compare.score import is_finished, score
-from train.runs.configuration import as_yaml, configuration_parser, default_yaml
-from train.runs.folder import CONFIG, differences, training_settings
+from train.compare.entries import require_comparable
+from train.compare.execute import score_run, train_recipe
+from train.compare.results import SEED, RunResults, read_results, results_path
+from train.compare.score import Data, data_of, has_finished, last_step, require_finished, run_name
+from train.runs.configuration import as_yaml, configuration_parser, default_yaml, instantiate
+from train.runs.folder import CONFIG, differences, require_same, training_settings
 from train.runs.load import load_config
+from train.runs.summary import read_origin
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -26,7 +21,7 @@ def find_recipe(recipe: str) -> tuple[str, Path]:
     """Return the name and the file of a recipe.
 
     Args:
-        recipe: A name in `train/recipes`, such as camvid/ce, or a file of your own.
+        recipe: A name in `train/recipes`, such as camvid/ce, or a file.
 
     Raises:
         UserError: There is none.
@@ -35,11 +30,74 @@ def find_recipe(recipe: str) -> tuple[str, Path]:
     if known.is_file():
         return recipe, known
     path = Path(recipe)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return path.stem, path
-    raise UserError(
-        f"--recipes: no recipe {recipe}: expected a file, or a name such as camvid/ce of {RECIPES}"
-    )
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        raise UserError(
+            f"--recipes: no recipe {recipe}: expected a file, or a name such as camvid/ce of "
+            f"{RECIPES}"
+        )
+    inside = path.resolve().is_relative_to(RECIPES)
+    named = path.resolve().relative_to(RECIPES) if inside else Path(path.name)
+    return named.with_suffix("").as_posix(), path
+
+
+def run_folder(runs: Path, name: str, seed: int) -> Path:
+    """Return the folder of the run of a recipe and a seed."""
+    return runs / f"{name}-seed{seed}"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A run of a recipe that a comparison needs.
+
+    Args:
+        recipe: The recipe's file.
+        name: The recipe's name.
+        seed: The seed.
+        path: The file of its results.
+        run: The folder of the run.
+        root: Folder of the data; None: what the recipe says.
+    """
+
+    recipe: Path
+    name: str
+    seed: int
+    path: Path
+    run: Path
+    root: Path | None
+
+    def require_usable(self) -> None:
+        """Hold what is there of the run against what the recipe is now.
+
+        Raises:
+            UserError: It is of other settings or data.
+        """
+        run = [f"--run={self.run}", f"--trainer.seed={self.seed}"]
+        root = [] if self.root is None else [f"--data.root={self.root}"]
+        config = configuration_parser().parse_args([f"--config={self.recipe}", *run, *root])
+        settings = training_settings(as_yaml(config))
+        if self.path.exists():
+            results = read_results(self.path)
+            remedy = "remove it, or choose another --results"
+            _require_settings(results.settings, settings, self.path, remedy)
+            if self.root is not None:
+                data = data_of(instantiate(config))
+                _require_data(results, data, self.path)
+            _require_of_run(results, self.run, self.path)
+        elif has_finished(self.run):
+            found = training_settings((self.run / CONFIG).read_text())
+            _require_settings(found, settings, self.run, "remove it, or choose another --output")
+        elif (self.run / CONFIG).is_file():
+            remedy = "remove that folder, or choose another --output"
+            require_same(self.run / CONFIG, as_yaml(config), default_yaml(), remedy)
+
+    def results(self) -> RunResults:
+        """Return the results; train and score what is not there yet."""
+        if not self.path.exists():
+            if not has_finished(self.run):
+                print(f"Training {self.name}, seed {self.seed}: {self.run}", flush=True)
+                train_recipe(self.recipe, self.run, self.seed, self.root)
+            score_run(self.run, self.name, self.path)
+        return read_results(self.path)
 
 
 def of_recipes(
@@ -51,8 +109,8 @@ def of_recipes(
 ) -> list[RunResults]:
     """Return the results of recipes, seed by seed; train and score what is not on file.
 
-    All is trained before the first run is scored: TensorFlow would keep the GPU's memory in this
-    process from then on, which the trainings, in processes of their own, need.
+    Each run is scored before the next one is trained, both in processes of their own: a comparison
+    that is stopped keeps what it has, and no GPU's memory is held meanwhile.
 
     Args:
         recipes: Their files by name.
@@ -62,78 +120,74 @@ def of_recipes(
         root: Folder of the data; None: what the recipes say.
 
     Raises:
-        UserError: Two recipes have one folder; or a file on record, or a run, is of other settings
-            than its recipe has now.
+        UserError: A file on record, or a run, is of other settings or data than its recipe has
+            now; or they cannot be compared with each other.
     """
-    _require_folders(recipes, runs)
-    wanted = [(name, seed) for seed in seeds for name in recipes]
-    # What cannot be used is said before days of training.
-    trained = [has_results(recipes[name], name, seed, results, runs) for name, seed in wanted]
-    for (name, seed), is_trained in zip(wanted, trained, strict=True):
-        if not is_trained:
-            run = run_folder(runs, name, seed)
-            print(f"Training {name}, seed {seed}: {run}", flush=True)
-            train_recipe(recipes[name], run, seed, root)
-    return [
-        _read_or_score(run_folder(runs, name, seed), name, results_path(results, name, seed))
-        for name, seed in wanted
+    wanted = [
+        _Wanted(
+            file, name, seed, results_path(results, name, seed), run_folder(runs, name, seed), root
+        )
+        for seed in seeds
+        for name, file in recipes.items()
     ]
-
-
-def has_results(file: Path, name: str, seed: int, results: Path, runs: Path) -> bool:
-    """Return whether a recipe's results are on file, or a finished run of it is there to be scored.
-
-    Args:
-        file: The recipe.
-        name: Its name.
-        seed: The seed.
-        results: Folder of the files of results.
-        runs: Folder of the runs.
-
-    Raises:
-        UserError: They are of other settings than the recipe has now.
-    """
-    now = training_settings(as_yaml(configuration_parser().parse_args(["--config", str(file)])))
-    path, run = results_path(results, name, seed), run_folder(runs, name, seed)
-    if path.exists():
-        settings = read_results(path).settings
-        _require_settings(settings, now, path, "remove it, or choose another --results")
-        return True
-    if not (run / CONFIG).is_file():
-        return False
-    settings = training_settings((run / CONFIG).read_text())
-    _require_settings(settings, now, run, "remove it, or choose another --output")
-    return is_finished(run)
-
-
-def of_run(run: Path, results: Path) -> RunResults:
-    """Return the results of a finished run; score it if they are not on file.
-
-    Args:
-        run: Its folder, whose name without `-seed0` and the like is that of the results; one that
-            is not there is known by its whole name, if its results are on file.
-        results: Folder of the files of results.
-
-    Raises:
-        UserError: It is not finished, or the file on record is of other settings.
-    """
-    name = run_name(run)
-    path = results_path(results, name, _seed_of(run))
-    found = _read_or_score(run, name, path)
-    if (run / CONFIG).is_file():
-        now = training_settings((run / CONFIG).read_text())
-        _require_settings(found.settings, now, path, "remove it, or choose another --results")
+    # What cannot be used is said before days of training.
+    for one in wanted:
+        one.require_usable()
+    require_comparable([read_results(one.path) for one in wanted if one.path.exists()])
+    results.mkdir(parents=True, exist_ok=True)
+    found: list[RunResults] = []
+    for one in wanted:
+        found.append(one.results())
+        require_comparable([found[0], found[-1]])
     return found
 
 
-def run_folder(runs: Path, name: str, seed: int) -> Path:
-    """Return the folder of the run of a recipe and a seed."""
-    return runs / f"{name.replace('/', '_')}-seed{seed}"
+def of_runs(runs: Sequence[Path], results: Path) -> list[RunResults]:
+    """Return the results of finished runs; score those whose results are not on file.
+
+    Args:
+        runs: Their folders, whose names without `-seed0` and the like are those of the results; one
+            that is not there is known by its whole name, if its results are on file.
+        results: Folder of the files of results.
+
+    Raises:
+        UserError: A run is not finished, or the file on record is of another run; or two runs have
+            one name and seed.
+    """
+    _require_one_run_each(runs)
+    paths = [results_path(results, run_name(run), _seed_of(run)) for run in runs]
+    for run, path in zip(runs, paths, strict=True):
+        if not path.exists():
+            require_finished(run)
+    for run, path in zip(runs, paths, strict=True):
+        if not path.exists():
+            score_run(run, run_name(run), path)
+    return [_read_of_run(run, path) for run, path in zip(runs, paths, strict=True)]
 
 
-def run_name(run: Path) -> str:
-    """Return what a run is called in a comparison: its folder's name without the seed."""
-    return without_seed(run.resolve().name)
+def _read_of_run(run: Path, path: Path) -> RunResults:
+    found = read_results(path)
+    if (run / CONFIG).is_file():
+        now = training_settings((run / CONFIG).read_text())
+        _require_settings(found.settings, now, path, "remove it, or choose another --results")
+    _require_of_run(found, run, path)
+    return found
+
+
+def _require_of_run(results: RunResults, run: Path, path: Path) -> None:
+    """Hold results against the run in a folder, if a finished one is there."""
+    if not has_finished(run):
+        return
+    now, then = (last_step(run), _began(read_origin(run))), (results.step, _began(results.origin))
+    if now != then:
+        raise UserError(
+            f"{path} is of a training of {then[1]}, step {then[0]}, and {run} of {now[1]}, step "
+            f"{now[0]}: remove one of the two"
+        )
+
+
+def _began(origin: Mapping[str, object]) -> object:
+    return origin.get("time", "unknown time")
 
 
 def _seed_of(run: Path) -> int:
@@ -148,17 +202,8 @@ def _seed_of(run: Path) -> int:
     return load_config(run).trainer.seed
 
 
-def has_run(run: Path) -> bool:
-    """Return whether a finished run is in a folder."""
-    return (run / CONFIG).is_file() and is_finished(run)
-
-
-def require_one_run_each(runs: Sequence[Path]) -> None:
-    """Refuse two runs of one name and seed, of which one would take the place of the other.
-
-    Raises:
-        UserError: There are such.
-    """
+def _require_one_run_each(runs: Iterable[Path]) -> None:
+    """Refuse two runs of one name and seed, of which one would take the place of the other."""
     found: dict[tuple[str, int], Path] = {}
     for run in runs:
         key = run_name(run), _seed_of(run)
@@ -170,23 +215,6 @@ def require_one_run_each(runs: Sequence[Path]) -> None:
         found[key] = run
 
 
-def _require_folders(recipes: Iterable[str], runs: Path) -> None:
-    """Refuse two recipes whose runs would be in one folder, such as camvid/ce and camvid_ce.
-
-    Raises:
-        UserError: There are such.
-    """
-    found: dict[Path, str] = {}
-    for name in recipes:
-        folder = run_folder(runs, name, 0)
-        if folder in found:
-            raise UserError(
-                f"--recipes: the runs of {found[folder]} and {name} would be in the same folder: "
-                "give the file of one another name"
-            )
-        found[folder] = name
-
-
 def _require_settings(
     settings: Mapping[str, object], now: Mapping[str, object], where: Path, remedy: str
 ) -> None:
@@ -195,13 +223,11 @@ def _require_settings(
         raise UserError(f"{where} is of other settings: {changes}; {remedy}")
 
 
-def _read_or_score(run: Path, name: str, path: Path) -> RunResults:
-    """Read the file of results of a run; score the run and write it, where there is none."""
-    if path.exists():
-        return read_results(path)
-    print(f"Scoring {run}", flush=True)
-    with progress_bars() as progress:
-        task = progress.add_task("scoring", total=None)
-        results = score(run, name, lambda _: progress.advance(task))
-    write_results(path, results)
-    return results
+def _require_data(results: RunResults, data: Data, path: Path) -> None:
+    found = Data(results.class_names, results.images, results.training_images)
+    changed = [key for key, value in data._asdict().items() if value != getattr(found, key)]
+    if changed:
+        raise UserError(
+            f"{path} is of other {changed[0].replace('_', ' ')} than --data.root has: choose "
+            "another --results"
+        )

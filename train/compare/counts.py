@@ -23,6 +23,19 @@ def boundary_iou(counts: np.ndarray) -> np.ndarray:
     return _quotient(both, either)
 
 
+def iou_of_part(counts: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return the IoU `[…, C]` of a part of the images; NaN of a class whose truth is in others.
+
+    Else one wrong pixel would be worth a class.
+
+    Args:
+        counts: Of the part, `[…, 5, C]`.
+        whole: Of all images.
+    """
+    here, anywhere = (totals[..., COUNTS.index("truth"), :] > 0 for totals in (counts, whole))
+    return np.where(anywhere & ~here, np.nan, iou(counts))
+
+
 def mean(scores: np.ndarray) -> np.ndarray:
     """Return the mean `[…]` of scores `[…, C]` over the classes that are somewhere."""
     present = ~np.isnan(scores)

@@ -1,6 +1,6 @@
 """What stands in a row of a comparison: the runs of one recipe, seed by seed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +42,17 @@ class Entry:
         return next(iter(self.runs.values())).images
 
     @property
-    def truth(self) -> dict[str, list[int]]:
-        """How many pixels each image has of each class, by its labels."""
-        return next(iter(self.runs.values())).truth()
+    def settings(self) -> Mapping[str, object]:
+        """Settings of its trainings."""
+        return next(iter(self.runs.values())).settings
+
+    def other_settings(self, first: "Entry") -> str:
+        """Say which settings beside the loss are not those of another; nothing where none is."""
+        ours, theirs = (
+            {key: value for key, value in entry.settings.items() if not key.startswith("loss")}
+            for entry in (self, first)
+        )
+        return differences(theirs, ours, training_settings(default_yaml()))
 
     def counts(self) -> np.ndarray:
         """Return the counts `[seeds, images, 5, C]`, in the order of the seeds and images."""
@@ -94,18 +102,31 @@ def entries_of(results: Iterable[RunResults]) -> list[Entry]:
     entries = [Entry(name, runs) for name, runs in by_name.items()]
     first = entries[0]
     for entry in entries:
-        one = next(iter(entry.runs.values()))
-        for run in entry.runs.values():
-            _require_one_training(one, run)
-            _require_same("classes", first, run.class_names, first.class_names, run)
-            _require_same("images", first, set(run.images), set(first.images), run)
-            _require_same("labels", first, run.truth(), first.truth, run)
+        one, *others = entry.runs.values()
+        for other in others:
+            _require_one_training(one, other)
+        require_comparable([*first.runs.values(), *entry.runs.values()])
         if set(entry.runs) != set(first.runs):
             raise UserError(
                 f"{entry.name} has the seeds {_listed(entry.runs)}, {first.name} has "
                 f"{_listed(first.runs)}: a comparison pairs them; --seeds trains those missing"
             )
     return entries
+
+
+def require_comparable(runs: Sequence[RunResults]) -> None:
+    """Hold all that runs were trained and scored on against that of the first.
+
+    Raises:
+        UserError: A run was scored on other classes, images or labels, or trained on other images.
+    """
+    for run in runs[1:]:
+        first = runs[0]
+        _require_same("scored on other classes", first, run, first.class_names, run.class_names)
+        _require_same("scored on other images", first, run, set(first.images), set(run.images))
+        _require_same("scored on other labels", first, run, first.truth(), run.truth())
+        trained = first.training_images, run.training_images
+        _require_same("trained on other images", first, run, *trained)
 
 
 def _require_one_training(one: RunResults, other: RunResults) -> None:
@@ -125,11 +146,13 @@ def _of_any_seed(settings: Mapping[str, object]) -> dict[str, object]:
     return {**settings, key: without_seed(settings[key])} if settings.get(key) else {**settings}
 
 
-def _require_same(what: str, first: Entry, ours: object, theirs: object, run: RunResults) -> None:
+def _require_same(
+    what: str, first: RunResults, run: RunResults, theirs: object, ours: object
+) -> None:
     if ours != theirs:
         raise UserError(
-            f"{run.name}, seed {run.seed}, was scored on other {what} than {first.name}: what is "
-            "compared must be scored on the same"
+            f"{run.name}, seed {run.seed}, was {what} than {first.name}, seed {first.seed}: what "
+            "is compared must be of the same"
         )
 
 

@@ -1,17 +1,15 @@
-"""Training of the runs that a comparison lacks, one after the other, each in its own process."""
+"""Commands of `train` in processes of their own: what TensorFlow holds there ends with them."""
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+from train.common.cli import command_line
 from train.common.errors import UserError
 
 
 def train_recipe(recipe: Path, run: Path, seed: int, root: Path | None) -> None:
     """Train a recipe, or go on with a run of it that was stopped.
-
-    In a process of its own: what TensorFlow compiled, and what options changed in it, ends with it.
 
     Args:
         recipe: The file.
@@ -25,16 +23,46 @@ def train_recipe(recipe: Path, run: Path, seed: int, root: Path | None) -> None:
     options = [f"--config={recipe}", f"--run={run}", f"--trainer.seed={seed}"]
     if root is not None:
         options.append(f"--data.root={root}")
-    command = [sys.executable, "-m", "train", "fit", *options]
-    # In a session of its own: Ctrl-C of a terminal would reach the run twice.
-    with subprocess.Popen(command, start_new_session=True) as process:
+    _execute("fit", options, run)
+
+
+def score_run(run: Path, name: str, path: Path) -> None:
+    """Score a finished run, and write its results.
+
+    Args:
+        run: Its folder.
+        name: What it is a run of.
+        path: The file of results.
+
+    Raises:
+        UserError: It cannot be scored; it has been said why.
+    """
+    _execute("score", [str(run), f"--name={name}", f"--output={path}"], run)
+
+
+def _execute(command: str, options: list[str], run: Path) -> None:
+    # In a session of its own: Ctrl-C of a terminal would reach the process twice.
+    with subprocess.Popen(command_line(command, options), start_new_session=True) as process:
         try:
             status = process.wait()
-        except KeyboardInterrupt as stop:  # the run saves its step and ends
-            process.send_signal(getattr(stop, "signal", signal.SIGINT))
-            process.wait()
+        except KeyboardInterrupt as stop:
+            _pass_on(process, stop)
             raise
+        finally:
+            process.kill()  # if it still runs
     if status:
         raise UserError(
-            f"{run} ended with status {status}: once that is mended, the same command goes on"
+            f"{command} of {run} ended with status {status}: once that is mended, the same "
+            "command goes on"
         )
+
+
+def _pass_on(process: subprocess.Popen, stop: KeyboardInterrupt) -> None:
+    """Send a signal on, and what comes after it: a run saves its step at the first one."""
+    while True:
+        process.send_signal(getattr(stop, "signal", signal.SIGINT))
+        try:
+            process.wait()
+            return
+        except KeyboardInterrupt as again:
+            stop = again

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from train.compare.counts import iou, mean
+from train.compare.counts import iou, iou_of_part, mean
 
 SAMPLES = 2000
 CHUNK = 100  # of which the counts fit into memory
@@ -30,7 +30,7 @@ def paired_interval(first: np.ndarray, second: np.ndarray) -> Interval:
 
     With d_s the difference of seed s, n seeds and N images, the interval is
 
-        mean(d) ± √(t²ₙ₋₁ var(d) / n + t²_N₋₁ var(mean(d) of drawn images))
+        mean(d) ± √(t²ₙ₋₁ var(d) / n + t²_N₋₁ N / (N − 1) var(mean(d) of drawn images))
 
     where as many images as there are are drawn with replacement, 2000 times, the same of all runs,
     and t is the quantile 97.5 % of Student's distribution with so many degrees of freedom: the two
@@ -38,6 +38,9 @@ def paired_interval(first: np.ndarray, second: np.ndarray) -> Interval:
     three, an interval of draws reaches at most from the lowest to the highest, which holds the true
     mean in 3 cases of 4. With one seed the first part is left out, and the interval says nothing
     of what another seed would change.
+
+    The variance of draws is that of N images; times N / (N − 1) it is that of all there might be.
+    With one seed and one image nothing is known: the ends are NaN.
 
     A class whose truth is in none of the drawn images, though in others, counts in neither run of
     that sample, else one wrong pixel of one run would be worth a class; the difference itself is
@@ -59,8 +62,10 @@ def paired_interval(first: np.ndarray, second: np.ndarray) -> Interval:
     if seeds > 1:
         squares += _quantile(seeds - 1) ** 2 * by_seed.var(ddof=1) / seeds
     if images > 1:
-        squares += _quantile(images - 1) ** 2 * np.nanvar(_drawn_differences(first, second))
-    difference, reach = float(by_seed.mean()), float(np.sqrt(squares))
+        drawn = np.nanvar(_drawn_differences(first, second))
+        squares += _quantile(images - 1) ** 2 * drawn * images / (images - 1)
+    is_known = seeds > 1 or images > 1
+    difference, reach = float(by_seed.mean()), float(np.sqrt(squares)) if is_known else np.nan
     return Interval(difference, difference - reach, difference + reach)
 
 
@@ -89,5 +94,4 @@ def _scores(counts: np.ndarray, times: np.ndarray) -> np.ndarray:
     """
     # float64 is exact up to 2⁵³ pixels, and its products are fast.
     totals = np.einsum("ri,siac->rsac", times.astype(float), counts.astype(float), optimize=True)
-    has_truth = (totals[..., 0, :] > 0) | (counts[..., 0, :].sum(axis=1) == 0)
-    return mean(np.where(has_truth, iou(totals), np.nan))
+    return mean(iou_of_part(totals, counts.sum(axis=1)))

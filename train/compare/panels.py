@@ -8,11 +8,13 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from train.compare.counts import iou, mean
+from train.common.errors import UserError
+from train.compare.counts import iou_of_part, mean
 from train.compare.entries import Entry
 from train.compare.score import image_names
 from train.data.samples.decode import read_all
 from train.reports.pictures import colorize, picture_sheet
+from train.runs.data import validation_samples
 from train.runs.load import load_trained
 from train.runs.train import classifier
 
@@ -25,7 +27,8 @@ def most_different(entries: Sequence[Entry], count: int = ROWS) -> list[str]:
     One of each of so many parts of the split, since neighbours are often frames of one video.
     """
     images = np.array(sorted(entries[0].images))
-    scores = [mean(iou(entry.counts().sum(axis=0))) for entry in entries]
+    counts = [entry.counts().sum(axis=0) for entry in entries]
+    scores = [mean(iou_of_part(of_images, of_images.sum(axis=0))) for of_images in counts]
     spread = np.nan_to_num(np.std(scores, axis=0))
     parts = np.array_split(np.arange(len(images)), min(count, len(images)))
     return [str(images[part[np.argmax(spread[part])]]) for part in parts]
@@ -37,12 +40,18 @@ def panels(runs: Mapping[str, Path], images: Sequence[str]) -> Image.Image:
     Args:
         runs: Folders of finished runs by what the columns are called.
         images: Which ones, by name.
+
+    Raises:
+        UserError: The data of a run are not there.
     """
     columns = []
     for run in runs.values():
         config, dataset, model = load_trained(run)
-        samples = dataset.samples(config.data.val_split, config.data.root)
+        samples = validation_samples(dataset, config.data)
         names = image_names(samples)
+        missing = [image for image in images if image not in names]
+        if missing:
+            raise UserError(f"{run} has no validation image {missing[0]} any more")
         samples = samples.subset([names.index(image) for image in images])
         pairs = [(image.numpy(), ids.numpy()) for image, ids in read_all(samples)]
         classify = classifier(model, config.input.resolution)

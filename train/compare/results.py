@@ -26,6 +26,9 @@ class RunResults:
         step: At which it was scored, its last.
         seconds_per_step: Of its training, on the machine where it was; None: not known.
         settings: Its configuration, by dotted keys.
+        origin: When its training began, with what revisions and versions of the code; `{}`: not
+            known.
+        training_images: What it was trained on: their "count", and "sha256" of their names.
         class_names: Names of the classes.
         counts: Of pixels, int64 `[5, C]` by the image's name, in the order of COUNTS.
     """
@@ -35,6 +38,8 @@ class RunResults:
     step: int
     seconds_per_step: float | None
     settings: Mapping[str, Any]
+    origin: Mapping[str, Any]
+    training_images: Mapping[str, Any]
     class_names: tuple[str, ...]
     counts: Mapping[str, np.ndarray]
 

@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -10,24 +13,84 @@ import numpy as np
 from tfsegloss.metrics.boundary import boundary_counts
 from tfsegloss.metrics.confusion import confusion_matrix
 from train.common.errors import UserError
-from train.compare.results import RunResults
+from train.compare.results import RunResults, without_seed
+from train.config import FitConfig
+from train.data.datasets.registry import find_dataset
 from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import Samples
 from train.loop import checkpoints
 from train.loop.evaluation import evaluate
+from train.runs.data import validation_samples
 from train.runs.folder import CHECKPOINTS, CONFIG, METRICS, MetricsFile, training_settings
 from train.runs.load import load_config, load_trained
-from train.runs.summary import read_seconds_per_step
+from train.runs.summary import read_origin, read_seconds_per_step
 from train.runs.train import classifier
+
+
+class Data(NamedTuple):
+    """What the scores of a run are scores of, wherever it lies.
+
+    Args:
+        class_names: Names of the classes.
+        images: Names of the validation images.
+        training_images: "count" and "sha256" of the names of those that are trained on.
+    """
+
+    class_names: tuple[str, ...]
+    images: tuple[str, ...]
+    training_images: dict[str, object]
+
+
+def data_of(config: FitConfig, root: Path | None = None) -> Data:
+    """Return what a configuration trains and is scored on.
+
+    Args:
+        config: The configuration.
+        root: Folder of the data; None: what the configuration says.
+
+    Raises:
+        UserError: There is no such dataset or split.
+    """
+    options = config.data if root is None else replace(config.data, root=root)
+    dataset = find_dataset(options.name, options.root, options.unlabelled_as_class)
+    trained = image_names(dataset.samples(options.train_split, options.root))
+    return Data(
+        tuple(dataset.class_names),
+        tuple(image_names(validation_samples(dataset, options))),
+        {"count": len(trained), "sha256": sha256("\n".join(trained).encode()).hexdigest()},
+    )
+
+
+def run_name(run: Path) -> str:
+    """Return what a run is called in a comparison: its folder's name without the seed."""
+    return without_seed(run.resolve().name)
+
+
+def has_finished(run: Path) -> bool:
+    """Return whether a finished run is in a folder, which may not be there."""
+    return (run / CONFIG).is_file() and is_finished(run)
 
 
 def is_finished(run: Path) -> bool:
     """Return whether a run has taken all its steps, and scored them."""
-    step = _last_step(run)
+    step = last_step(run)
     if not step:
         return False
     metrics = MetricsFile(run / METRICS, step, writes=False)
     return metrics.is_finished(load_config(run).trainer, step)
+
+
+def require_finished(run: Path) -> None:
+    """Refuse a run that has not taken all its steps.
+
+    Raises:
+        UserError: It has not, or the folder is none of a run.
+    """
+    steps = load_config(run).trainer.steps
+    if not is_finished(run):
+        raise UserError(
+            f"{run} has taken {last_step(run)} of its {steps} steps: train it to its end first"
+        )
 
 
 def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
@@ -41,18 +104,14 @@ def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
     Raises:
         UserError: The run is not finished, or its data are wrong.
     """
-    if not is_finished(run):
-        raise UserError(
-            f"{run} has taken {_last_step(run)} of its {load_config(run).trainer.steps} steps: "
-            "train it to its end first"
-        )
-    step = _last_step(run)
+    require_finished(run)
+    step = last_step(run)
     config, dataset, model = load_trained(run, step)  # and not, in its place, an older one
-    samples = dataset.samples(config.data.val_split, config.data.root)
-    names, counts = image_names(samples), {}
+    data, counts = data_of(config), {}
+    samples = validation_samples(dataset, config.data)
 
     def observe(number: int, _image: np.ndarray, ids: np.ndarray, predicted: np.ndarray) -> None:
-        counts[names[number]] = _count(ids, predicted, dataset.num_classes)
+        counts[data.images[number]] = _count(ids, predicted, dataset.num_classes)
         on_image(number)
 
     evaluate(classifier(model, config.input.resolution), samples, dataset, observe)
@@ -63,7 +122,9 @@ def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
         step=step,
         seconds_per_step=read_seconds_per_step(run),
         settings=training_settings((run / CONFIG).read_text()),
-        class_names=tuple(dataset.class_names),
+        origin=read_origin(run),
+        training_images=data.training_images,
+        class_names=data.class_names,
         counts=counts,
     )
 
@@ -75,7 +136,8 @@ def image_names(samples: Samples) -> list[str]:
     return [path[len(folder) :].lstrip("/\\") for path in paths]
 
 
-def _last_step(run: Path) -> int:
+def last_step(run: Path) -> int:
+    """Return the step of a run's last checkpoint; 0: there is none."""
     return max(checkpoints.steps(run / CHECKPOINTS), default=0)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from train.compare.counts import COUNTS
 from train.compare.entries import Entry
 
 
@@ -31,14 +32,15 @@ def markdown(entries: Sequence[Entry]) -> str:
         if entry is not first:
             interval = entry.better_than(first)
             low, high = 100 * interval.low, 100 * interval.high
-            difference = [f"{100 * interval.difference:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+            reach = "–" if np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
+            difference = [f"{100 * interval.difference:+.2f}", reach]
         scores = entry.mean_iou(), entry.mean_boundary_iou()
         rows.append(
             [
                 entry.name,
                 *map(_with_spread, scores),
                 *difference,
-                "" if seconds is None else f"{seconds:.2f}",
+                "" if seconds is None else f"{seconds:.3g}",
             ]
         )
     classes = [[entry.name, *map(_percent, entry.class_iou())] for entry in entries]
@@ -46,6 +48,7 @@ def markdown(entries: Sequence[Entry]) -> str:
         _explanation(entries)
         + "\n\n"
         + _table(head, rows)
+        + _notes(entries)
         + "\nIoU of the classes, mean over the seeds:\n\n"
         + _table(["recipe", *first.class_names], classes)
     )
@@ -70,6 +73,30 @@ def _explanation(entries: Sequence[Entry]) -> str:
         f"{', '.join(map(str, seeds))}, after {steps}, on {number} images; intervals of seeds "
         f"(Student's t) and images (a paired bootstrap; {independent})."
     )
+
+
+def _notes(entries: Sequence[Entry]) -> str:
+    """Say what differs besides the losses, and which classes have no label."""
+    first, *others = entries
+    changes = [f"{other.name}: {text}" for other in others if (text := other.other_settings(first))]
+    notes = [f"Other settings than {first.name} has: {'; '.join(changes)}."] if changes else []
+    revisions = {
+        revision
+        for entry in entries
+        for run in entry.runs.values()
+        for revision in run.origin.get("revisions", [])
+    }
+    if len(revisions) > 1:
+        notes.append(f"Trained by {len(revisions)} revisions of the code.")
+    labelled = first.totals()[0, COUNTS.index("truth")] > 0
+    missing = [
+        name for name, is_there in zip(first.class_names, labelled, strict=True) if not is_there
+    ]
+    if missing:
+        notes.append(
+            f"No label: {', '.join(missing)}; where one is predicted, it counts in the mean as 0."
+        )
+    return "".join(f"\n{note}\n" for note in notes)
 
 
 def as_csv(entries: Sequence[Entry]) -> str:

@@ -59,22 +59,42 @@ def open_data(dataset: Dataset, options: DataConfig, needs_statistics: bool) -> 
     Raises:
         UserError: Something is wrong with a split or a sample.
     """
-    train, val = (
-        dataset.samples(split, options.root) for split in (options.train_split, options.val_split)
-    )
+    train, statistics, faults = _open_split(dataset, options, options.train_split)
+    val, _, more = _open_split(dataset, options, options.val_split)
+    faults, turned = [*faults, *more], []
     if options.verify:
-        skip = options.on_error == "skip"
-        train, statistics, faults = validate_samples(train, dataset.num_classes, skip=skip)
-        val, _, more = validate_samples(val, dataset.num_classes, skip=skip)
-        faults = [*faults, *more]
         files = [samples for samples in (train, val) if isinstance(samples, FileSamples)]
         turned = [name for samples in files for name in turned_names(samples, range(len(samples)))]
     else:
-        statistics, faults = _statistics(train, dataset.num_classes, needs_statistics), []
-        turned = []
+        statistics = _statistics(train, dataset.num_classes, needs_statistics)
     if statistics is not None and not options.allow_absent_classes:
         _require_classes(statistics, dataset, options.train_split)
     return RunData(train, val, statistics, faults, turned)
+
+
+def validation_samples(dataset: Dataset, options: DataConfig) -> Samples:
+    """Return the samples that a run is scored on.
+
+    Args:
+        dataset: The dataset.
+        options: Where it is, which split, whether wrong samples are left out.
+
+    Raises:
+        UserError: Something is wrong with the split.
+    """
+    if options.on_error == "skip":
+        return _open_split(dataset, options, options.val_split)[0]
+    return dataset.samples(options.val_split, options.root)
+
+
+def _open_split(
+    dataset: Dataset, options: DataConfig, split: str
+) -> tuple[Samples, SplitStatistics | None, list[str]]:
+    """Return the samples of a split, checked if the options say so, with what was found."""
+    samples = dataset.samples(split, options.root)
+    if not options.verify:
+        return samples, None, []
+    return validate_samples(samples, dataset.num_classes, skip=options.on_error == "skip")
 
 
 def _statistics(samples: Samples, num_classes: int, needed: bool) -> SplitStatistics | None:

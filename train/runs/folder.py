@@ -72,7 +72,7 @@ def create_or_verify(run: Path, config: str, defaults: str = "{}") -> None:
     require_no_pattern(run, "run")
     path = run / CONFIG
     if path.exists():
-        _check_same(path, config, defaults)
+        require_same(path, config, defaults, "choose another --run, or remove it")
         return
     if (run / METRICS).exists() or checkpoints.steps(run / CHECKPOINTS):
         raise UserError(f"{run} holds a run without {CONFIG}: restore it, or choose another --run")
@@ -117,14 +117,25 @@ def _samples_before(path: Path, splits: Iterable[str]) -> dict[str, dict]:
         ) from None
 
 
-def _check_same(path: Path, config: str, defaults: str) -> None:
+def require_same(path: Path, config: str, defaults: str, remedy: str) -> None:
+    """Hold a configuration against that of a run.
+
+    Args:
+        path: The run's file.
+        config: The configuration, as YAML.
+        defaults: What keys mean that an earlier version did not have, as YAML.
+        remedy: What to do where they differ.
+
+    Raises:
+        UserError: They differ in more than the run's folder, or the file is damaged.
+    """
     before = yaml.safe_load(path.read_text())
     if not isinstance(before, dict):
-        raise UserError(f"{path} is empty or damaged: restore it, or choose another --run")
+        raise UserError(f"{path} is empty or damaged: restore it, or {remedy}")
     now = _flat(yaml.safe_load(config))
     changes = differences(_flat(before), now, _flat(yaml.safe_load(defaults)))
     if changes:
-        raise UserError(f"{path} is of another run: {changes}; choose another --run, or remove it")
+        raise UserError(f"{path} is of another run: {changes}; {remedy}")
 
 
 def differences(

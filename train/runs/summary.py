@@ -52,7 +52,7 @@ def write_summary(
 
 
 def write_seconds_per_step(run: Path, seconds: float | None) -> None:
-    """Note in `summary.json` how long the steps since the last start took; None: no step did."""
+    """Note in `summary.json` how long a step took after the last evaluation; None: none did."""
     path = run / FILE
     summary = json.loads(path.read_text())
     summary["starts"][-1]["seconds_per_step"] = seconds
@@ -63,6 +63,23 @@ def read_seconds_per_step(run: Path) -> float | None:
     """Return how long a step took when it was last known; None: never."""
     known = [start.get("seconds_per_step") for start in _starts(run / FILE)]
     return next((seconds for seconds in reversed(known) if seconds), None)
+
+
+def read_origin(run: Path) -> dict[str, object]:
+    """Return what made a run: when it began, and revisions and versions of the code.
+
+    Returns:
+        `{}` where the summary is missing or damaged.
+    """
+    starts = _starts(run / FILE)
+    try:
+        return {
+            "time": starts[0]["time"],
+            "revisions": [*dict.fromkeys(start["revision"] for start in starts)],
+            "versions": starts[-1]["versions"],
+        }
+    except (IndexError, KeyError, TypeError):
+        return {}
 
 
 def _starts(path: Path) -> list[dict]:

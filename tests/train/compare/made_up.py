@@ -28,6 +28,8 @@ def results(name="ce", seed=0, right=0.8, **changes):
         "step": 600,
         "seconds_per_step": 0.5,
         "settings": {"loss.class_path": name, "input.crop": [48, 64], "model.weights": None},
+        "origin": {"time": "2020-01-01T00:00:00+00:00", "revisions": ["1a2b"], "versions": {}},
+        "training_images": {"count": 300, "sha256": "5e"},
         "class_names": CLASSES,
         "counts": dict(counts(random, right)),
     }

@@ -20,12 +20,17 @@ from tests.train import small_network
 from tests.train.small_network import STEPS
 from train.common.errors import UserError
 from train.compare.collect import of_recipes
-from train.compare.results import read_results
-from train.compare.score import is_finished
+from train.compare.results import read_results, write_results
+from train.compare.score import is_finished, score
 from train.runs.load import load_trained
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("ce-seed0", "other-seed0")
+
+
+def score_here(run, name, path):
+    """Score in this process, whose networks are small."""
+    write_results(path, score(run, name, lambda _: None))
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,7 @@ def compared(trained_run, tmp_path_factory):
     model.layers[-1].bias.assign([9.0, *model.layers[-1].bias[1:]])  # it likes the first class
     tf.train.Checkpoint(model=model).write(str(folder / NAMES[1] / f"checkpoints/ckpt-{STEPS}"))
     with small_network.small_networks() as monkeypatch:
+        monkeypatch.setattr("train.compare.collect.score_run", score_here)
         monkeypatch.chdir(folder)
         assert command(monkeypatch, UNCAPTURED, "train", "compare", "--runs", *NAMES).status == 0
     return folder
@@ -115,10 +121,43 @@ def test_a_run_of_other_settings_than_the_recipe_is_not_taken_for_it(runs, tmp_p
     assert not (tmp_path / "new-seed0").exists()
 
 
-def test_recipes_whose_runs_would_be_in_one_folder_are_refused(train, tmp_path):
-    (tmp_path / "camvid_ce.yaml").write_text("loss: SoftmaxCrossEntropy\n")
-    outcome = train("compare", "--recipes", "camvid/ce", "camvid_ce.yaml")
-    assert_one_line(outcome, "the runs of camvid/ce and camvid_ce would be in the same folder")
+def test_results_of_another_training_than_the_run_are_refused(compared, train, runs):
+    summary = runs[1] / "summary.json"
+    started = json.loads(summary.read_text())
+    started["starts"][0]["time"] = "2020-01-01T00:00:00+00:00"
+    summary.write_text(json.dumps(started))
+    outcome = train("compare", "--runs", *runs, f"--results={compared / 'train/results'}")
+    assert_one_line(
+        outcome, "other-seed0.json is of a training of ", "of 2020-01-01T00:00:00+00:00"
+    )
+
+
+def without_first(split, root, folder):
+    """Return a copy of a dataset without the first image of a split."""
+    fewer = shutil.copytree(root, folder / "fewer")
+    listed = fewer / f"ImageSets/Segmentation/{split}.txt"
+    listed.write_text(listed.read_text().partition("\n")[2])
+    return fewer
+
+
+def test_results_of_other_data_are_refused(compared, runs, tmp_path, scenes_root):
+    """The recipes are the same, the folder of the data is another."""
+    recipes = {run.name.removesuffix("-seed0"): run / "config.yaml" for run in runs}
+    results, fewer = compared / "train/results", without_first("train", scenes_root, tmp_path)
+    assert len(of_recipes(recipes, [0], results, tmp_path / "none", scenes_root)) == 2
+    with pytest.raises(UserError, match=r"ce-seed0\.json is of other training images than --data"):
+        of_recipes(recipes, [0], results, tmp_path / "none", fewer)
+
+
+def test_scores_are_told_where_an_image_is_gone(compared, train, runs, scenes_root, tmp_path):
+    fewer = without_first("val", scenes_root, tmp_path)
+    for run in runs:
+        config = run / "config.yaml"
+        config.write_text(config.read_text().replace(str(scenes_root), str(fewer)))
+    after = train("compare", "--runs", *runs, f"--results={compared / 'train/results'}")
+    assert after.status == 0
+    assert f"Without predictions: {runs[0]} has no validation image " in after.out
+    assert "Report: " in after.out
 
 
 def test_a_run_that_patience_ended_is_finished(runs):
@@ -141,7 +180,7 @@ def test_an_unfinished_run_is_refused(train, runs):
 
 
 def test_two_runs_of_one_name_and_seed_are_refused(train, runs):
-    outcome = train("compare", "--runs", runs[0], runs[0])
+    outcome = train("compare", "--runs", *runs, runs[0])
     assert_one_line(outcome, "are both ce with seed 0")
 
 
@@ -152,7 +191,10 @@ def test_two_runs_of_one_name_and_seed_are_refused(train, runs):
         (["--recipes", "camvid/none"], "no recipe camvid/none: expected a file, or a name"),
         (["--recipes", "camvid/ce", "camvid/ce"], "two of them have the same name"),
         (["--recipes", "camvid/ce", "--runs", "a"], "--recipes and --runs are both given"),
-        (["--runs", "a"], "a is no run"),
+        (["--recipes", "camvid/ce"], "a comparison needs two --recipes, or --runs of two names"),
+        (["--runs", "a"], "a comparison needs two --recipes, or --runs of two names"),
+        (["--runs", "a", "b"], "a is no run"),
+        (["--runs", "a", "b", "--data.root=c"], "--data.root is of --recipes"),
         (["--recipes", "camvid/ce", "camvid/rmi", "--seeds", "-1"], "seeds"),
     ],
 )
@@ -189,10 +231,11 @@ collect.of_recipes(dict(ce="ce.yaml", other="other.yaml"), [0], collect.Path("re
 
 @pytest.mark.slow
 def test_no_device_is_taken_before_all_is_trained(runs, tmp_path):
-    """The first recipe's run is there to be scored, the second is to be trained."""
+    """The first recipe's results are on file, the second is to be trained."""
     for run in runs:
         shutil.copy(run / "config.yaml", run.parent / f"{run.name.removesuffix('-seed0')}.yaml")
     shutil.rmtree(runs[1])
+    score_here(runs[0], "ce", tmp_path / "results/ce-seed0.json")
     command = [sys.executable, "-c", ASKS_FOR_THE_DEVICES]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     asked = subprocess.run(
@@ -213,7 +256,7 @@ def test_an_unfinished_run_of_other_settings_is_named_before_training(runs, tmp_
         shutil.rmtree(run / "checkpoints")
     config = runs[1] / "config.yaml"
     config.write_text(config.read_text().replace("power: 0.9", "power: 0.5"))
-    with pytest.raises(UserError, match="other-seed0 is of other settings: schedule.power: 0.5"):
+    with pytest.raises(UserError, match="of another run: schedule.power: 0.5, now 0.9; rem"):
         of_recipes(files, [0], tmp_path / "results", tmp_path, None)
 
 
@@ -233,7 +276,7 @@ def test_recipes_are_trained_and_a_stopped_comparison_goes_on(scenes_root, tmp_p
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 128 + signal.SIGTERM
-    assert not (tmp_path / "results").exists()  # all is trained before the first is scored
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"ce-seed0.json"}
     again = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert "Training ce" not in again.stdout

@@ -57,7 +57,7 @@ def test_the_interval_is_that_of_a_loop_over_samples():
     by_seed = second.mean_iou() - first.mean_iou()
     of_seeds = stats.t.ppf(0.975, 2) * by_seed.std(ddof=1) / np.sqrt(3)
     of_images = stats.t.ppf(0.975, len(images) - 1) * np.std(drawn)
-    reach = np.hypot(of_seeds, of_images)
+    reach = np.hypot(of_seeds, of_images * np.sqrt(20 / 19))
     interval = second.better_than(first)
     np.testing.assert_allclose(interval.difference, by_seed.mean())
     np.testing.assert_allclose(interval.high - interval.difference, reach, rtol=0.1)
@@ -119,6 +119,38 @@ def test_a_table_holds_each_number():
         assert f"{100 * entries[0].class_iou()[number]:.2f}" in text
 
 
+def test_what_differs_beside_the_loss_is_said():
+    def made(name, **settings):
+        return Entry(name, {0: results(name, settings={**results(name).settings, **settings})})
+
+    assert "Other settings" not in tables.markdown([made("ce"), made("rmi")])
+    longer = made("rmi", **{"trainer.steps": 900, "loss.init_args.weight": 0.5})
+    text = tables.markdown([made("ce", **{"trainer.steps": 600}), longer])
+    assert "\nOther settings than ce has: rmi: trainer.steps: 600, now 900.\n" in text
+
+
+def test_revisions_are_counted_where_they_differ():
+    later = {**results().origin, "revisions": ["1a2b", "3c4d"]}
+    ce, rmi = entry("ce", 0.8, seeds=[0]), Entry("rmi", {0: results("rmi", origin=later)})
+    assert "Trained by 2 revisions of the code." in tables.markdown([ce, rmi])
+    assert "revisions" not in tables.markdown([ce, entry("rmi", 0.8, seeds=[0])])
+
+
+def test_a_class_without_label_is_named():
+    ce, rmi = entry("ce", 0.8, seeds=[0]), entry("rmi", 0.84, seeds=[0])
+    for one in (ce, rmi):
+        for rows in one.runs[0].counts.values():
+            rows[0, 1] = 0
+    assert "No label: road; where one is predicted" in tables.markdown([ce, rmi])
+
+
+def test_one_image_of_one_seed_has_no_interval():
+    one = {"00.png": results().counts["00.png"]}
+    runs = [Entry(name, {0: results(name, counts=one)}) for name in ("ce", "rmi")]
+    assert np.isnan(runs[1].better_than(runs[0]).low)
+    assert "| +0.00 | – |" in tables.markdown(runs)
+
+
 def test_one_seed_is_said_to_be_one():
     text = tables.markdown([entry("ce", 0.8, seeds=[4]), entry("rmi", 0.84, seeds=[4])])
     assert "of seed 4 after 600 steps" in text
@@ -152,6 +184,9 @@ def test_other_images_or_classes_cannot_be_compared():
     fewer = dict([*results().counts.items()][1:])
     with pytest.raises(UserError, match="rmi, seed 0, was scored on other images than ce"):
         entries_of([results("ce"), results("rmi", counts=fewer)])
+    other = {"count": 299, "sha256": "6f"}
+    with pytest.raises(UserError, match="rmi, seed 0, was trained on other images than ce, seed 0"):
+        entries_of([results("ce"), results("rmi", training_images=other)])
     with pytest.raises(UserError, match="other classes"):
         entries_of([results("ce"), results("rmi", class_names=("a", "b", "c"))])
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tests.commands import TINY_RUN, assert_one_line
 from tests.train.loop.test_cluster import free_addresses
-from train.commands import launch
+from train.common import cli
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 300  # seconds until a step that must come has come
@@ -236,7 +236,7 @@ def assert_equal(run, never_killed):
 @pytest.fixture
 def launched(train, monkeypatch, scenes_root, tmp_path):
     """Launch two small workers."""
-    monkeypatch.setattr(launch, "MODULE", "tests.train.small_network")
+    monkeypatch.setattr(cli, "MODULE", "tests.train.small_network")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     run = tmp_path / "run"
     return lambda *more: train("launch", "--workers=2", *options(run, scenes_root), *more)

@@ -1,0 +1,92 @@
+"""Commands in processes of their own: what they are given, and how signals reach them."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from train.common import cli
+from train.common.errors import UserError
+from train.compare.execute import score_run, train_recipe
+
+ROOT = Path(__file__).parents[3]
+# In the place of `train`: notes its words, then each signal, and ends at the third one.
+STAND_IN = """
+    import signal, sys, time
+    from pathlib import Path
+
+    notes, caught = Path("notes"), []
+
+    def note(number, frame):
+        caught.append(number)
+        notes.write_text(" ".join([*sys.argv[1:], *map(str, caught)]))
+        if len(caught) == 3:
+            sys.exit(130)
+
+    signal.signal(signal.SIGINT, note)
+    notes.write_text(" ".join(sys.argv[1:]))
+    if "--seconds" in sys.argv:
+        time.sleep(60)
+        time.sleep(60)
+        time.sleep(60)
+"""
+WAITS = """
+import sys
+from train.common import cli, signals
+from train.compare import execute
+cli.MODULE = "stand_in"
+with signals.as_interrupts():
+    execute._execute("fit", ["--seconds"], "run")
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    (tmp_path / "stand_in.py").write_text(textwrap.dedent(STAND_IN))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "MODULE", "stand_in")
+    return tmp_path / "notes"
+
+
+def test_a_recipe_is_trained_with_what_this_process_imports(stand_in, monkeypatch):
+    monkeypatch.setattr(cli._Import, "modules", ["my_losses"])
+    train_recipe("a.yaml", "runs/a-seed2", 2, "data")
+    expected = "--import my_losses fit --config=a.yaml --run=runs/a-seed2 --trainer.seed=2"
+    assert stand_in.read_text() == f"{expected} --data.root=data"
+
+
+def test_a_run_is_scored_under_a_name(stand_in):
+    score_run("runs/a-seed2", "a", "results/a-seed2.json")
+    assert stand_in.read_text() == "score runs/a-seed2 --name=a --output=results/a-seed2.json"
+
+
+def test_a_command_that_fails_is_named(stand_in):
+    (stand_in.parent / "stand_in.py").write_text("raise SystemExit(2)")
+    with pytest.raises(
+        UserError, match="^score of runs/a ended with status 2: once that is mended"
+    ):
+        score_run("runs/a", "a", "a.json")
+
+
+def wait_for(notes, text):
+    deadline = time.monotonic() + 60
+    while not (notes.is_file() and notes.read_text() == text):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_every_signal_reaches_the_command(stand_in):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(stand_in.parent)])}
+    with subprocess.Popen([sys.executable, "-c", WAITS], env=environment) as process:
+        expected = "fit --seconds"
+        for _ in range(3):
+            wait_for(stand_in, expected)
+            process.send_signal(signal.SIGINT)
+            expected += " 2"
+        wait_for(stand_in, expected)
+        assert process.wait(timeout=60)

@@ -1,0 +1,39 @@
+"""`python -m train score RUN`: the scores of a finished run by image, as a file."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from train.common.cli import make_parser
+from train.common.progress import progress_bars
+from train.compare.results import write_results
+from train.compare.score import run_name, score
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of the command."""
+    parser = make_parser(
+        description="Score the last weights of a finished run on its validation images, and write "
+        "what `compare` goes on from: counts by image and class, settings, and what made the run."
+    )
+    parser.add_argument("run", type=Path, help="Folder of the run.")
+    parser.add_argument(
+        "--name", type=str, help="What it is a run of; default: its folder's name without the seed."
+    )
+    parser.add_argument("--output", type=Path, required=True, help="The file, in JSON.")
+    return parser
+
+
+def run(values: Namespace) -> None:
+    """Score the run, and write the file.
+
+    Raises:
+        UserError: The run is not finished, or its data are wrong.
+    """
+    print(f"Scoring {values.run}", flush=True)
+    with progress_bars() as progress:
+        task = progress.add_task("scoring", total=None)
+        name = values.name or run_name(values.run)
+        results = score(values.run, name, lambda _: progress.advance(task))
+    write_results(values.output, results)
+    print(f"Scores: {values.output}")
