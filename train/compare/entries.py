@@ -10,7 +10,7 @@ from train.compare.counts import boundary_iou, iou, mean
 from train.compare.intervals import Interval, paired_interval
 from train.compare.results import RunResults, without_seed
 from train.runs.configuration import default_yaml
-from train.runs.folder import differences, training_settings
+from train.runs.folder import different, differences, training_settings
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Entry:
             {key: value for key, value in entry.settings.items() if not key.startswith("loss")}
             for entry in (self, first)
         )
-        return differences(theirs, ours, training_settings(default_yaml()))
+        changed = different(theirs, ours, training_settings(default_yaml())).items()
+        return ", ".join(f"{key} {own} instead of {other}" for key, (other, own) in changed)
 
     def counts(self) -> np.ndarray:
         """Return the counts `[seeds, images, 5, C]`, in the order of the seeds and images."""

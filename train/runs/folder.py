@@ -138,10 +138,10 @@ def require_same(path: Path, config: str, defaults: str, remedy: str) -> None:
         raise UserError(f"{path} is of another run: {changes}; {remedy}")
 
 
-def differences(
+def different(
     before: Mapping[str, object], now: Mapping[str, object], defaults: Mapping[str, object]
-) -> str:
-    """Say which settings have changed; nothing where none has.
+) -> dict[str, tuple[object, object]]:
+    """Return which settings are not the same: both values by key.
 
     Args:
         before: Settings by dotted keys.
@@ -150,8 +150,16 @@ def differences(
     """
     known = {key: value for key, value in defaults.items() if key in {**before, **now}}
     before, now = {**known, **before}, {**known, **now}
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    return "; ".join(f"{key}: {before.get(key)}, now {now.get(key)}" for key in changed)
+    pairs = {key: (before.get(key), now.get(key)) for key in {**before, **now}}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def differences(
+    before: Mapping[str, object], now: Mapping[str, object], defaults: Mapping[str, object]
+) -> str:
+    """Say which settings have changed, as in `different`; nothing where none has."""
+    changed = different(before, now, defaults).items()
+    return "; ".join(f"{key}: {was}, now {became}" for key, (was, became) in changed)
 
 
 def training_settings(config: str) -> dict[str, object]:

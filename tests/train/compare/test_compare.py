@@ -214,6 +214,7 @@ def write_recipe(folder, name, loss):
 
 
 ASKS_FOR_THE_DEVICES = """
+import sys
 import tensorflow as tf
 from train.compare import collect
 
@@ -225,18 +226,18 @@ def train_recipe(recipe, run, seed, root):
 
 collect.train_recipe = train_recipe
 collect.of_recipes(dict(ce="ce.yaml", other="other.yaml"), [0], collect.Path("results"),
-                   collect.Path(), None)
+                   collect.Path(), collect.Path(sys.argv[1]))
 """
 
 
 @pytest.mark.slow
-def test_no_device_is_taken_before_all_is_trained(runs, tmp_path):
+def test_no_device_is_taken_before_all_is_trained(runs, tmp_path, scenes_root):
     """The first recipe's results are on file, the second is to be trained."""
     for run in runs:
         shutil.copy(run / "config.yaml", run.parent / f"{run.name.removesuffix('-seed0')}.yaml")
     shutil.rmtree(runs[1])
     score_here(runs[0], "ce", tmp_path / "results/ce-seed0.json")
-    command = [sys.executable, "-c", ASKS_FOR_THE_DEVICES]
+    command = [sys.executable, "-c", ASKS_FOR_THE_DEVICES, str(scenes_root)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     asked = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300

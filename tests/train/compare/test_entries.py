@@ -126,7 +126,7 @@ def test_what_differs_beside_the_loss_is_said():
     assert "Other settings" not in tables.markdown([made("ce"), made("rmi")])
     longer = made("rmi", **{"trainer.steps": 900, "loss.init_args.weight": 0.5})
     text = tables.markdown([made("ce", **{"trainer.steps": 600}), longer])
-    assert "\nOther settings than ce has: rmi: trainer.steps: 600, now 900.\n" in text
+    assert "\nOther settings than ce has: rmi: trainer.steps 900 instead of 600.\n" in text
 
 
 def test_revisions_are_counted_where_they_differ():
