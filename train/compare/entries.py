@@ -10,7 +10,7 @@ from train.compare.counts import boundary_iou, iou, mean
 from train.compare.intervals import Interval, paired_interval
 from train.compare.results import RunResults, without_seed
 from train.runs.configuration import default_yaml
-from train.runs.folder import different, differences, training_settings
+from train.runs.folder import differences, different, training_settings
 
 
 @dataclass(frozen=True)
