@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from train.common.errors import UserError
+
 # Ctrl-C, what systems end processes by, and a closed terminal.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 AGAIN = b"\nStopping after this step; once more to stop at once\n"
@@ -58,7 +60,10 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def as_interrupts() -> Iterator[None]:
-    """Raise `Interrupted` at the signals, unless one is ignored, as `nohup` has SIGHUP."""
+    """Raise `Interrupted` at the signals, unless one is ignored, as `nohup` has SIGHUP.
+
+    What the user must know passes: that the step could not be saved, such as on a full disk.
+    """
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     former = {number: signal.getsignal(number) for number in numbers}
     caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
@@ -66,6 +71,8 @@ def as_interrupts() -> Iterator[None]:
         signal.signal(number, _interrupt)
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         if _State.caught is not None:  # of which TensorFlow has made an error of its own
             raise _State.caught from error

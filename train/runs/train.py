@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfsegloss import SegmentationLoss
 from tfsegloss.core.checks import check_choice
 from tfsegloss.losses.base import ACTIVATIONS
+from train.common import signals
 from train.common.errors import NotFiniteError, UserError
 from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
@@ -237,6 +238,8 @@ def _fit(
             is_over=is_over,
         )
     except NotFiniteError as error:
+        if signals.is_caught():  # no time for a search
+            raise
         names = _batch_names(config, data, trainer)
         raise explained(error, trainer, config.trainer, batches, names) from None
     except tf.errors.OpError as error:

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from train.common import signals
+from train.common.errors import UserError
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -91,6 +92,16 @@ def test_one_that_became_another_error_is_itself_again():
                 raise RuntimeError("of TensorFlow's") from None
 
     with pytest.raises(signals.Interrupted):
+        command()
+
+
+def test_what_the_user_must_know_is_said_after_a_signal_too():
+    def command():
+        with signals.as_interrupts(), signals.deferred():
+            send(signal.SIGTERM)
+            raise UserError("ckpt-2 cannot be written: No space left on device")
+
+    with pytest.raises(UserError, match="No space left"):
         command()
 
 

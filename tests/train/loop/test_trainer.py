@@ -1,5 +1,6 @@
 """The loop: stopping and resuming changes nothing, what is not finite is not saved."""
 
+import errno
 import json
 import os
 import signal
@@ -281,6 +282,24 @@ def test_a_signal_to_a_worker_that_saves_for_another_s_waits(tmp_path, monkeypat
     with pytest.raises(signals.Interrupted), signals.as_interrupts():
         fit(trainer, lambda first: data[first:], CONFIG, scores, [])
     assert checkpoints.steps(tmp_path) == [2]
+
+
+def test_a_full_disk_at_a_signal_is_said(tmp_path, monkeypatch):
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+
+    def rest(first_step):
+        yield from batches(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from batches(1)
+
+    def flush(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoints, "flush", flush)
+    message = r"ckpt-2 cannot be written: .*No space left on device"
+    with pytest.raises(UserError, match=message), signals.as_interrupts():
+        fit(trainer, rest, TrainerConfig(steps=STEPS), scores, [])
+    assert not checkpoints.steps(tmp_path)
 
 
 def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):

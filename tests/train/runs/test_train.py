@@ -1,8 +1,10 @@
 """`python -m train fit`: what a run reads and leaves, and what is refused before it exists."""
 
 import json
+import os
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -196,3 +198,18 @@ def test_a_loss_that_is_not_finite_names_the_tensor_and_the_files(
     assert found[3].split(", ") == [samples.image_name(number) for number in numbers]
     assert found[3] in outcome.out or found[1] != found[2]
     assert not [*(tmp_path / "run" / "checkpoints").glob("*")]
+
+
+def test_after_a_signal_what_is_not_finite_is_said_and_not_searched_for(
+    fit, small_networks, monkeypatch
+):
+    def step(trainer, batch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        trainer.optimizer.iterations.assign_add(1)
+        return {"loss": tf.constant(np.nan)}
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+    outcome = fit("--loss=SoftmaxCrossEntropy")
+    assert outcome.status == 2
+    assert "error: the loss is not finite at step 1: expected a finite number" in outcome.err
+    assert "Taking the steps" not in outcome.out
