@@ -273,8 +273,9 @@ TRAINING = (
     Fault(
         "train/loop/fit.py",
         "a signal breaks a save",
-        "with signals.deferred():  # the first one",
-        "if True:  # the first one",
+        "                loop.save()\n            raise\n",
+        "                signals._State.is_deferred = False\n                loop.save()\n"
+        "            raise\n",
     ),
     Fault(
         "train/loop/schedules.py",

@@ -263,25 +263,27 @@ def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path):
     assert again.step == 2
 
 
-def test_a_signal_to_a_worker_that_saves_for_another_s_waits(tmp_path, monkeypatch):
-    """Told to stop after step 2, it is signalled itself while it writes."""
+@pytest.mark.parametrize("place", ["write", "steps"])
+def test_a_signal_to_a_worker_that_saves_for_another_s_waits(tmp_path, monkeypatch, place):
+    """Told to stop after step 2, it is signalled itself while it writes, or looks whether to."""
     trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
 
     def told(_meetings):
         if trainer.step == 2:
             raise signals.Interrupted(signal.SIGTERM, is_second=False)
 
-    def write(*arguments):
-        os.kill(os.getpid(), signal.SIGTERM)
+    def signalled(*arguments):
+        if not signals.is_caught():
+            os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments)
 
-    original = checkpoints.write
+    original = getattr(checkpoints, place)
     monkeypatch.setattr(Meetings, "raise_caught", told)
-    monkeypatch.setattr(checkpoints, "write", write)
+    monkeypatch.setattr(checkpoints, place, signalled)
     data = [*batches(STEPS)]
     with pytest.raises(signals.Interrupted), signals.as_interrupts():
         fit(trainer, lambda first: data[first:], CONFIG, scores, [])
-    assert checkpoints.steps(tmp_path) == [2]
+    assert [path.name for path in tmp_path.glob("*.index")] == ["ckpt-2.index"]
 
 
 def test_a_full_disk_at_a_signal_is_said(tmp_path, monkeypatch):
