@@ -16,7 +16,10 @@ from train.common.errors import UserError
 TF_CONFIG = "TF_CONFIG"
 # What Slurm sets for each process of a step.
 SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
+SLURM_NODES = "SLURM_STEP_NODELIST"
 SLURM_PORT = 8888
+# Of Slurm's lists of nodes, such as "login,node[9-10,12]": a name, or its beginning and numbers.
+NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
 ADDRESS = re.compile(r"[^\s:,/]+:\d{1,5}")
 MOST_PORT = 65535
 # Of the line of a worker that ends because another one has.
@@ -111,12 +114,30 @@ def _of_slurm() -> Worker:
             port_base=SLURM_PORT, auto_set_gpu=False, gpus_per_node=int(os.environ[SLURM_TASKS])
         )
         addresses = resolver.cluster_spec().as_dict()["worker"]
+        # The resolver has them in the order of text, node10 before node9.
+        nodes = _nodes_in_order(os.environ[SLURM_NODES])
+        addresses.sort(key=lambda address: nodes.index(address.rpartition(":")[0]))
     except (RuntimeError, ValueError, KeyError) as error:
         raise UserError(
             f"{SLURM_TASKS} says that this is one of several processes of a step of Slurm's: "
             f"{error}; unset it to train alone"
         ) from None
     return Worker(resolver.task_id, tuple(addresses))
+
+
+def _nodes_in_order(nodes: str) -> list[str]:
+    """Return the nodes of a list of Slurm's in its order, which the numbers of tasks follow.
+
+    Args:
+        nodes: The list, which TensorFlow's resolver has read without an error.
+    """
+    names = []
+    for beginning, numbers in NODES.findall(nodes):
+        for part in numbers.split(","):
+            first, _, last = part.partition("-")
+            span = range(int(first), int(last or first) + 1) if first else [""]
+            names += [f"{beginning}{str(number).zfill(len(first))}" for number in span]
+    return names
 
 
 def _checked(what: str, addresses: Sequence[str], which: str, number: int | None) -> Worker:

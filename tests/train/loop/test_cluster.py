@@ -73,16 +73,31 @@ def test_a_chief_is_the_first(monkeypatch):
     assert find_worker() == Worker(0, ADDRESSES)
 
 
-def test_slurm_names_them(monkeypatch):
+@pytest.mark.parametrize(
+    ("nodes", "tasks", "addresses"),
+    [
+        ("node[1-2]", "2,1", "node1:8888 node1:8889 node2:8888"),
+        ("node[9-10]", "1,2", "node9:8888 node10:8888 node10:8889"),
+        (
+            "node[98-100],login",
+            "1(x3),2",
+            "node98:8888 node99:8888 node100:8888 login:8888 login:8889",
+        ),
+        ("b[07,009-010],a", "1(x4)", "b07:8888 b009:8888 b010:8888 a:8888"),
+        ("b-1,a-1", "3,1", "b-1:8888 b-1:8889 b-1:8890 a-1:8888"),
+    ],
+)
+def test_slurm_names_them_in_the_order_of_its_nodes(monkeypatch, nodes, tasks, addresses):
+    addresses = tuple(addresses.split())
     variables = {
         "SLURM_PROCID": "2",
-        "SLURM_STEP_NUM_TASKS": "3",
-        "SLURM_STEP_NODELIST": "node[1-2]",
-        "SLURM_STEP_TASKS_PER_NODE": "2,1",
+        "SLURM_STEP_NUM_TASKS": str(len(addresses)),
+        "SLURM_STEP_NODELIST": nodes,
+        "SLURM_STEP_TASKS_PER_NODE": tasks,
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert find_worker() == Worker(2, ("node1:8888", "node1:8889", "node2:8888"))
+    assert find_worker() == Worker(2, addresses)
 
 
 def test_slurm_without_all_of_its_variables_is_one_line(monkeypatch):
