@@ -148,7 +148,8 @@ def _checked(what: str, addresses: Sequence[str], which: str, number: int | None
     """
     wrong = [address for address in addresses if not _is_address(address)]
     if wrong or not addresses:
-        raise UserError(f"{what} must be host:port of each worker; got {', '.join(wrong) or None}")
+        got = ", ".join(map(str, wrong)) or None
+        raise UserError(f"{what} must be host:port of each worker; got {got}")
     if len(set(addresses)) < len(addresses):
         raise UserError(f"{what} names a worker twice: {', '.join(addresses)}")
     if number is None or not 0 <= number < len(addresses):
@@ -156,8 +157,10 @@ def _checked(what: str, addresses: Sequence[str], which: str, number: int | None
     return Worker(number, tuple(addresses)) if len(addresses) > 1 else ALONE
 
 
-def _is_address(text: str) -> bool:
-    return bool(ADDRESS.fullmatch(text)) and 0 < int(text.rpartition(":")[2]) <= MOST_PORT
+def _is_address(value: object) -> bool:
+    if not (isinstance(value, str) and ADDRESS.fullmatch(value)):
+        return False
+    return 0 < int(value.rpartition(":")[2]) <= MOST_PORT
 
 
 def sum_over_workers(

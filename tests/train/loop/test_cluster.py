@@ -140,6 +140,12 @@ def test_a_tf_config_that_means_nothing_is_named(monkeypatch, text):
         find_worker()
 
 
+def test_addresses_of_a_tf_config_that_are_no_texts_are_named(monkeypatch):
+    tf_config(monkeypatch, cluster={"worker": [1, 2]}, task={"type": "worker", "index": 0})
+    with pytest.raises(UserError, match="TF_CONFIG must be host:port of each worker; got 1, 2"):
+        find_worker()
+
+
 def test_replicas_are_not_asked_for_in_a_cluster():
     with pytest.raises(UserError, match=r"trainer\.replicas must be null in a cluster"):
         choose_strategy(2, Worker(0, ADDRESSES))
