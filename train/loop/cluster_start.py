@@ -1,5 +1,6 @@
 """The start of a cluster: its workers wait for each other, then TensorFlow connects them."""
 
+import errno
 import faulthandler
 import socket
 import threading
@@ -108,6 +109,10 @@ def _listening(worker: Worker, end: float) -> socket.socket:
                 return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
             return socket.create_server(("", port))
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise UserError(
+                    f"{worker} cannot listen on port {port} ({error}): choose another port"
+                ) from None
             if time.monotonic() > end:
                 raise UserError(
                     f"{worker} cannot listen on port {port} ({error}): another process uses it, "

@@ -1,6 +1,7 @@
 """Several processes: which one this is, what is shared among them, and that they equal one."""
 
 import contextlib
+import errno
 import json
 import socket
 import subprocess
@@ -216,6 +217,18 @@ def test_a_port_in_use_is_named():
     here, there = free_addresses(2)
     with listen(here), pytest.raises(UserError, match=r"cannot listen on port \d+ \(.*in use"):
         wait_for_others(Worker(0, (here, there)), timeout=0.3)
+
+
+def test_a_port_that_is_not_allowed_is_named_at_once(monkeypatch):
+    def create_server(*_arguments, **_options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", create_server)
+    began = time.monotonic()
+    message = r"worker 0 \(a:1\) cannot listen on port 1 \(.*Permission denied\): choose another"
+    with pytest.raises(UserError, match=message):
+        wait_for_others(Worker(0, ADDRESSES), timeout=20)
+    assert time.monotonic() < began + 5
 
 
 def test_a_port_that_becomes_free_is_taken():
