@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import tensorflow as tf
 
@@ -80,7 +80,10 @@ def _answering(worker: Worker, end: float) -> Iterator[None]:
     """
     is_over = threading.Event()
     with _listening(worker, end) as listener:
-        thread = threading.Thread(target=_take_calls, args=(listener, worker.number, is_over))
+        listener.settimeout(SECONDS_BETWEEN_CALLS)
+        calls = listener, worker.number, is_over
+        # A signal may come before `is_over` is set: then it is over with the process.
+        thread = threading.Thread(target=_take_calls, args=calls, daemon=True)
         thread.start()
         try:
             yield
@@ -90,14 +93,15 @@ def _answering(worker: Worker, end: float) -> Iterator[None]:
 
 
 def _take_calls(listener: socket.socket, number: int, is_over: threading.Event) -> None:
-    listener.settimeout(SECONDS_BETWEEN_CALLS)
     while not is_over.is_set():
         try:
             call, _ = listener.accept()
-            with call:
-                call.sendall(GREETING + b"%d" % number)
-        except OSError:  # nobody has called, or who did is gone
+        except (TimeoutError, ConnectionError):  # nobody has called, or who did is gone
             continue
+        except OSError:  # the listener is closed
+            return
+        with call, suppress(OSError):
+            call.sendall(GREETING + b"%d" % number)
 
 
 def _listening(worker: Worker, end: float) -> socket.socket:

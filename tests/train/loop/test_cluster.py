@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -199,6 +200,24 @@ def test_a_worker_that_waits_long_still_answers():
         for _ in range(200):
             with socket.create_connection((host, int(port)), timeout=1) as call:
                 assert call.recv(64) == b"tfsegloss worker 0"
+
+
+def test_a_signal_as_the_waiting_begins_leaves_no_thread(monkeypatch):
+    started = []
+
+    def start(thread):
+        original(thread)
+        started.append(thread)
+        raise KeyboardInterrupt
+
+    original = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        wait_for_others(Worker(0, tuple(free_addresses())), timeout=2)
+    (thread,) = started
+    assert thread.daemon
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_two_workers_of_one_number_are_named():
