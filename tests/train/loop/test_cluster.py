@@ -199,7 +199,7 @@ def test_a_worker_that_waits_long_still_answers():
         time.sleep(0.2)
         for _ in range(200):
             with socket.create_connection((host, int(port)), timeout=1) as call:
-                assert call.recv(64) == b"tfsegloss worker 0"
+                assert call.recv(64).startswith(b"tfsegloss worker 0 of ")
 
 
 def test_a_signal_as_the_waiting_begins_leaves_no_thread(monkeypatch):
@@ -221,15 +221,24 @@ def test_a_signal_as_the_waiting_begins_leaves_no_thread(monkeypatch):
 
 
 def test_two_workers_of_one_number_are_named():
-    here, there = free_addresses(2)
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(wait_for_others, Worker(0, (there, here)), 2)
+    """Here it is the same one, at another name of its address."""
+    (here,) = free_addresses(1)
+    there = here.replace("localhost", "127.0.0.1")
+    message = rf"worker 0 \({here}\): at {there} is worker 0, not worker 1: start each worker"
+    with pytest.raises(UserError, match=message):
+        wait_for_others(Worker(0, (here, there)), timeout=2)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_worker_of_another_cluster_is_named(number):
+    """Whose number may be the same; it never hears of this one."""
+    here, there, elsewhere = free_addresses(3)
+    theirs = (elsewhere, there) if number else (there, elsewhere)
+    with waiting(Worker(number, theirs)):
         time.sleep(0.2)
-        message = rf"worker 0 \({here}\): at {there} is worker 0, not worker 1: start each worker"
+        message = rf"worker 0 \({here}\): at {there} is a worker of another cluster: give all"
         with pytest.raises(UserError, match=message):
             wait_for_others(Worker(0, (here, there)), timeout=2)
-        with pytest.raises(UserError):
-            other.result()
 
 
 def test_a_port_in_use_is_named():
