@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from train.common.errors import UserError
-from train.loop.cluster import IS_GONE, TF_CONFIG
+from train.loop.cluster import STOPS_FOR_ANOTHER, TF_CONFIG
 from train.runs.configuration import configuration_parser, instantiate
 
 MODULE = "train"
@@ -162,7 +162,7 @@ def _wait(workers: Sequence[_Process]) -> None:
         raise
     failures = [worker.failure() for worker in workers if worker.process.returncode]
     # Not that of a worker that ended because another one had.
-    causes = [failure for failure in failures if IS_GONE not in str(failure)]
+    causes = [failure for failure in failures if not STOPS_FOR_ANOTHER.search(str(failure))]
     if failures:
         raise (causes or failures)[0]
 

@@ -22,8 +22,8 @@ SLURM_PORT = 8888
 NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
 ADDRESS = re.compile(r"[^\s:,/]+:\d{1,5}")
 MOST_PORT = 65535
-# Of the line of a worker that ends because another one has.
-IS_GONE = "is gone, so"
+# In the line of a worker that ends because of another one.
+STOPS_FOR_ANOTHER = re.compile(r", so worker \d+ \(\S+\) stops")
 # Others find within a minute that a worker is gone; what it says should be there by then.
 SECONDS_TO_EXPLAIN = 20.0
 
@@ -53,6 +53,10 @@ class Worker(NamedTuple):
     def seconds_to_explain(self) -> float:
         """How long to look for the cause of an error, while the others wait for this one."""
         return math.inf if self.count == 1 else SECONDS_TO_EXPLAIN
+
+    def stops(self, because: str) -> str:
+        """Say that it stops because of another one."""
+        return f"{because}, so {self} stops"
 
     def __str__(self) -> str:
         """Return its number and address."""
@@ -215,6 +219,8 @@ def wait_for_all(strategy: tf.distribute.Strategy, worker: Worker) -> None:
 def lost_worker(error: Exception, worker: Worker) -> UserError | None:
     """Return what to say where an error of TensorFlow's means that a worker is gone; else None.
 
+    It may mean that the connection has failed; a worker is said to be gone where one is named.
+
     Args:
         error: The error.
         worker: This one.
@@ -225,9 +231,11 @@ def lost_worker(error: Exception, worker: Worker) -> UserError | None:
         return None
     tasks = {int(number) for number in re.findall(r"/task:(\d+)", text)} - {worker.number}
     gone = [str(Worker(number, worker.addresses)) for number in sorted(tasks)]
+    because = f"{', '.join(gone)} is gone" if gone else "the cluster has failed"
+    said = text.strip().partition("\n")[0]
     return UserError(
-        f"{', '.join(gone) or 'a worker'} {IS_GONE} {worker} stops: the same command on all "
-        "workers goes on from the last checkpoint"
+        f"{worker.stops(because)}: the same command on all workers goes on from the last "
+        f"checkpoint (TensorFlow: {said})"
     )
 
 

@@ -77,7 +77,9 @@ def train(
         try:
             _train(config, yaml, worker, cluster_timeout)
         except tf.errors.OpError as error:
-            raise lost_worker(error, worker) or error from None
+            if lost := lost_worker(error, worker):
+                raise lost from error
+            raise
 
 
 def _train(config: FitConfig, yaml: str, worker: Worker, cluster_timeout: float) -> None:

@@ -55,11 +55,12 @@ class Ended:
 
 
 def test_the_failure_that_ended_the_others_is_said():
-    workers = [Ended(2, "worker 1 (b:2) is gone, so worker 0 stops"), Ended(1, "disk full")]
+    gone = "worker 1 (b:2) is gone, so worker 0 (a:1) stops"
+    workers = [Ended(2, gone), Ended(1, "disk full")]
     with pytest.raises(UserError, match="disk full"):
         launch._wait(workers)
-    with pytest.raises(UserError, match="is gone, so worker 0 stops"):
-        launch._wait([workers[0], Ended(-9, "worker 1 (b:2) is gone, so")])
+    with pytest.raises(UserError, match="is gone, so worker 0"):
+        launch._wait([workers[0], Ended(-9, gone)])
     launch._wait([Ended(0), Ended(0)])
 
 

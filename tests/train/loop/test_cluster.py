@@ -20,7 +20,14 @@ from train.common.errors import UserError
 from train.common.signals import Interrupted
 from train.data.datasets.registry import SCENES
 from train.loop import cluster
-from train.loop.cluster import ALONE, Worker, find_worker, lost_worker, only_first_prints
+from train.loop.cluster import (
+    ALONE,
+    STOPS_FOR_ANOTHER,
+    Worker,
+    find_worker,
+    lost_worker,
+    only_first_prints,
+)
 from train.loop.cluster_start import cluster_strategy, wait_for_others
 from train.loop.distribution import choose_strategy, on_all_devices
 from train.loop.evaluation import evaluate
@@ -272,13 +279,22 @@ def test_a_port_that_becomes_free_is_taken():
 
 def test_a_lost_worker_is_named():
     error = tf.errors.UnavailableError(
-        None, None, "Collective ops is aborted by: … from /job:worker/replica:0/task:2 …"
+        None, None, "Collective ops is aborted by: /job:worker/replica:0/task:2\nMore of it"
     )
-    said = lost_worker(error, Worker(0, ADDRESSES))
-    assert str(said).startswith("worker 2 (c:3) is gone, so worker 0 (a:1) stops: the same command")
+    said = str(lost_worker(error, Worker(0, ADDRESSES)))
+    assert said.startswith("worker 2 (c:3) is gone, so worker 0 (a:1) stops: the same command")
+    assert said.endswith("(TensorFlow: Collective ops is aborted by: /job:worker/replica:0/task:2)")
+    assert STOPS_FOR_ANOTHER.search(said)
     assert lost_worker(error, ALONE) is None
     other = tf.errors.InvalidArgumentError(None, None, "wrong ids")
     assert lost_worker(other, Worker(0, ADDRESSES)) is None
+
+
+def test_nobody_is_said_to_be_gone_who_is_not_named():
+    error = tf.errors.UnavailableError(None, None, "Socket closed, seen by /task:0")
+    said = str(lost_worker(error, Worker(0, ADDRESSES)))
+    assert said.startswith("the cluster has failed, so worker 0 (a:1) stops: the same command")
+    assert "Socket closed" in said
 
 
 def test_only_the_first_prints(capsys):
