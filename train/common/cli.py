@@ -48,9 +48,9 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
     except (UserError, ArgumentError, OSError) as error:
         _fail(f"python -m {package}: error: {_one_line(error)}", 2)
     except KeyboardInterrupt as error:
-        number = error.signal if isinstance(error, signals.Interrupted) else signal.SIGINT
-        is_key = number == signal.SIGINT  # Ctrl-C
-        _fail("interrupted" if is_key else f"ended by {number.name}", 128 + number)
+        is_known = isinstance(error, signals.Interrupted)
+        stop = error if is_known else signals.Interrupted(signal.SIGINT, is_second=False)
+        _fail(str(stop), stop.status)
 
 
 class _Import(Action):

@@ -18,12 +18,19 @@ class Interrupted(KeyboardInterrupt):
     Args:
         number: The signal's.
         is_second: Whether it was not waited for the end of what must not be counted by half.
+        words: What to say; None: which signal it is.
     """
 
-    def __init__(self, number: int, *, is_second: bool):
-        super().__init__()
+    def __init__(self, number: int, *, is_second: bool, words: str | None = None):
         self.signal = signal.Signals(number)
         self.is_second = is_second
+        is_key = self.signal == signal.SIGINT  # Ctrl-C
+        super().__init__(words or ("interrupted" if is_key else f"ended by {self.signal.name}"))
+
+    @property
+    def status(self) -> int:
+        """That the process ends with."""
+        return 128 + self.signal
 
 
 class _State:
