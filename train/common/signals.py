@@ -10,6 +10,8 @@ from train.common.errors import UserError
 # Ctrl-C, what systems end processes by, and a closed terminal.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 AGAIN = b"\nStopping after this step; once more to stop at once\n"
+# What is added to a signal's number in the status of a process that it ends, as shells have it.
+STATUS = 128
 
 
 class Interrupted(KeyboardInterrupt):
@@ -30,7 +32,16 @@ class Interrupted(KeyboardInterrupt):
     @property
     def status(self) -> int:
         """That the process ends with."""
-        return 128 + self.signal
+        return STATUS + self.signal
+
+
+def is_status(status: int) -> bool:
+    """Return whether one of the signals ends a process so, handled or not.
+
+    Args:
+        status: As `subprocess` has it; of one that is not handled it is less than 0.
+    """
+    return any(status in (STATUS + number, -number) for number in _numbers())
 
 
 class _State:
@@ -71,8 +82,7 @@ def as_interrupts() -> Iterator[None]:
 
     What the user must know passes: that the step could not be saved, such as on a full disk.
     """
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    former = {number: signal.getsignal(number) for number in numbers}
+    former = {number: signal.getsignal(number) for number in _numbers()}
     caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
     for number in caught:
         signal.signal(number, _interrupt)
@@ -97,8 +107,7 @@ def as_by_default() -> Iterator[None]:
     Then the former handlers are installed again, also where the library has put its own in their
     place: TensorFlow does so in a cluster, and SIGTERM would do nothing there.
     """
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    former = {number: signal.getsignal(number) for number in numbers}
+    former = {number: signal.getsignal(number) for number in _numbers()}
     known = {number: handler for number, handler in former.items() if handler is not None}
     try:
         for number, handler in known.items():
@@ -108,6 +117,11 @@ def as_by_default() -> Iterator[None]:
     finally:
         for number, handler in known.items():
             signal.signal(number, handler)
+
+
+def _numbers() -> list[signal.Signals]:
+    """Return the signals of this system."""
+    return [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 def _interrupt(number: int, _frame: object) -> None:

@@ -484,8 +484,8 @@ TRAINING = (
     Fault(
         "train/common/signals.py",
         "SIGTERM is left to a library",
-        "            signal.signal(number, handler)\n\n\ndef _interrupt",
-        "            pass\n\n\ndef _interrupt",
+        "            signal.signal(number, handler)\n\n\ndef _numbers",
+        "            pass\n\n\ndef _numbers",
     ),
     Fault(
         "train/commands/launch.py",

@@ -117,3 +117,12 @@ def test_a_signal_that_is_ignored_stays_so():
             send(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_of_them"),
+    [(130, True), (143, True), (129, True), (-2, True), (-15, True)]
+    + [(0, False), (2, False), (-9, False), (137, False)],
+)
+def test_the_status_of_a_signal_is_known(status, is_of_them):
+    assert signals.is_status(status) == is_of_them
