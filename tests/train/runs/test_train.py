@@ -12,11 +12,14 @@ import tensorflow as tf
 
 from tests.commands import TINY_RUN, assert_one_line
 from tests.train.small_network import STEPS
+from train.common.errors import UserError
 from train.config import InputConfig
 from train.data.datasets.registry import SCENES
 from train.data.input.pipeline import step_samples, training_stream
 from train.data.input.sampling import ComplementaryWeights
+from train.loop.cluster import Worker
 from train.loop.trainer import Trainer
+from train.runs import train as runs_train
 
 COMPLEMENTARY = (
     "--input.sampling.strategy=complementary",
@@ -213,3 +216,15 @@ def test_after_a_signal_what_is_not_finite_is_said_and_not_searched_for(
     assert outcome.status == 2
     assert "error: the loss is not finite at step 1: expected a finite number" in outcome.err
     assert "Taking the steps" not in outcome.out
+
+
+def test_a_lost_worker_is_said_with_the_error_it_was_found_by(monkeypatch):
+    error = tf.errors.UnavailableError(None, None, "Connection reset, /task:1")
+
+    def lose(*_arguments):
+        raise error
+
+    monkeypatch.setattr(runs_train, "_train", lose)
+    with pytest.raises(UserError, match="worker 1 .* is gone.*Connection reset") as raised:
+        runs_train.train(None, "", Worker(0, ("a:1", "b:2")))
+    assert raised.value.__cause__ is error
