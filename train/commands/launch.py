@@ -10,20 +10,24 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import IO
 
 import tensorflow as tf
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
-from train.common.cli import command_line
+from train.common import signals
+from train.common.cli import command_line, error_prefix
 from train.common.errors import UserError
-from train.loop.cluster import IS_GONE, TF_CONFIG
+from train.loop.cluster import STOPS_FOR_ANOTHER, TF_CONFIG
 from train.runs.configuration import configuration_parser, instantiate
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A worker whose others are gone ends by itself within a minute, and says so.
 SECONDS_TO_END = 90.0
 POLL_SECONDS = 0.1
+# How the line begins in which a worker says its error, as `fit` does.
+ERROR = error_prefix("train")
 
 
 def parser() -> ArgumentParser:
@@ -105,19 +109,57 @@ def _free_addresses(count: int) -> list[str]:
 
 
 class _Process:
-    """A worker and what it says of errors."""
+    """A worker and what it says on standard error."""
 
-    def __init__(
-        self, number: int, process: subprocess.Popen, errors: tempfile.SpooledTemporaryFile
-    ):
+    def __init__(self, number: int, process: subprocess.Popen, errors: IO[bytes]):
         self.number, self.process, self._errors = number, process, errors
+        self._passed_on = 0  # bytes
+        # Whether it did not end when it had to.
+        self.was_killed = False
 
-    def failure(self) -> UserError:
-        """Return the last line that it wrote on standard error, as an error."""
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        words = lines[-1] if lines else f"ended with status {self.process.returncode}"
-        return UserError(f"worker {self.number}: {words.removeprefix('python -m train: error: ')}")
+    def pass_on(self) -> None:
+        """Repeat what it has said since the last time, but its error, which this process says."""
+        said = self._said_after(self._passed_on)
+        if self.process.poll() is None:
+            said = said[: said.rfind(b"\n") + 1]
+        self._passed_on += len(said)
+        lines = said.decode(errors="replace").splitlines(keepends=True)
+        print(
+            *(line for line in lines if not line.startswith(ERROR)), sep="", end="", file=sys.stderr
+        )
+
+    def _said_after(self, start: int) -> bytes:
+        """Return what it has said; its own place in the file stays where it is."""
+        file = self._errors.fileno()
+        return os.pread(file, os.fstat(file).st_size - start, start)
+
+    @property
+    def stops_for_another(self) -> bool:
+        """Whether it has ended because of another one."""
+        return bool(STOPS_FOR_ANOTHER.search(self._said_after(0).decode(errors="replace")))
+
+    @property
+    def was_told_to_stop(self) -> bool:
+        """Whether it has ended by a signal to stop."""
+        return signals.is_status(self.process.returncode)
+
+    def failure(self) -> str:
+        """Say why it has failed; pass on what else it said where it does not say why."""
+        name, status = f"worker {self.number}", self.process.returncode
+        lines = self._said_after(0).decode(errors="replace").splitlines()
+        errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+        if self.was_killed:
+            return f"{name} had not ended after {SECONDS_TO_END:g} s and was killed"
+        if errors:
+            return f"{name}: {errors[-1]}"
+        if status > 0 and self.was_told_to_stop:
+            return f"{name} was ended by {signal.Signals(status - signals.STATUS).name}"
+        self.pass_on()
+        if status > 0:
+            return f"{name} ended with status {status}: what it said is above"
+        by = signal.Signals(-status)
+        memory = ", as when memory runs out" if by == signal.SIGKILL else ""
+        return f"{name} was killed by {by.name}{memory}"
 
 
 @contextmanager
@@ -147,24 +189,47 @@ def _wait(workers: Sequence[_Process]) -> None:
 
     Raises:
         UserError: One has failed.
-        KeyboardInterrupt: A signal, which the workers get too; they save their step.
+        KeyboardInterrupt: A signal, which the workers get too; they have saved their step.
     """
     try:
         while any(worker.process.poll() is None for worker in workers):
+            workers[0].pass_on()
             if any(worker.process.poll() for worker in workers):
                 _let_end(workers)
-                break
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt as stop:
-        for worker in workers:
-            worker.process.send_signal(getattr(stop, "signal", signal.SIGINT))
-        _let_end(workers)
+        _stop(workers, getattr(stop, "signal", signal.SIGINT))
         raise
-    failures = [worker.failure() for worker in workers if worker.process.returncode]
-    # Not that of a worker that ended because another one had.
-    causes = [failure for failure in failures if IS_GONE not in str(failure)]
-    if failures:
-        raise (causes or failures)[0]
+    workers[0].pass_on()
+    _raise_failure([worker for worker in workers if worker.process.returncode])
+
+
+def _stop(workers: Sequence[_Process], number: int) -> None:
+    """Let the workers save their step and end.
+
+    Raises:
+        UserError: One has failed; where one is told to stop a little later than another, it may
+            find that one gone, which is no failure.
+    """
+    os.write(2, signals.AGAIN)  # as each worker says too, which is not passed on
+    for worker in workers:
+        worker.process.send_signal(number)
+    _let_end(workers)
+    failed = [worker for worker in workers if worker.process.returncode]
+    _raise_failure([each for each in failed if not each.was_told_to_stop | each.stops_for_another])
+
+
+def _raise_failure(failed: Sequence[_Process]) -> None:
+    """Raise the failure that has ended the others, and who had to be killed.
+
+    Raises:
+        UserError: There is any.
+    """
+    killed = [worker for worker in failed if worker.was_killed]
+    ended = [worker for worker in failed if not worker.was_killed]
+    ended.sort(key=lambda worker: worker.stops_for_another)
+    if failed:
+        raise UserError("; ".join(worker.failure() for worker in [*ended[:1], *killed]))
 
 
 def _let_end(workers: Sequence[_Process]) -> None:
@@ -174,4 +239,6 @@ def _let_end(workers: Sequence[_Process]) -> None:
         try:
             worker.process.wait(max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
+            worker.was_killed = True
             worker.process.kill()
+            worker.process.wait()

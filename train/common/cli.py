@@ -48,11 +48,16 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
             values = parser.parse_args()
             modules[values.subcommand].run(values[values.subcommand])
     except (UserError, ArgumentError, OSError) as error:
-        _fail(f"python -m {package}: error: {_one_line(error)}", 2)
+        _fail(f"{error_prefix(package)}{_one_line(error)}", 2)
     except KeyboardInterrupt as error:
-        number = error.signal if isinstance(error, signals.Interrupted) else signal.SIGINT
-        is_key = number == signal.SIGINT  # Ctrl-C
-        _fail("interrupted" if is_key else f"ended by {number.name}", 128 + number)
+        is_known = isinstance(error, signals.Interrupted)
+        stop = error if is_known else signals.Interrupted(signal.SIGINT, is_second=False)
+        _fail(str(stop), stop.status)
+
+
+def error_prefix(package: str) -> str:
+    """Return how the one line begins that `main` says of an error."""
+    return f"python -m {package}: error: "
 
 
 MODULE = "train"  # of which command_line runs the commands

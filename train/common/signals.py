@@ -5,9 +5,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from train.common.errors import UserError
+
 # Ctrl-C, what systems end processes by, and a closed terminal.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 AGAIN = b"\nStopping after this step; once more to stop at once\n"
+# What is added to a signal's number in the status of a process that it ends, as shells have it.
+STATUS = 128
 
 
 class Interrupted(KeyboardInterrupt):
@@ -16,12 +20,28 @@ class Interrupted(KeyboardInterrupt):
     Args:
         number: The signal's.
         is_second: Whether it was not waited for the end of what must not be counted by half.
+        words: What to say; None: which signal it is.
     """
 
-    def __init__(self, number: int, *, is_second: bool):
-        super().__init__()
+    def __init__(self, number: int, *, is_second: bool, words: str | None = None):
         self.signal = signal.Signals(number)
         self.is_second = is_second
+        is_key = self.signal == signal.SIGINT  # Ctrl-C
+        super().__init__(words or ("interrupted" if is_key else f"ended by {self.signal.name}"))
+
+    @property
+    def status(self) -> int:
+        """That the process ends with."""
+        return STATUS + self.signal
+
+
+def is_status(status: int) -> bool:
+    """Return whether one of the signals ends a process so, handled or not.
+
+    Args:
+        status: As `subprocess` has it; of one that is not handled it is less than 0.
+    """
+    return any(status in (STATUS + number, -number) for number in _numbers())
 
 
 class _State:
@@ -58,14 +78,18 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def as_interrupts() -> Iterator[None]:
-    """Raise `Interrupted` at the signals, unless one is ignored, as `nohup` has SIGHUP."""
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    former = {number: signal.getsignal(number) for number in numbers}
+    """Raise `Interrupted` at the signals, unless one is ignored, as `nohup` has SIGHUP.
+
+    What the user must know passes: that the step could not be saved, such as on a full disk.
+    """
+    former = {number: signal.getsignal(number) for number in _numbers()}
     caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
     for number in caught:
         signal.signal(number, _interrupt)
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         if _State.caught is not None:  # of which TensorFlow has made an error of its own
             raise _State.caught from error
@@ -83,8 +107,7 @@ def as_by_default() -> Iterator[None]:
     Then the former handlers are installed again, also where the library has put its own in their
     place: TensorFlow does so in a cluster, and SIGTERM would do nothing there.
     """
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    former = {number: signal.getsignal(number) for number in numbers}
+    former = {number: signal.getsignal(number) for number in _numbers()}
     known = {number: handler for number, handler in former.items() if handler is not None}
     try:
         for number, handler in known.items():
@@ -94,6 +117,11 @@ def as_by_default() -> Iterator[None]:
     finally:
         for number, handler in known.items():
             signal.signal(number, handler)
+
+
+def _numbers() -> list[signal.Signals]:
+    """Return the signals of this system."""
+    return [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 def _interrupt(number: int, _frame: object) -> None:

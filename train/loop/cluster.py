@@ -16,11 +16,14 @@ from train.common.errors import UserError
 TF_CONFIG = "TF_CONFIG"
 # What Slurm sets for each process of a step.
 SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
+SLURM_NODES = "SLURM_STEP_NODELIST"
 SLURM_PORT = 8888
+# Of Slurm's lists of nodes, such as "login,node[9-10,12]": a name, or its beginning and numbers.
+NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
 ADDRESS = re.compile(r"[^\s:,/]+:\d{1,5}")
 MOST_PORT = 65535
-# Of the line of a worker that ends because another one has.
-IS_GONE = "is gone, so"
+# In the line of a worker that ends because of another one.
+STOPS_FOR_ANOTHER = re.compile(r", so worker \d+ \(\S+\) stops")
 # Others find within a minute that a worker is gone; what it says should be there by then.
 SECONDS_TO_EXPLAIN = 20.0
 
@@ -50,6 +53,10 @@ class Worker(NamedTuple):
     def seconds_to_explain(self) -> float:
         """How long to look for the cause of an error, while the others wait for this one."""
         return math.inf if self.count == 1 else SECONDS_TO_EXPLAIN
+
+    def stops(self, because: str) -> str:
+        """Say that it stops because of another one."""
+        return f"{because}, so {self} stops"
 
     def __str__(self) -> str:
         """Return its number and address."""
@@ -111,12 +118,30 @@ def _of_slurm() -> Worker:
             port_base=SLURM_PORT, auto_set_gpu=False, gpus_per_node=int(os.environ[SLURM_TASKS])
         )
         addresses = resolver.cluster_spec().as_dict()["worker"]
+        # The resolver has them in the order of text, node10 before node9.
+        nodes = _nodes_in_order(os.environ[SLURM_NODES])
+        addresses.sort(key=lambda address: nodes.index(address.rpartition(":")[0]))
     except (RuntimeError, ValueError, KeyError) as error:
         raise UserError(
             f"{SLURM_TASKS} says that this is one of several processes of a step of Slurm's: "
             f"{error}; unset it to train alone"
         ) from None
     return Worker(resolver.task_id, tuple(addresses))
+
+
+def _nodes_in_order(nodes: str) -> list[str]:
+    """Return the nodes of a list of Slurm's in its order, which the numbers of tasks follow.
+
+    Args:
+        nodes: The list, which TensorFlow's resolver has read without an error.
+    """
+    names = []
+    for beginning, numbers in NODES.findall(nodes):
+        for part in numbers.split(","):
+            first, _, last = part.partition("-")
+            span = range(int(first), int(last or first) + 1) if first else [""]
+            names += [f"{beginning}{str(number).zfill(len(first))}" for number in span]
+    return names
 
 
 def _checked(what: str, addresses: Sequence[str], which: str, number: int | None) -> Worker:
@@ -127,7 +152,8 @@ def _checked(what: str, addresses: Sequence[str], which: str, number: int | None
     """
     wrong = [address for address in addresses if not _is_address(address)]
     if wrong or not addresses:
-        raise UserError(f"{what} must be host:port of each worker; got {', '.join(wrong) or None}")
+        got = ", ".join(map(str, wrong)) or None
+        raise UserError(f"{what} must be host:port of each worker; got {got}")
     if len(set(addresses)) < len(addresses):
         raise UserError(f"{what} names a worker twice: {', '.join(addresses)}")
     if number is None or not 0 <= number < len(addresses):
@@ -135,8 +161,10 @@ def _checked(what: str, addresses: Sequence[str], which: str, number: int | None
     return Worker(number, tuple(addresses)) if len(addresses) > 1 else ALONE
 
 
-def _is_address(text: str) -> bool:
-    return bool(ADDRESS.fullmatch(text)) and 0 < int(text.rpartition(":")[2]) <= MOST_PORT
+def _is_address(value: object) -> bool:
+    if not (isinstance(value, str) and ADDRESS.fullmatch(value)):
+        return False
+    return 0 < int(value.rpartition(":")[2]) <= MOST_PORT
 
 
 def sum_over_workers(
@@ -191,6 +219,8 @@ def wait_for_all(strategy: tf.distribute.Strategy, worker: Worker) -> None:
 def lost_worker(error: Exception, worker: Worker) -> UserError | None:
     """Return what to say where an error of TensorFlow's means that a worker is gone; else None.
 
+    It may mean that the connection has failed; a worker is said to be gone where one is named.
+
     Args:
         error: The error.
         worker: This one.
@@ -201,9 +231,11 @@ def lost_worker(error: Exception, worker: Worker) -> UserError | None:
         return None
     tasks = {int(number) for number in re.findall(r"/task:(\d+)", text)} - {worker.number}
     gone = [str(Worker(number, worker.addresses)) for number in sorted(tasks)]
+    because = f"{', '.join(gone)} is gone" if gone else "the cluster has failed"
+    said = text.strip().partition("\n")[0]
     return UserError(
-        f"{', '.join(gone) or 'a worker'} {IS_GONE} {worker} stops: the same command on all "
-        "workers goes on from the last checkpoint"
+        f"{worker.stops(because)}: the same command on all workers goes on from the last "
+        f"checkpoint (TensorFlow: {said})"
     )
 
 

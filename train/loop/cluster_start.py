@@ -1,11 +1,13 @@
 """The start of a cluster: its workers wait for each other, then TensorFlow connects them."""
 
+import errno
 import faulthandler
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 
 import tensorflow as tf
 
@@ -16,8 +18,9 @@ from train.loop.cluster import Worker
 CLUSTER_TIMEOUT = 300.0  # seconds
 SECONDS_BETWEEN_CALLS = 0.2
 SECONDS_OF_A_CALL = 2.0
-# What a waiting worker says to who calls, before its number.
+# What a waiting worker says to who calls, before its number and its cluster.
 GREETING = b"tfsegloss worker "
+OF = b" of "
 
 
 def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
@@ -32,7 +35,8 @@ def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
         timeout: Seconds to wait.
 
     Raises:
-        UserError: Some did not come, one is another than it should be, or its port is in use.
+        UserError: Some did not come, one is another than it should be, or of another cluster, or
+            the port is in use.
     """
     wait_for_others(worker, timeout)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -56,7 +60,8 @@ def wait_for_others(worker: Worker, timeout: float) -> None:
     Who has seen all goes on, and TensorFlow answers in its place.
 
     Raises:
-        UserError: Some did not come, one is another than it should be, or the port is in use.
+        UserError: Some did not come, one is another than it should be, or of another cluster, or
+            the port is in use.
     """
     end = time.monotonic() + timeout
     missing = [number for number in range(worker.count) if number != worker.number]
@@ -73,13 +78,16 @@ def wait_for_others(worker: Worker, timeout: float) -> None:
 
 @contextmanager
 def _answering(worker: Worker, end: float) -> Iterator[None]:
-    """Tell who calls this worker's number.
+    """Tell who calls this worker's number and cluster.
 
     Calls that are not taken would fill the listener's queue, and then nobody sees this worker.
     """
     is_over = threading.Event()
     with _listening(worker, end) as listener:
-        thread = threading.Thread(target=_take_calls, args=(listener, worker.number, is_over))
+        listener.settimeout(SECONDS_BETWEEN_CALLS)
+        calls = listener, _greeting(worker, worker.number), is_over
+        # A signal may come before `is_over` is set: then it is over with the process.
+        thread = threading.Thread(target=_take_calls, args=calls, daemon=True)
         thread.start()
         try:
             yield
@@ -88,15 +96,25 @@ def _answering(worker: Worker, end: float) -> Iterator[None]:
             thread.join()
 
 
-def _take_calls(listener: socket.socket, number: int, is_over: threading.Event) -> None:
-    listener.settimeout(SECONDS_BETWEEN_CALLS)
+def _greeting(worker: Worker, number: int) -> bytes:
+    """Return what a worker of this one's cluster says: its number, and a hash of the addresses."""
+    return GREETING + b"%d" % number + OF + _cluster(worker)
+
+
+def _cluster(worker: Worker) -> bytes:
+    return sha256(",".join(worker.addresses).encode()).hexdigest()[:16].encode()
+
+
+def _take_calls(listener: socket.socket, greeting: bytes, is_over: threading.Event) -> None:
     while not is_over.is_set():
         try:
             call, _ = listener.accept()
-            with call:
-                call.sendall(GREETING + b"%d" % number)
-        except OSError:  # nobody has called, or who did is gone
+        except (TimeoutError, ConnectionError):  # nobody has called, or who did is gone
             continue
+        except OSError:  # the listener is closed
+            return
+        with call, suppress(OSError):
+            call.sendall(greeting)
 
 
 def _listening(worker: Worker, end: float) -> socket.socket:
@@ -108,6 +126,10 @@ def _listening(worker: Worker, end: float) -> socket.socket:
                 return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
             return socket.create_server(("", port))
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise UserError(
+                    f"{worker} cannot listen on port {port} ({error}): choose another port"
+                ) from None
             if time.monotonic() > end:
                 raise UserError(
                     f"{worker} cannot listen on port {port} ({error}): another process uses it, "
@@ -120,7 +142,7 @@ def _answers(worker: Worker, number: int) -> bool:
     """Return whether another worker answers, or TensorFlow, which says nothing of the kind.
 
     Raises:
-        UserError: It says that it is another one.
+        UserError: It says that it is another one, or of another cluster.
     """
     host, _, port = worker.addresses[number].rpartition(":")
     try:
@@ -133,10 +155,21 @@ def _answers(worker: Worker, number: int) -> bool:
                 said = b""
     except OSError:
         return False
-    if said.startswith(GREETING) and said != GREETING + b"%d" % number:
-        found = said.removeprefix(GREETING).decode(errors="replace")
-        raise UserError(
-            f"{worker}: at {worker.addresses[number]} is worker {found}, not worker {number}: "
-            "start each worker with its own number, and at its own address"
-        )
+    if said.startswith(GREETING) and said != _greeting(worker, number):
+        mistake = _mistake(worker, number, said)
+        raise UserError(f"{worker}: at {worker.addresses[number]} is {mistake}")
     return True
+
+
+def _mistake(worker: Worker, number: int, said: bytes) -> str:
+    """Return who has answered in the place of a worker, and what to do."""
+    found, _, cluster = said.removeprefix(GREETING).partition(OF)
+    if cluster != _cluster(worker):
+        return (
+            "a worker of another cluster: give all workers the same addresses in the same order, "
+            "and each cluster ports of its own"
+        )
+    return (
+        f"worker {found.decode(errors='replace')}, not worker {number}: start each worker with its "
+        "own number, and at its own address"
+    )

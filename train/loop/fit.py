@@ -57,18 +57,18 @@ def fit(
     meetings = Meetings(trainer.worker, trainer.total, trainer.step + 1)
     loop = _Loop(trainer, batches, config, evaluate, chain, best, meetings)
     chain.on_train_begin()
-    try:
-        with signals.deferred():
+    # Around the save too: the first that this worker gets may come then, where another had one.
+    with signals.deferred():
+        try:
             loop.take_epochs(evaluated, is_over)
-    except KeyboardInterrupt as stop:
-        # A second signal may have come between a step and its losses' sums.
-        counted = not getattr(stop, "is_second", False)
-        if counted and trainer.step > trainer.saved_step:
-            with signals.deferred():  # the first one that this worker gets, where another had it
+        except KeyboardInterrupt as stop:
+            # A second signal may have come between a step and its losses' sums.
+            counted = not getattr(stop, "is_second", False)
+            if counted and trainer.step > trainer.saved_step:
                 loop.save()
-        raise
-    finally:
-        chain.on_train_end()
+            raise
+        finally:
+            chain.on_train_end()
 
 
 @dataclass(frozen=True)

@@ -80,4 +80,5 @@ class Meetings:
             signals.raise_caught()
         elif self._caught_by_any:
             signals.raise_caught()
-            raise signals.Interrupted(signal.SIGTERM, is_second=False)
+            words = self._worker.stops("another worker was told to stop")
+            raise signals.Interrupted(signal.SIGTERM, is_second=False, words=words)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfsegloss import SegmentationLoss
 from tfsegloss.core.checks import check_choice
 from tfsegloss.losses.base import ACTIVATIONS
+from train.common import signals
 from train.common.errors import NotFiniteError, UserError
 from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
@@ -76,7 +77,9 @@ def train(
         try:
             _train(config, yaml, worker, cluster_timeout)
         except tf.errors.OpError as error:
-            raise lost_worker(error, worker) or error from None
+            if lost := lost_worker(error, worker):
+                raise lost from error
+            raise
 
 
 def _train(config: FitConfig, yaml: str, worker: Worker, cluster_timeout: float) -> None:
@@ -136,7 +139,8 @@ def _verify_folder(config: FitConfig, yaml: str, data: RunData, worker: Worker) 
             "workers share"
         )
     try:
-        folder.create_or_verify(config.run, yaml, default_yaml())
+        remedy = "start it with the first one's options"
+        folder.require_same(config.run / folder.CONFIG, yaml, default_yaml(), remedy)
         folder.create_or_verify_samples(config.run, data.sample_names)
     except UserError as error:
         raise UserError(f"{worker} does not train what the first one does: {error}") from None
@@ -237,6 +241,8 @@ def _fit(
             is_over=is_over,
         )
     except NotFiniteError as error:
+        if signals.is_caught():  # no time for a search
+            raise
         names = _batch_names(config, data, trainer)
         raise explained(error, trainer, config.trainer, batches, names) from None
     except tf.errors.OpError as error:

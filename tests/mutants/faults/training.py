@@ -258,6 +258,12 @@ TRAINING = (
         "if True:",
     ),
     Fault(
+        "train/loop/cluster.py",
+        "Slurm's nodes in the order of text",
+        '        addresses.sort(key=lambda address: nodes.index(address.rpartition(":")[0]))\n',
+        "",
+    ),
+    Fault(
         "train/loop/cluster_start.py",
         "calls are not taken",
         "        thread.start()\n        try:\n            yield\n        finally:\n"
@@ -273,8 +279,9 @@ TRAINING = (
     Fault(
         "train/loop/fit.py",
         "a signal breaks a save",
-        "with signals.deferred():  # the first one",
-        "if True:  # the first one",
+        "                loop.save()\n            raise\n",
+        "                signals._State.is_deferred = False\n                loop.save()\n"
+        "            raise\n",
     ),
     Fault(
         "train/loop/schedules.py",
@@ -482,15 +489,27 @@ TRAINING = (
     ),
     Fault(
         "train/common/signals.py",
+        "a signal hides that its save has failed",
+        "    except UserError:\n        raise\n",
+        "",
+    ),
+    Fault(
+        "train/common/signals.py",
         "SIGTERM is left to a library",
-        "            signal.signal(number, handler)\n\n\ndef _interrupt",
-        "            pass\n\n\ndef _interrupt",
+        "            signal.signal(number, handler)\n\n\ndef _numbers",
+        "            pass\n\n\ndef _numbers",
     ),
     Fault(
         "train/commands/launch.py",
         "workers share all GPUs",
         "names[number * share : (number + 1) * share]",
         "names",
+    ),
+    Fault(
+        "train/commands/launch.py",
+        "who ends for another is the cause",
+        "    ended.sort(key=lambda worker: worker.stops_for_another)\n",
+        "",
     ),
     Fault(
         "train/compare/entries.py",

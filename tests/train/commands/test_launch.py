@@ -1,12 +1,16 @@
 """`python -m train launch`: what it passes on, and its mistakes."""
 
-from types import SimpleNamespace
+import signal
+import subprocess
+import time
+from contextlib import ExitStack
 
 import pytest
 
 from tests.commands import assert_one_line
 from train.commands import launch
 from train.common.errors import UserError
+from train.common.signals import Interrupted
 
 
 @pytest.mark.parametrize(
@@ -46,21 +50,110 @@ def test_fewer_gpus_than_workers_is_one_line(train, monkeypatch, gpus, workers):
     assert_one_line(outcome, f"divide the {gpus} GPUs", "CUDA_VISIBLE_DEVICES=-1 the CPU")
 
 
-class Ended:
-    """A worker that has ended, and its last words."""
-
-    def __init__(self, status, words=""):
-        self.process = SimpleNamespace(returncode=status, poll=lambda: status)
-        self.failure = lambda: UserError(words)
+GONE = "python -m train: error: worker 1 (b:2) is gone, so worker 0 (a:1) stops: the same command"
+FULL = "python -m train: error: disk full"
 
 
-def test_the_failure_that_ended_the_others_is_said():
-    workers = [Ended(2, "worker 1 (b:2) is gone, so worker 0 stops"), Ended(1, "disk full")]
-    with pytest.raises(UserError, match="disk full"):
+def say(words, *, then):
+    """Return a script that says something on standard error, and then goes on."""
+    return f"echo '{words}' >&2; {then}"
+
+
+def at_sigterm(script):
+    """Return one that waits for SIGTERM, and says when it does."""
+    return f'trap "{script}" TERM; echo ready >&2; while :; do sleep 0.02; done'
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start scripts in the place of workers."""
+    with ExitStack() as stack:
+
+        def worker(number, script):
+            errors = stack.enter_context((tmp_path / f"{number}").open("w+b"))
+            process = subprocess.Popen(["sh", "-c", script], stderr=errors)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return launch._Process(number, process, errors)
+
+        yield lambda *scripts: [worker(*each) for each in enumerate(scripts)]
+
+
+def test_the_failure_that_ended_the_others_is_said(start):
+    launch._wait(start("exit 0", "exit 0"))
+    workers = start(say(GONE, then="exit 2"), say(FULL, then="exit 2"))
+    with pytest.raises(UserError, match="^worker 1: disk full$"):
         launch._wait(workers)
-    with pytest.raises(UserError, match="is gone, so worker 0 stops"):
-        launch._wait([workers[0], Ended(-9, "worker 1 (b:2) is gone, so")])
-    launch._wait([Ended(0), Ended(0)])
+
+
+@pytest.mark.parametrize("status", ["exit 143", "kill -TERM $$"])
+def test_who_stops_for_another_s_signal_is_no_cause(start, status):
+    words = "another worker was told to stop, so worker 0 (a:1) stops"
+    workers = start(say(words, then="exit 143"), status)
+    with pytest.raises(UserError, match="^worker 1 was (ended|killed) by SIGTERM$"):
+        launch._wait(workers)
+
+
+def test_what_killed_a_worker_is_said(start):
+    workers = start(say(GONE, then="exit 2"), say("some note", then="kill -KILL $$"))
+    with pytest.raises(UserError, match="^worker 1 was killed by SIGKILL, as when memory runs out"):
+        launch._wait(workers)
+
+
+def test_what_a_worker_says_before_it_breaks_down_is_passed_on(start, capsys):
+    workers = start("exit 0", say("Traceback", then=say("RuntimeError: odd", then="exit 1")))
+    with pytest.raises(UserError, match="^worker 1 ended with status 1: what it said is above$"):
+        launch._wait(workers)
+    assert capsys.readouterr().err == "Traceback\nRuntimeError: odd\n"
+
+
+def test_what_the_first_worker_says_is_passed_on_while_it_runs(start, capsys):
+    """But its error, which is said once."""
+    script = say("a warning", then=say(FULL, then="printf half >&2; exec sleep 60"))
+    (worker,) = start(script)
+    while b"half" not in worker._said_after(0):
+        time.sleep(0.01)
+    for _ in range(2):
+        worker.pass_on()
+    assert capsys.readouterr().err == "a warning\n"
+    worker.process.kill()
+    worker.process.wait()
+    worker.pass_on()
+    assert capsys.readouterr().err == "half"
+
+
+def stop(workers):
+    """Wait for the workers, and let a signal come when they are ready."""
+
+    def pass_on():
+        if all(b"ready" in worker._said_after(0) for worker in workers):
+            raise Interrupted(signal.SIGTERM, is_second=False)
+
+    workers[0].pass_on = pass_on
+    launch._wait(workers)
+
+
+def test_a_signal_reaches_the_workers_and_says_that_they_stop(start, capfd):
+    """One may find another gone that has ended a little earlier."""
+    workers = start(at_sigterm("exit 143"), at_sigterm(say(GONE, then="exit 2")))
+    with pytest.raises(Interrupted):
+        stop(workers)
+    assert "Stopping after this step; once more to stop at once" in capfd.readouterr().err
+    assert [worker.process.returncode for worker in workers] == [143, 2]
+
+
+def test_a_save_that_fails_after_a_signal_is_said(start):
+    workers = start(at_sigterm("exit 143"), at_sigterm(say(FULL, then="exit 2")))
+    with pytest.raises(UserError, match="^worker 1: disk full$"):
+        stop(workers)
+
+
+def test_who_does_not_end_after_a_signal_is_killed_and_named(start, monkeypatch):
+    monkeypatch.setattr(launch, "SECONDS_TO_END", 0.3)
+    workers = start(at_sigterm(say(FULL, then="exit 2")), at_sigterm(":"))
+    message = "^worker 0: disk full; worker 1 had not ended after 0.3 s and was killed$"
+    with pytest.raises(UserError, match=message):
+        stop(workers)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """What users see of `python -m train`: help, configuration, and one line for each mistake."""
 
+import signal
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.commands import assert_one_line
+from train.commands import recipes
+from train.common.signals import Interrupted
 
 ROOT = Path(__file__).parents[3]
 
@@ -60,3 +63,21 @@ def test_recipes_are_valid(train):
         outcome = train("fit", f"--config={ROOT}/train/recipes/{name}.yaml", "--print_config")
         assert outcome.status == 0
         assert yaml.safe_load(outcome.out)["run"] == f"runs/{name}"
+
+
+@pytest.mark.parametrize(
+    ("stop", "status", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Interrupted(signal.SIGINT, is_second=False), 130, "interrupted"),
+        (Interrupted(signal.SIGHUP, is_second=True), 129, "ended by SIGHUP"),
+        (Interrupted(signal.SIGTERM, is_second=False, words="told to stop"), 143, "told to stop"),
+    ],
+)
+def test_a_signal_ends_a_command_with_its_status_and_words(train, monkeypatch, stop, status, words):
+    def run(values):
+        raise stop
+
+    monkeypatch.setattr(recipes, "run", run)
+    outcome = train("recipes")
+    assert (outcome.status, outcome.err) == (status, f"{words}\n")

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from train.common import signals
+from train.common.errors import UserError
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -94,6 +95,16 @@ def test_one_that_became_another_error_is_itself_again():
         command()
 
 
+def test_what_the_user_must_know_is_said_after_a_signal_too():
+    def command():
+        with signals.as_interrupts(), signals.deferred():
+            send(signal.SIGTERM)
+            raise UserError("ckpt-2 cannot be written: No space left on device")
+
+    with pytest.raises(UserError, match="No space left"):
+        command()
+
+
 def test_other_errors_are_left_alone():
     with pytest.raises(RuntimeError, match="mine"), signals.as_interrupts():
         raise RuntimeError("mine")
@@ -106,3 +117,12 @@ def test_a_signal_that_is_ignored_stays_so():
             send(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_of_them"),
+    [(130, True), (143, True), (129, True), (-2, True), (-15, True)]
+    + [(0, False), (2, False), (-9, False), (137, False)],
+)
+def test_the_status_of_a_signal_is_known(status, is_of_them):
+    assert signals.is_status(status) == is_of_them

@@ -1,10 +1,12 @@
 """Several processes: which one this is, what is shared among them, and that they equal one."""
 
 import contextlib
+import errno
 import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,14 @@ from train.common.errors import UserError
 from train.common.signals import Interrupted
 from train.data.datasets.registry import SCENES
 from train.loop import cluster
-from train.loop.cluster import ALONE, Worker, find_worker, lost_worker, only_first_prints
+from train.loop.cluster import (
+    ALONE,
+    STOPS_FOR_ANOTHER,
+    Worker,
+    find_worker,
+    lost_worker,
+    only_first_prints,
+)
 from train.loop.cluster_start import cluster_strategy, wait_for_others
 from train.loop.distribution import choose_strategy, on_all_devices
 from train.loop.evaluation import evaluate
@@ -73,16 +82,31 @@ def test_a_chief_is_the_first(monkeypatch):
     assert find_worker() == Worker(0, ADDRESSES)
 
 
-def test_slurm_names_them(monkeypatch):
+@pytest.mark.parametrize(
+    ("nodes", "tasks", "addresses"),
+    [
+        ("node[1-2]", "2,1", "node1:8888 node1:8889 node2:8888"),
+        ("node[9-10]", "1,2", "node9:8888 node10:8888 node10:8889"),
+        (
+            "node[98-100],login",
+            "1(x3),2",
+            "node98:8888 node99:8888 node100:8888 login:8888 login:8889",
+        ),
+        ("b[07,009-010],a", "1(x4)", "b07:8888 b009:8888 b010:8888 a:8888"),
+        ("b-1,a-1", "3,1", "b-1:8888 b-1:8889 b-1:8890 a-1:8888"),
+    ],
+)
+def test_slurm_names_them_in_the_order_of_its_nodes(monkeypatch, nodes, tasks, addresses):
+    addresses = tuple(addresses.split())
     variables = {
         "SLURM_PROCID": "2",
-        "SLURM_STEP_NUM_TASKS": "3",
-        "SLURM_STEP_NODELIST": "node[1-2]",
-        "SLURM_STEP_TASKS_PER_NODE": "2,1",
+        "SLURM_STEP_NUM_TASKS": str(len(addresses)),
+        "SLURM_STEP_NODELIST": nodes,
+        "SLURM_STEP_TASKS_PER_NODE": tasks,
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert find_worker() == Worker(2, ("node1:8888", "node1:8889", "node2:8888"))
+    assert find_worker() == Worker(2, addresses)
 
 
 def test_slurm_without_all_of_its_variables_is_one_line(monkeypatch):
@@ -122,6 +146,12 @@ def test_mistakes_are_named(addresses, number, message):
 def test_a_tf_config_that_means_nothing_is_named(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match="TF_CONFIG must be like"):
+        find_worker()
+
+
+def test_addresses_of_a_tf_config_that_are_no_texts_are_named(monkeypatch):
+    tf_config(monkeypatch, cluster={"worker": [1, 2]}, task={"type": "worker", "index": 0})
+    with pytest.raises(UserError, match="TF_CONFIG must be host:port of each worker; got 1, 2"):
         find_worker()
 
 
@@ -176,25 +206,64 @@ def test_a_worker_that_waits_long_still_answers():
         time.sleep(0.2)
         for _ in range(200):
             with socket.create_connection((host, int(port)), timeout=1) as call:
-                assert call.recv(64) == b"tfsegloss worker 0"
+                assert call.recv(64).startswith(b"tfsegloss worker 0 of ")
+
+
+def test_a_signal_as_the_waiting_begins_leaves_no_thread(monkeypatch):
+    started = []
+
+    def start(thread):
+        original(thread)
+        started.append(thread)
+        raise KeyboardInterrupt
+
+    original = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        wait_for_others(Worker(0, tuple(free_addresses())), timeout=2)
+    (thread,) = started
+    assert thread.daemon
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_two_workers_of_one_number_are_named():
-    here, there = free_addresses(2)
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(wait_for_others, Worker(0, (there, here)), 2)
+    """Here it is the same one, at another name of its address."""
+    (here,) = free_addresses(1)
+    there = here.replace("localhost", "127.0.0.1")
+    message = rf"worker 0 \({here}\): at {there} is worker 0, not worker 1: start each worker"
+    with pytest.raises(UserError, match=message):
+        wait_for_others(Worker(0, (here, there)), timeout=2)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_worker_of_another_cluster_is_named(number):
+    """Whose number may be the same; it never hears of this one."""
+    here, there, elsewhere = free_addresses(3)
+    theirs = (elsewhere, there) if number else (there, elsewhere)
+    with waiting(Worker(number, theirs)):
         time.sleep(0.2)
-        message = rf"worker 0 \({here}\): at {there} is worker 0, not worker 1: start each worker"
+        message = rf"worker 0 \({here}\): at {there} is a worker of another cluster: give all"
         with pytest.raises(UserError, match=message):
             wait_for_others(Worker(0, (here, there)), timeout=2)
-        with pytest.raises(UserError):
-            other.result()
 
 
 def test_a_port_in_use_is_named():
     here, there = free_addresses(2)
     with listen(here), pytest.raises(UserError, match=r"cannot listen on port \d+ \(.*in use"):
         wait_for_others(Worker(0, (here, there)), timeout=0.3)
+
+
+def test_a_port_that_is_not_allowed_is_named_at_once(monkeypatch):
+    def create_server(*_arguments, **_options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", create_server)
+    began = time.monotonic()
+    message = r"worker 0 \(a:1\) cannot listen on port 1 \(.*Permission denied\): choose another"
+    with pytest.raises(UserError, match=message):
+        wait_for_others(Worker(0, ADDRESSES), timeout=20)
+    assert time.monotonic() < began + 5
 
 
 def test_a_port_that_becomes_free_is_taken():
@@ -210,13 +279,22 @@ def test_a_port_that_becomes_free_is_taken():
 
 def test_a_lost_worker_is_named():
     error = tf.errors.UnavailableError(
-        None, None, "Collective ops is aborted by: … from /job:worker/replica:0/task:2 …"
+        None, None, "Collective ops is aborted by: /job:worker/replica:0/task:2\nMore of it"
     )
-    said = lost_worker(error, Worker(0, ADDRESSES))
-    assert str(said).startswith("worker 2 (c:3) is gone, so worker 0 (a:1) stops: the same command")
+    said = str(lost_worker(error, Worker(0, ADDRESSES)))
+    assert said.startswith("worker 2 (c:3) is gone, so worker 0 (a:1) stops: the same command")
+    assert said.endswith("(TensorFlow: Collective ops is aborted by: /job:worker/replica:0/task:2)")
+    assert STOPS_FOR_ANOTHER.search(said)
     assert lost_worker(error, ALONE) is None
     other = tf.errors.InvalidArgumentError(None, None, "wrong ids")
     assert lost_worker(other, Worker(0, ADDRESSES)) is None
+
+
+def test_nobody_is_said_to_be_gone_who_is_not_named():
+    error = tf.errors.UnavailableError(None, None, "Socket closed, seen by /task:0")
+    said = str(lost_worker(error, Worker(0, ADDRESSES)))
+    assert said.startswith("the cluster has failed, so worker 0 (a:1) stops: the same command")
+    assert "Socket closed" in said
 
 
 def test_only_the_first_prints(capsys):

@@ -102,12 +102,14 @@ def test_a_signal_to_one_ends_both_after_the_same_step(cluster, told):
             try:
                 meetings.raise_caught()
             except Interrupted as stop:
-                return step, stop.signal
+                return step, stop.signal, str(stop)
         return None
 
     ends = cluster.run(loop)
     assert ends[0][0] == ends[1][0] >= 5
-    assert (ends[told][1], ends[1 - told][1]) == (signal.SIGINT, signal.SIGTERM)
+    assert ends[told][1:] == (signal.SIGINT, "interrupted")
+    words = f"another worker was told to stop, so {Worker(1 - told, ADDRESSES)} stops"
+    assert ends[1 - told][1:] == (signal.SIGTERM, words)
 
 
 @pytest.mark.parametrize("told", [0, 1])

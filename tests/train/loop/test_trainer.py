@@ -1,5 +1,6 @@
 """The loop: stopping and resuming changes nothing, what is not finite is not saved."""
 
+import errno
 import json
 import os
 import signal
@@ -262,25 +263,45 @@ def test_interrupted_by_the_keyboard_saves_the_last_step(tmp_path):
     assert again.step == 2
 
 
-def test_a_signal_to_a_worker_that_saves_for_another_s_waits(tmp_path, monkeypatch):
-    """Told to stop after step 2, it is signalled itself while it writes."""
+@pytest.mark.parametrize("place", ["write", "steps"])
+def test_a_signal_to_a_worker_that_saves_for_another_s_waits(tmp_path, monkeypatch, place):
+    """Told to stop after step 2, it is signalled itself while it writes, or looks whether to."""
     trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
 
     def told(_meetings):
         if trainer.step == 2:
             raise signals.Interrupted(signal.SIGTERM, is_second=False)
 
-    def write(*arguments):
-        os.kill(os.getpid(), signal.SIGTERM)
+    def signalled(*arguments):
+        if not signals.is_caught():
+            os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments)
 
-    original = checkpoints.write
+    original = getattr(checkpoints, place)
     monkeypatch.setattr(Meetings, "raise_caught", told)
-    monkeypatch.setattr(checkpoints, "write", write)
+    monkeypatch.setattr(checkpoints, place, signalled)
     data = [*batches(STEPS)]
     with pytest.raises(signals.Interrupted), signals.as_interrupts():
         fit(trainer, lambda first: data[first:], CONFIG, scores, [])
-    assert checkpoints.steps(tmp_path) == [2]
+    assert [path.name for path in tmp_path.glob("*.index")] == ["ckpt-2.index"]
+
+
+def test_a_full_disk_at_a_signal_is_said(tmp_path, monkeypatch):
+    trainer = make_trainer(ONE_DEVICE, two_convolutions, tmp_path)
+
+    def rest(first_step):
+        yield from batches(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from batches(1)
+
+    def flush(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoints, "flush", flush)
+    message = r"ckpt-2 cannot be written: .*No space left on device"
+    with pytest.raises(UserError, match=message), signals.as_interrupts():
+        fit(trainer, rest, TrainerConfig(steps=STEPS), scores, [])
+    assert not checkpoints.steps(tmp_path)
 
 
 def test_weight_decay_and_learning_rate_reach_the_weights(tmp_path):

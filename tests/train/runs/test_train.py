@@ -1,8 +1,10 @@
 """`python -m train fit`: what a run reads and leaves, and what is refused before it exists."""
 
 import json
+import os
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ import tensorflow as tf
 
 from tests.commands import TINY_RUN, assert_one_line
 from tests.train.small_network import STEPS
+from train.common.errors import UserError
 from train.config import InputConfig
 from train.data.datasets.registry import SCENES
 from train.data.input.pipeline import step_samples, training_stream
 from train.data.input.sampling import ComplementaryWeights
+from train.loop.cluster import Worker
 from train.loop.trainer import Trainer
+from train.runs import train as runs_train
 
 COMPLEMENTARY = (
     "--input.sampling.strategy=complementary",
@@ -196,3 +201,30 @@ def test_a_loss_that_is_not_finite_names_the_tensor_and_the_files(
     assert found[3].split(", ") == [samples.image_name(number) for number in numbers]
     assert found[3] in outcome.out or found[1] != found[2]
     assert not [*(tmp_path / "run" / "checkpoints").glob("*")]
+
+
+def test_after_a_signal_what_is_not_finite_is_said_and_not_searched_for(
+    fit, small_networks, monkeypatch
+):
+    def step(trainer, batch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        trainer.optimizer.iterations.assign_add(1)
+        return {"loss": tf.constant(np.nan)}
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+    outcome = fit("--loss=SoftmaxCrossEntropy")
+    assert outcome.status == 2
+    assert "error: the loss is not finite at step 1: expected a finite number" in outcome.err
+    assert "Taking the steps" not in outcome.out
+
+
+def test_a_lost_worker_is_said_with_the_error_it_was_found_by(monkeypatch):
+    error = tf.errors.UnavailableError(None, None, "Connection reset, /task:1")
+
+    def lose(*_arguments):
+        raise error
+
+    monkeypatch.setattr(runs_train, "_train", lose)
+    with pytest.raises(UserError, match="worker 1 .* is gone.*Connection reset") as raised:
+        runs_train.train(None, "", Worker(0, ("a:1", "b:2")))
+    assert raised.value.__cause__ is error
