@@ -210,10 +210,10 @@ TRAINING = (
         "_quantile(seeds)",
     ),
     Fault(
-        "train/compare/intervals.py",
+        "train/compare/counts.py",
         "a class without truth counts in no sample",
-        "(totals[..., 0, :] > 0) | (counts[..., 0, :].sum(axis=1) == 0)",
-        "totals[..., 0, :] > 0",
+        "np.where(anywhere & ~here, ",
+        "np.where(~here, ",
     ),
     Fault(
         "train/compare/intervals.py",
@@ -230,7 +230,19 @@ TRAINING = (
     Fault(
         "train/compare/collect.py",
         "a run of other settings taken for the recipe's",
-        '    _require_settings(settings, now, run, "remove it, or choose another --output")\n',
+        '            _require_settings(found, settings, self.run, "remove it, or choose another --output")\n',
+        "",
+    ),
+    Fault(
+        "train/compare/collect.py",
+        "results of other data taken for the recipe's",
+        "                _require_data(results, data, self.path)\n",
+        "",
+    ),
+    Fault(
+        "train/compare/collect.py",
+        "results of another training taken for a run's",
+        "    _require_of_run(found, run, path)\n",
         "",
     ),
     Fault(
@@ -514,7 +526,7 @@ TRAINING = (
     Fault(
         "train/compare/entries.py",
         "other labels are compared",
-        '            _require_same("labels", first, run.truth(), first.truth, run)\n',
+        '        _require_same("scored on other labels", first, run, first.truth(), run.truth())\n',
         "",
     ),
     Fault(
