@@ -230,8 +230,8 @@ TRAINING = (
     Fault(
         "train/compare/collect.py",
         "a run of other settings taken for the recipe's",
-        '            _require_settings(found, settings, self.run, "remove it, or choose another --output")\n',
-        "",
+        "_require_settings(found, settings, self.run,",
+        "_require_settings(settings, settings, self.run,",
     ),
     Fault(
         "train/compare/collect.py",
