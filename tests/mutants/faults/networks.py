@@ -52,6 +52,12 @@ NETWORKS = (
         "strides[1] = stride",
     ),
     Fault(
+        "models/class_count.py",
+        "a network of other channels taken",
+        "return theirs if ours == num_classes and not more else None",
+        "return theirs",
+    ),
+    Fault(
         "models/weights/caffe_checkpoint.py",
         "sums of statistics not divided",
         "share = 0.0 if factor.item() == 0 else 1 / factor.item()",
