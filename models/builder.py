@@ -199,6 +199,8 @@ def _stored_arrays(path: Path) -> list[Shape]:
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
+            if item.shape is None:
+                raise ValueError(f"its {name} is a dataset without a shape")
             arrays.append(item.shape)
 
     with contextlib.ExitStack() as stack:

@@ -1,5 +1,6 @@
 """Weights from a file, and mistakes in the arguments."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -81,6 +82,20 @@ def test_a_file_that_holds_more_is_refused(file, more, tmp_path):
     assert same.count_params() == model.count_params()
     with pytest.raises(ValueError, match=r"it holds \d+ weights, the network has \d+"):
         build("deeplab_v2", weights=path, **options)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(np.float32(1), "it lacks "), (h5py.Empty("f4"), "its odd is a dataset without a shape")],
+)
+def test_datasets_that_are_no_weights_are_refused(value, reason, tmp_path):
+    path = save(built("deeplab_v2"), tmp_path / "model.weights.h5")
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d/vars/1"]
+        file["odd"] = value
+    with pytest.raises(ValueError, match=reason) as error:
+        models.stored_classes(path, built("deeplab_v2"))
+    assert "\n" not in str(error.value)
 
 
 def test_existing_file_of_another_kind_is_refused(tmp_path):
