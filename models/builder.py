@@ -18,6 +18,7 @@ from models.architectures.deeplab_v3_plus import deeplab_v3_plus
 from models.checks import check_choice, check_num_classes, shorten
 from models.class_count import Shape, class_count_by_shapes
 from models.layers.batch_norm import BatchNorm
+from models.zip_members import check_members
 
 ARCHITECTURES = {
     "deeplab_v2": deeplab_v2,
@@ -29,7 +30,15 @@ ARCHITECTURES = {
 _COMMON = ("backbone", "num_classes", "output_stride", "weights", "batch_norm")
 
 # Exceptions raised by an invalid, truncated or mismatched weights file.
-_UNREADABLE = (ValueError, OSError, LookupError, RuntimeError, UserWarning, zipfile.BadZipFile)
+_UNREADABLE = (
+    ValueError,
+    OSError,
+    LookupError,
+    RuntimeError,
+    MemoryError,
+    UserWarning,
+    zipfile.BadZipFile,
+)
 
 WEIGHT_FILES = (".keras", ".weights.h5")
 
@@ -207,6 +216,7 @@ def _stored_arrays(path: Path) -> list[Shape]:
         file: Any = path
         if path.suffix == ".keras":
             archive = stack.enter_context(zipfile.ZipFile(path))
+            check_members(archive, path.stat().st_size)
             file = io.BytesIO(archive.read("model.weights.h5"))
         stack.enter_context(h5py.File(file)).visititems(visit)
     return arrays

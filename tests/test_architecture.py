@@ -37,6 +37,7 @@ ORDER = {
         "keras_3",
         "checks",
         "class_count",
+        "zip_members",
         "layers",
         "dilation",
         "backbones",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.backbones.torch_unpickler import Storage, Tensor, unpickle
+from models.zip_members import check_members
 
 # `torch.serialization`: the first two pickles of every file of the older format.
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -80,7 +81,7 @@ def _read_archive(data: bytes) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         # All names begin with one folder, whose name is any.
         members = {member.filename.partition("/")[2]: member for member in archive.infolist()}
-        _check_members(archive.infolist(), len(data))
+        check_members(archive, len(data))
 
         def content(name: str, size: int | None = None) -> bytes:
             if name not in members:
@@ -97,16 +98,6 @@ def _read_archive(data: bytes) -> dict[str, np.ndarray]:
         _check_state_dict(state_dict)
         contents = {key: content(f"data/{key}", storages[key].size) for key in storages}
     return {name: _array(name, tensor, contents) for name, tensor in state_dict.items()}
-
-
-def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
-    """Refuse an archive whose files would need more memory than itself."""
-    for member in members:
-        stored = member.compress_type == zipfile.ZIP_STORED  # as PyTorch does all
-        if not stored or member.compress_size != member.file_size:
-            raise ValueError(f"{member.filename!r} of its archive must not be compressed")
-    if (total := sum(member.file_size for member in members)) > size:
-        raise ValueError(f"the {size} bytes of its archive cannot hold files of {total} bytes")
 
 
 # The messages name types, not values: printing a list that holds itself many times never ends.

@@ -1,5 +1,7 @@
 """Weights from a file, and mistakes in the arguments."""
 
+import zipfile
+
 import h5py
 import keras
 import numpy as np
@@ -96,6 +98,31 @@ def test_datasets_that_are_no_weights_are_refused(value, reason, tmp_path):
     with pytest.raises(ValueError, match=reason) as error:
         models.stored_classes(path, built("deeplab_v2"))
     assert "\n" not in str(error.value)
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    """A thousandth of its size may stand in the file."""
+    path = save(built("deeplab_v2"), tmp_path / "model.keras")
+    with zipfile.ZipFile(path) as stored:
+        contents = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as compressed:
+        for name, content in contents.items():
+            compressed.writestr(name, content)
+    with pytest.raises(ValueError, match=r"Received: .* of its archive must not be compressed"):
+        models.stored_classes(path, built("deeplab_v2"))
+    with pytest.raises(ValueError, match=r"Received: .* of its archive must not be compressed"):
+        build("deeplab_v2", weights=path)
+
+
+def test_a_file_beyond_the_memory_is_refused(tmp_path, monkeypatch):
+    path = save(built("deeplab_v2"), tmp_path / "model.keras")
+
+    def read(_archive, _name):
+        raise MemoryError
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", read)
+    with pytest.raises(ValueError, match="Received: MemoryError"):
+        models.stored_classes(path, built("deeplab_v2"))
 
 
 def test_existing_file_of_another_kind_is_refused(tmp_path):

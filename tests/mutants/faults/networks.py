@@ -88,13 +88,13 @@ NETWORKS = (
         "others = []",
     ),
     Fault(
-        "models/backbones/torch_file.py",
+        "models/zip_members.py",
         "compressed archives read",
         "if not stored or member.compress_size != member.file_size:",
         "if False:",
     ),
     Fault(
-        "models/backbones/torch_file.py",
+        "models/zip_members.py",
         "files of an archive read that share their bytes",
         "if (total := sum(member.file_size for member in members)) > size:",
         "if (total := 0) > size:",
