@@ -37,6 +37,7 @@ ORDER = {
         "keras_3",
         "checks",
         "class_count",
+        "layer_names",
         "zip_members",
         "layers",
         "dilation",

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import models
 from models import ARCHITECTURES
-from tests.models.networks import backbone, build, built
+from tests.models.networks import backbone, build, built, twin
 
 FILES = ["model.keras", "model.weights.h5"]
 
@@ -49,6 +49,27 @@ def test_weights_of_another_network(change, tmp_path):
     with pytest.raises(ValueError, match=r"same arguments .* Received: weights=") as error:
         build(weights=path, **change)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_backbone_of_the_same_shapes_is_told_by_its_layers(file, tmp_path):
+    path = save(build("deeplab_v2", backbone=twin("caffe")), tmp_path / file)
+    with pytest.raises(ValueError, match=r"of other layers, .*: 'caffe_a', .* and 2 more\)"):
+        build("deeplab_v2", backbone=twin("pytorch"), weights=path)
+
+
+def test_files_that_do_not_name_their_layers_are_read(tmp_path):
+    """As those of Keras 2."""
+    path = save(built("deeplab_v2"), tmp_path / "model.weights.h5")
+
+    def forget(_name, item):
+        item.attrs.pop("name", None)
+
+    with h5py.File(path, "a") as file:
+        file.visititems(forget)
+    model = build("deeplab_v2", weights=path)
+    for ours, theirs in zip(model.weights, built("deeplab_v2").weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("file", FILES)

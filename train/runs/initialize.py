@@ -26,12 +26,14 @@ class _Source(NamedTuple):
         name: What they are, for the line that is printed.
         network: Of what kind, for the error.
         classes: Whose the classes are; None: only their number is known.
+        differs: Whether it is another network whatever the shapes: some backbones share them.
     """
 
     weights: list[np.ndarray]
     name: str
     network: str
     classes: str | None = None
+    differs: bool = False
 
 
 def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> None:
@@ -64,7 +66,7 @@ def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> 
     pairs = [*zip(model.weights, source.weights, strict=False)]
     shapes = [(tuple(ours.shape), theirs.shape) for ours, theirs in pairs]
     classes = models.class_count_by_pairs(shapes, model.output_shape[-1])
-    if len(model.weights) != len(source.weights) or classes is None:
+    if len(model.weights) != len(source.weights) or classes is None or source.differs:
         raise UserError(
             f"init_from: the network of {path} is another one, {source.network}: choose the same "
             "model.name, backbone and options"
@@ -91,6 +93,7 @@ def _from_run(run: Path, later: FitConfig) -> _Source:
         f"{averages}{run} at step {step} of {steps}{'' if step == steps else ', not its last one'}",
         f"{config.model.name} on {config.model.backbone}",
         f"{dataset.name}'s",
+        (config.model.name, config.model.backbone) != (later.model.name, later.model.backbone),
     )
 
 
@@ -117,4 +120,6 @@ def _from_export(folder: Path, model: keras.Model) -> _Source:
     are_weights = [id(variable) in weights for variable in model.variables]
     if len(variables) == len(are_weights):
         variables = [x for x, chosen in zip(variables, are_weights, strict=True) if chosen]
-    return _Source([variable.numpy() for variable in variables], str(folder), "of other layers")
+    others = models.other_layers(model, models.layers_of(x.name for x in variables))
+    values = [variable.numpy() for variable in variables]
+    return _Source(values, str(folder), "of other layers", differs=bool(others))

@@ -52,6 +52,12 @@ NETWORKS = (
         "strides[1] = stride",
     ),
     Fault(
+        "models/layer_names.py",
+        "weights taken of a backbone of the same shapes",
+        'return sorted(name for name in set(layers) if _NUMBER.sub("", name) not in ours)',
+        "return []",
+    ),
+    Fault(
         "models/class_count.py",
         "a network of other channels taken",
         "return theirs if ours == num_classes and not more else None",

@@ -6,12 +6,13 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import models
 from models.builder import build
 from savedmodels import export
 from tests.commands import TINY_RUN, assert_one_line
-from tests.models.networks import backbone
+from tests.models.networks import backbone, twin
 from tests.train.small_network import STEPS
 from tests.train.small_network import small_networks as networks_of_tests
 from train.common.errors import UserError
@@ -104,6 +105,14 @@ def test_another_network_is_refused(train, trained_run, scenes_root, tmp_path, m
     outcome = train("fit", *options, *TINY_RUN)
     assert_one_line(outcome, "init_from: the network of", "is another one, deeplab_v3_plus on")
     assert not run.exists()
+
+
+def test_a_run_on_another_backbone_is_refused_whatever_the_shapes(trained_run):
+    model = network(load_trained(trained_run)[1].num_classes)
+    before = values(model)
+    with pytest.raises(UserError, match=r"another one, deeplab_v3_plus on mobilenet_v2: choose"):
+        initialize(model, trained_run, backbone="resnet50")
+    assert_equal(values(model), before)
 
 
 @pytest.mark.full
@@ -239,6 +248,34 @@ def test_an_export_of_another_network_is_refused(exported, deeplab):
     with pytest.raises(UserError, match=r"^init_from: the network of .* is another one, of other"):
         initialize(model, exported)
     assert_equal(values(model), before)
+
+
+@pytest.fixture
+def twins(monkeypatch):
+    """Build two networks whose weights have the same shapes and order."""
+    first, second = (
+        build("deeplab_v2", backbone=twin(name), num_classes=3) for name in ("caffe", "pytorch")
+    )
+    monkeypatch.setattr(models, "build", lambda *_arguments, **_options: second)
+    return first, second
+
+
+@pytest.mark.parametrize("suffix", models.WEIGHT_FILES)
+def test_a_file_of_another_backbone_is_refused_whatever_the_shapes(twins, tmp_path, suffix):
+    (first, second), path = twins, tmp_path / f"first{suffix}"
+    first.save(path) if suffix == ".keras" else first.save_weights(path)
+    with pytest.raises(UserError, match=r"^init_from: [^\n]*of other layers, [^\n]*'caffe_a'"):
+        initialize(second, path, name="deeplab_v2")
+
+
+def test_an_export_of_another_backbone_is_refused_whatever_the_shapes(twins, tmp_path):
+    (first, second), folder = twins, tmp_path / "export"
+    archive = keras.export.ExportArchive()
+    archive.track(first)
+    archive.add_endpoint("serve", first.call, [tf.TensorSpec([None, None, None, 3])])
+    archive.write_out(folder, verbose=False)
+    with pytest.raises(UserError, match=r"^init_from: the network of .* is another one, of other"):
+        initialize(second, folder)
 
 
 def test_a_damaged_export_is_refused(exported, tmp_path):
