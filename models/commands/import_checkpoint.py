@@ -93,7 +93,8 @@ def import_parser() -> "ArgumentParser":
         "--partial",
         type=bool,
         default=False,
-        help="Accept a checkpoint that lacks variables behind the backbone, as those of ImageNet.",
+        help="Accept a checkpoint that lacks variables behind the backbone, as those of ImageNet, "
+        "or has others.",
     )
     return parser
 

@@ -37,14 +37,20 @@ class Report:
         return ", ".join(f"{len(names)} {kind}" for kind, names in dataclasses.asdict(self).items())
 
     def check(
-        self, backbone: Collection[str], *, others: Collection[str] = (), partial: bool
+        self,
+        backbone: Collection[str],
+        *,
+        others: Collection[str] = (),
+        like_head: re.Pattern[str] | None = None,
+        partial: bool,
     ) -> None:
-        """Raise ValueError unless the backbone is there and, if `partial` is False, all the rest.
+        """Raise ValueError unless the checkpoint is of the network, or `partial` allows a part.
 
         Args:
             backbone: Names of its variables.
             others: Unused variables that show that the checkpoint has another backbone.
-            partial: Whether variables behind the backbone may be missing.
+            like_head: Matches names of what stands behind such a backbone; None: nothing ever does.
+            partial: Whether variables behind the backbone may be missing, and others be unused.
         """
         missing = [name for name in self.missing if name in backbone]
         if missing or others:
@@ -53,11 +59,18 @@ class Report:
                 f"Received: {self}; missing of the backbone: {shorten(missing)}; "
                 f"of another backbone: {shorten(others)}"
             )
-        if self.missing and not partial:
+        if (self.missing or self.unused) and not partial:
             raise ValueError(
-                "`checkpoint` must hold every variable of the network unless `partial` is True. "
-                f"Received: {self}; missing: {shorten(self.missing)}; "
+                "`checkpoint` must hold every variable of the network, and no others, unless "
+                f"`partial` is True. Received: {self}; missing: {shorten(self.missing)}; "
                 f"unused: {shorten(self.unused)}"
+            )
+        surplus = [name for name in self.unused if like_head and like_head.match(name)]
+        if surplus and set(self.used) - set(backbone):
+            raise ValueError(
+                "`checkpoint` must hold no more of a head than the network has places for: choose "
+                f"the architecture and options it was trained with. Received: {self}; "
+                f"unused of the head: {shorten(surplus)}"
             )
 
 
@@ -125,6 +138,7 @@ def assign_arrays(
     arrays: Mapping[str, np.ndarray],
     *,
     like_backbone: re.Pattern[str],
+    like_head: re.Pattern[str] | None = None,
     ignored: Collection[str],
     num_classes: int,
     partial: bool,
@@ -137,6 +151,7 @@ def assign_arrays(
         arrays: Of the file.
         like_backbone: Matches the beginning of the names that only a backbone's arrays have. One
             without a place is of another backbone.
+        like_head: Matches the beginning of the names behind it; None: a file has none.
         ignored: Names of arrays that are no weights of a segmentation network.
         num_classes: Of the network.
         partial: Whether weights behind the backbone may stay because the file lacks them.
@@ -145,7 +160,7 @@ def assign_arrays(
         The names of all arrays, by what became of them.
 
     Raises:
-        ValueError: An array has another shape, is missing, or is of another backbone.
+        ValueError: An array has another shape, is missing, or is of another network.
     """
     places = {**backbone, **head}
     check_shapes(
@@ -160,7 +175,7 @@ def assign_arrays(
         ignored=tuple(sorted(ignored)),
     )
     others = [name for name in report.unused if like_backbone.match(name)]
-    report.check(backbone, others=others, partial=partial)
+    report.check(backbone, others=others, like_head=like_head, partial=partial)
     for name in report.used:
         weight, axes = places[name]
         weight.assign(arrays[name].transpose(axes))

@@ -89,6 +89,12 @@ NETWORKS = (
     ),
     Fault(
         "models/weights/assignment.py",
+        "part of a head taken for it",
+        "if surplus and set(self.used) - set(backbone):",
+        "if False:",
+    ),
+    Fault(
+        "models/weights/assignment.py",
         "a deeper backbone taken for a part",
         "others = [name for name in report.unused if like_backbone.match(name)]",
         "others = []",
