@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from models.checks import shorten
 from models.class_count import Shape, class_count_by_pairs
@@ -160,7 +161,8 @@ def assign_arrays(
         The names of all arrays, by what became of them.
 
     Raises:
-        ValueError: An array has another shape, is missing, or is of another network.
+        ValueError: An array has another shape, is missing, is of another network, or has values
+            that no network has.
     """
     places = {**backbone, **head}
     check_shapes(
@@ -176,10 +178,46 @@ def assign_arrays(
     )
     others = [name for name in report.unused if like_backbone.match(name)]
     report.check(backbone, others=others, like_head=like_head, partial=partial)
-    for name in report.used:
-        weight, axes = places[name]
-        weight.assign(arrays[name].transpose(axes))
+    set_values(
+        {name: places[name].weight for name in report.used},
+        {name: arrays[name].transpose(places[name].axes) for name in report.used},
+    )
     return report
+
+
+def set_values(weights: Mapping[str, keras.Variable], values: Mapping[str, np.ndarray]) -> None:
+    """Set weights to the values of the same names: all of them, or none.
+
+    Args:
+        weights: By names of the checkpoint.
+        values: Of the weights' shapes.
+
+    Raises:
+        ValueError: Values are no floating numbers, not finite, or variances below 0.
+    """
+    ready = {name: _checked(name, weight, values[name]) for name, weight in weights.items()}
+    for name, weight in weights.items():
+        weight.assign(ready[name])
+
+
+def _checked(name: str, weight: keras.Variable, value: np.ndarray) -> np.ndarray:
+    """Return values in the type of their weight."""
+    if not tf.as_dtype(value.dtype).is_floating:
+        raise ValueError(
+            f"`checkpoint` must hold floating numbers. Received: {name} of {value.dtype}"
+        )
+    with np.errstate(over="ignore"):  # of a narrower type, seen as infinity
+        value = value.astype(weight.dtype, copy=False)
+    if not np.isfinite(value).all():
+        raise ValueError(
+            f"`checkpoint` must hold finite numbers of {weight.dtype}. "
+            f"Received: {name} with NaN or infinity"
+        )
+    if weight.name == "moving_variance" and (value < 0).any():
+        raise ValueError(
+            f"`checkpoint` must hold variances of at least 0. Received: {name} with {value.min()}"
+        )
+    return value
 
 
 def check_shapes(

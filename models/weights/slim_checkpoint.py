@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.checks import shorten
-from models.weights.assignment import Report, check_shapes
+from models.weights.assignment import Report, check_shapes, set_values
 from models.weights.slim_names import LIKE_HEAD, SCOPES, Head, Target, Targets, slim_variables
 
 # Architectures that a checkpoint can be imported into.
@@ -66,8 +66,7 @@ def import_checkpoint(model: keras.Model, reader: Any, *, partial: bool = False)
     report = _sort_variables(targets, shapes, scope)
     report.check(in_backbone, like_head=LIKE_HEAD, partial=partial)
     values = {name: _read(reader, name) for name in report.used}
-    for name, value in values.items():
-        weights[name].assign(value)
+    set_values({name: weights[name] for name in report.used}, values)
     return report
 
 

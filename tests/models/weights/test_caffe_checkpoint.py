@@ -238,6 +238,14 @@ def wrong(name, blob, value):
             for factor in (-1.0, np.inf, np.nan)
         ),
         (
+            lambda: wrong("res3b1_branch2b", 0, np.full((6, 6, 3, 3), np.nan, "float32")),
+            ("finite numbers", "res3b1_branch2b/weights with NaN"),
+        ),
+        (
+            lambda: wrong("bn3b1_branch2b", 1, np.full(6, -1, "float32")),
+            ("variances of at least 0", "bn3b1_branch2b/variance"),
+        ),
+        (
             lambda: wrong("fc1_voc12_c2", 1, np.zeros(91, "float32")),
             ("fc1_voc12_c2/biases", f"({CLASSES},)", "(91,)"),
         ),

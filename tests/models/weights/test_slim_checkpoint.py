@@ -161,6 +161,24 @@ def test_a_surplus_variable(model, saved, refused):
     assert load(model, path, partial=True).unused == ("somewhere/weights",)
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.nan, "finite numbers of float32"),
+        (-np.inf, "finite numbers of float32"),
+        (np.float64(1e39), "finite numbers of float32"),
+        (np.float32(-0.5), "of at least 0. Received: {name} with -0.5"),
+        (np.int32(1), "floating numbers. Received: {name} of int32"),
+        (np.bytes_(b"one"), "floating numbers. Received: {name} of object"),
+    ],
+)
+def test_values_that_no_network_has(model, saved, refused, value, reason):
+    name = "xception_65/exit_flow/block1/unit_1/xception_module/shortcut/BatchNorm/moving_variance"
+    values = thin_values()
+    changed = np.full(values[name].shape, value)
+    refused(model, saved(values | {name: changed}), reason.format(name=name), name)
+
+
 @pytest.fixture(scope="module")
 def without_decoder(thin):
     return slim_networks.build("deeplab_v3", separable=True)

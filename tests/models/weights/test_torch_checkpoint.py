@@ -87,6 +87,20 @@ def test_arrays_that_differ(network, name, written, refused):
     refused(network, written(pth(others)), part, partial=True)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("bn2.running_var", np.float32(-1)),
+        ("bn2.bias", np.int64(1)),
+        ("bn2.bias", np.float32("inf")),
+    ],
+)
+def test_values_that_no_network_has(network, name, written, refused, key, value):
+    key, arrays = f"layer3.4.{key}", values(DEEP[name])
+    changed = arrays | {key: np.full_like(arrays[key], value, dtype=value.dtype)}
+    refused(network, written(pth(changed)), key, partial=True)
+
+
 def test_other_depths(network, name, written, refused):
     """All units of ResNet-50 are those of ResNet-101, which are those of ResNet-152."""
     arrays = values(DEEP[name])

@@ -95,6 +95,12 @@ NETWORKS = (
     ),
     Fault(
         "models/weights/assignment.py",
+        "values taken whatever they are",
+        "ready = {name: _checked(name, weight, values[name]) for name, weight in weights.items()}",
+        "ready = values",
+    ),
+    Fault(
+        "models/weights/assignment.py",
         "a deeper backbone taken for a part",
         "others = [name for name in report.unused if like_backbone.match(name)]",
         "others = []",
