@@ -70,6 +70,29 @@ def test_nothing_is_no_source(tmp_path):
         initialize(network(3), tmp_path / "none")
 
 
+@pytest.mark.parametrize("name", ["first.h5", "resnet.pth", "model.ckpt.index"])
+def test_a_file_of_another_kind_is_no_source(tmp_path, name):
+    path = tmp_path / name
+    path.touch()
+    with pytest.raises(UserError, match=rf"^init_from: {path}: expected the folder of a run or of"):
+        initialize(network(3), path)
+
+
+def test_a_folder_that_is_no_run_is_named_once(tmp_path):
+    message = rf"^init_from: {tmp_path} is no run: no file {tmp_path}/config.yaml$"
+    with pytest.raises(UserError, match=message):
+        initialize(network(3), tmp_path)
+
+
+def test_what_is_wrong_in_the_configuration_of_a_run_is_said_to_be_there(trained_run, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("name: scenes", "name: folder", 1))
+    with pytest.raises(UserError, match=rf"^init_from: {run}: no file .*classes\.yaml") as error:
+        initialize(network(3), run)
+    assert str(error.value).count("init_from") == 1
+
+
 def test_a_first_stage_that_was_stopped_is_said_to_be(trained_run, tmp_path, capsys):
     run = shutil.copytree(trained_run, tmp_path / "run")
     for path in (run / "checkpoints").glob(f"ckpt-{STEPS}.*"):
