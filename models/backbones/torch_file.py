@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.backbones.torch_unpickler import Storage, Tensor, unpickle
+from models.checks import shorten
 from models.zip_members import check_members
 
 # `torch.serialization`: the first two pickles of every file of the older format.
@@ -114,13 +115,23 @@ def _check_header(file: io.BytesIO) -> None:
 def _check_state_dict(state_dict: Any) -> None:
     if not isinstance(state_dict, dict):
         raise ValueError(f"it holds no dict but a {type(state_dict).__name__}")
-    for name, value in state_dict.items():
+    for name in state_dict:
         if not isinstance(name, str):
             raise ValueError(f"the names must be strings, not {type(name).__name__}")
         if not name.isprintable():
             raise ValueError(f"the names must be printable, not {name!r}")
+    if within := [name for name, value in state_dict.items() if _has_tensors(value)]:
+        raise ValueError(
+            "dicts of tensors stand within its dict, not tensors: save one of them alone, by "
+            f"torch.save(content[NAME], path); their names: {shorten(map(repr, within))}"
+        )
+    for name, value in state_dict.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{name!r} must be a tensor, not a {type(value).__name__}")
+
+
+def _has_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(one, Tensor) for one in value.values())
 
 
 def _read_storages(file: io.BytesIO, storages: dict[str, Storage]) -> dict[str, bytes]:

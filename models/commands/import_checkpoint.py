@@ -29,20 +29,22 @@ class _Format(NamedTuple):
     """How a kind of file is read.
 
     Attributes:
+        kind: For errors.
         read: Returns what is in it.
         load: Sets a network's weights from that.
     """
 
+    kind: str
     read: Callable[[Path], Any]
     load: Callable[..., Report]
 
 
-_TENSORFLOW = _Format(open_checkpoint, import_checkpoint)
-_PYTORCH = _Format(read_pth, import_pth)
+_TENSORFLOW = _Format("a checkpoint of TensorFlow", open_checkpoint, import_checkpoint)
+_PYTORCH = _Format("a .pth", read_pth, import_pth)
 # A backbone knows from which files its weights are.
 _FORMATS = {
     **dict.fromkeys(SCOPES, _TENSORFLOW),
-    "resnet101_caffe": _Format(read_caffemodel, import_caffemodel),
+    "resnet101_caffe": _Format("a .caffemodel", read_caffemodel, import_caffemodel),
     **dict.fromkeys(TORCH_BACKBONES, _PYTORCH),
 }
 
@@ -106,8 +108,7 @@ def import_weights(options: "Namespace") -> str:
         ValueError: The file cannot be written, or the checkpoint does not fit the network.
     """
     _check_output(options.output)
-    read, load = _FORMATS[options.backbone]
-    content = read(options.checkpoint)  # before the network is built: there may be none
+    content = _read(options.checkpoint, options.backbone)  # before the network is built
     chosen = {"separable": options.separable, "upsampling": options.upsampling}
     model = builder.build(
         options.architecture,
@@ -115,9 +116,18 @@ def import_weights(options: "Namespace") -> str:
         num_classes=options.num_classes,
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    report = load(model, content, partial=options.partial)
+    report = _FORMATS[options.backbone].load(model, content, partial=options.partial)
     _save_whole(model, options.output)
     return f"{_listed(report)}\nWeights: {options.output}"
+
+
+def _read(checkpoint: Path, backbone: str) -> Any:
+    """Read a file; the backbone, which has a default, may be what is wrong."""
+    kind, read, _ = _FORMATS[backbone]
+    try:
+        return read(checkpoint)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--backbone {backbone} takes {kind}: {error}") from error
 
 
 def _check_output(path: Path) -> None:

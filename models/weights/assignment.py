@@ -58,7 +58,7 @@ class Report:
             raise ValueError(
                 "`checkpoint` must hold the whole backbone of the network, and no other. "
                 f"Received: {self}; missing of the backbone: {shorten(missing)}; "
-                f"of another backbone: {shorten(others)}"
+                f"of another backbone: {shorten(others)}; unused: {shorten(self.unused)}"
             )
         if (self.missing or self.unused) and not partial:
             raise ValueError(

@@ -91,14 +91,20 @@ def test_it_names_what_is_missing(run, saved, tmp_path):
             ["import-checkpoint", "c", "--output", "w.weights.h5", "--backbone", "resnet50"],
             ["resnet50", "xception_65", "resnet101_beta", "resnet101_caffe", "resnet101_pytorch"],
         ),
-        (["import-checkpoint", "c", "--output", "w.weights.h5"], ["`checkpoint` must be", "'c'"]),
+        (
+            ["import-checkpoint", "c", "--output", "w.weights.h5"],
+            [
+                "--backbone xception_65 takes a checkpoint of TensorFlow: `checkpoint` must be",
+                "'c'",
+            ],
+        ),
         (
             ["import-checkpoint", "t", "--output", "w.weights.h5", "--backbone=resnet101_caffe"],
-            ["must be a .caffemodel file", "'t'"],
+            ["resnet101_caffe takes a .caffemodel: ", "must be a .caffemodel file", "'t'"],
         ),
         (
             ["import-checkpoint", "t", "--output", "w.weights.h5", "--backbone=resnet101_pytorch"],
-            ["must be a .pth file", "'t'"],
+            ["resnet101_pytorch takes a .pth: ", "must be a .pth file", "'t'"],
         ),
         (
             ["import-checkpoint", "no", "--output", "w.weights.h5", "--backbone=resnet101_caffe"],

@@ -87,6 +87,13 @@ def test_arrays_that_differ(network, name, written, refused):
     refused(network, written(pth(others)), part, partial=True)
 
 
+def test_names_of_a_wrapped_network_are_shown(network, name, written, refused):
+    """As `torch.nn.DataParallel` writes them."""
+    wrapped = {f"module.{key}": x for key, x in values(DEEP[name]).items() if "num_" not in key}
+    first = "module.bn1.bias, module.bn1.running_mean, "
+    refused(network, written(pth(wrapped)), f"unused: {first}", partial=True)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
