@@ -144,12 +144,22 @@ def _check_output(path: Path) -> None:
 
 def _save_whole(model: keras.Model, path: Path) -> None:
     """Save the weights so that a file cut short never bears the name."""
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")  # Keras demands the suffix
+    # Always the same name: what a killed process left is written over. Keras demands the suffix.
+    unfinished = path.with_name(f".unfinished-{path.name}")
     try:
-        model.save_weights(unfinished)
+        model.save_weights(unfinished, overwrite=True)
+        _flush(unfinished)
         os.replace(unfinished, path)
+    except RuntimeError as error:  # by which h5py says that a disk is full
+        raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file is on the disk: one that gets its name before may be empty after a cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _listed(report: Report) -> str:

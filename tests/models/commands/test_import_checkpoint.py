@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,49 @@ def test_it_writes_weights(run, asked, model, prefix, tmp_path):
     assert [*tmp_path.iterdir()] == [output]
     model.load_weights(output)
     assert_has_values(model, targets_of("xception_65", **THIN), thin_values())
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_a_killed_process_left_goes(run, model, prefix, tmp_path, monkeypatch):
+    output = tmp_path / "deeplab.weights.h5"
+    written = []
+
+    def kill(source, _target):
+        written.append(source.name)
+        raise SystemExit(137)
+
+    def leave(_path, **_options):
+        """Do nothing, as a process that is killed."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", kill)
+        patch.setattr("pathlib.Path.unlink", leave)
+        run(prefix, "--output", output)
+    assert [path.name for path in tmp_path.iterdir()] == written
+    monkeypatch.setattr("os.getpid", lambda: 0)  # of a later process
+    assert run(prefix, "--output", output).status == 0
+    assert [*tmp_path.iterdir()] == [output]
+
+
+@pytest.mark.usefixtures("asked")
+def test_weights_are_on_the_disk_before_they_get_their_name(run, prefix, tmp_path, monkeypatch):
+    order, replace, flush = [], os.replace, os.fsync
+    monkeypatch.setattr("os.fsync", lambda file: (order.append("flush"), flush(file)))
+    monkeypatch.setattr("os.replace", lambda *paths: (order.append("name"), replace(*paths)))
+    assert run(prefix, "--output", tmp_path / "deeplab.weights.h5").status == 0
+    assert order[-2:] == ["flush", "name"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_full_disk_is_one_line(run, model, prefix, tmp_path, monkeypatch):
+    def fail(path, **_options):
+        path.write_bytes(b"a part")
+        raise RuntimeError("Can't decrement id ref count (No space left on device)")
+
+    monkeypatch.setattr(model, "save_weights", fail)
+    output = tmp_path / "deeplab.weights.h5"
+    assert_one_line(run(prefix, "--output", output), f"{output} cannot be written: ", "No space")
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.usefixtures("asked")
