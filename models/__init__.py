@@ -12,6 +12,7 @@ from models.backbones.registry import BACKBONES
 from models.builder import ARCHITECTURES, WEIGHT_FILES, build, stored_classes
 from models.class_count import class_count_by_pairs
 from models.dilation.dilate import OUTPUT_STRIDES, dilate
+from models.layer_names import layers_of, other_layers
 
 __all__ = [
     "ARCHITECTURES",
@@ -25,5 +26,7 @@ __all__ = [
     "deeplab_v3",
     "deeplab_v3_plus",
     "dilate",
+    "layers_of",
+    "other_layers",
     "stored_classes",
 ]

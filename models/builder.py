@@ -7,8 +7,9 @@ import os
 import warnings
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import keras
 
@@ -17,7 +18,9 @@ from models.architectures.deeplab_v3 import deeplab_v3
 from models.architectures.deeplab_v3_plus import deeplab_v3_plus
 from models.checks import check_choice, check_num_classes, shorten
 from models.class_count import Shape, class_count_by_shapes
+from models.layer_names import other_layers
 from models.layers.batch_norm import BatchNorm
+from models.zip_members import check_members
 
 ARCHITECTURES = {
     "deeplab_v2": deeplab_v2,
@@ -29,7 +32,15 @@ ARCHITECTURES = {
 _COMMON = ("backbone", "num_classes", "output_stride", "weights", "batch_norm")
 
 # Exceptions raised by an invalid, truncated or mismatched weights file.
-_UNREADABLE = (ValueError, OSError, LookupError, RuntimeError, UserWarning, zipfile.BadZipFile)
+_UNREADABLE = (
+    ValueError,
+    OSError,
+    LookupError,
+    RuntimeError,
+    MemoryError,
+    UserWarning,
+    zipfile.BadZipFile,
+)
 
 WEIGHT_FILES = (".keras", ".weights.h5")
 
@@ -120,20 +131,25 @@ def stored_classes(path: str | os.PathLike[str], model: keras.Model) -> int:
     if path is None:
         raise ValueError(f"`path` must be that of a file that ends in one of {WEIGHT_FILES}")
     try:
-        stored = _stored_arrays(path)
+        stored = _read_stored(path)
     except _UNREADABLE as error:
         raise ValueError(
             f"{path} must be a whole file of weights. Received: "
             f"{(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
-    found = class_count_by_shapes(_shapes(model), stored, model.output_shape[-1])
+    found = class_count_by_shapes(_shapes(model), stored.shapes, model.output_shape[-1])
     if found is None:
-        ours, theirs = Counter(_shapes(model)), Counter(stored)
+        ours, theirs = Counter(_shapes(model)), Counter(stored.shapes)
         lacking, more = (shorten(map(str, x.elements())) for x in (ours - theirs, theirs - ours))
         raise ValueError(
             f"{path} must hold the {len(model.weights)} weights of {model.name}, but for the "
-            f"number of classes. Received: {len(stored)} weights; it lacks {lacking}; "
+            f"number of classes. Received: {len(stored.shapes)} weights; it lacks {lacking}; "
             f"has besides {more}"
+        )
+    if others := other_layers(model, stored.layers):
+        raise ValueError(
+            f"{path} must hold weights of the layers of {model.name} and its backbone. "
+            f"Received: {_other_backbone(others)}"
         )
     return found
 
@@ -169,42 +185,68 @@ def _load(model: keras.Model, path: Path) -> None:
             f"({reason})"
         )
 
-    stored = []
+    stored = _Stored([], set())
     try:
-        stored = _stored_arrays(path)
+        stored = _read_stored(path)
         with warnings.catch_warnings():
             # Keras only warns when a file holds nothing for some of the layers.
             warnings.filterwarnings("error", message=".*freshly-initialized", category=UserWarning)
             model.load_weights(path)
     except _UNREADABLE as error:
         num_classes = model.output_shape[-1]
-        found = class_count_by_shapes(_shapes(model), stored, num_classes)
+        found = class_count_by_shapes(_shapes(model), stored.shapes, num_classes)
         if found not in (None, num_classes):
             raise mistake(f"its network has {found} classes") from None
         raise mistake((str(error) or type(error).__name__).splitlines()[0]) from error
     # Keras ignores weights in the file that the network has no place for.
-    if len(stored) != len(model.weights):
-        raise mistake(f"it holds {len(stored)} weights, the network has {len(model.weights)}")
+    if len(stored.shapes) != len(model.weights):
+        count = len(stored.shapes)
+        raise mistake(f"it holds {count} weights, the network has {len(model.weights)}")
+    # Keras goes by the order of layers, and some backbones have the same shapes.
+    if others := other_layers(model, stored.layers):
+        raise mistake(_other_backbone(others))
+
+
+def _other_backbone(others: Sequence[str]) -> str:
+    return f"weights of other layers, as another backbone has: {shorten(map(repr, others))}"
 
 
 def _shapes(model: keras.Model) -> list[Shape]:
     return [tuple(weight.shape) for weight in model.weights]
 
 
-def _stored_arrays(path: Path) -> list[Shape]:
-    """Return the shapes of the weights in a file, without those of an optimizer."""
+class _Stored(NamedTuple):
+    """What a file of weights holds, without what is an optimizer's.
+
+    Attributes:
+        shapes: Of the weights.
+        layers: Names of the layers that have some; files of Keras 2 tell none.
+    """
+
+    shapes: list[Shape]
+    layers: set[str]
+
+
+def _read_stored(path: Path) -> _Stored:
     import h5py  # installed with Keras; imported here so that building a network does not need it
 
-    arrays = []
+    stored = _Stored([], set())
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            arrays.append(item.shape)
+        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer"):
+            return
+        if item.shape is None:
+            raise ValueError(f"its {name} is a dataset without a shape")
+        stored.shapes.append(item.shape)
+        layer = item.parent.attrs.get("name")
+        if isinstance(layer, str):
+            stored.layers.add(layer)
 
     with contextlib.ExitStack() as stack:
         file: Any = path
         if path.suffix == ".keras":
             archive = stack.enter_context(zipfile.ZipFile(path))
+            check_members(archive, path.stat().st_size)
             file = io.BytesIO(archive.read("model.weights.h5"))
         stack.enter_context(h5py.File(file)).visititems(visit)
-    return arrays
+    return stored

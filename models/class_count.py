@@ -53,7 +53,7 @@ def class_count_by_shapes(
     if not lacking and not more:
         return num_classes
     ends = {shape[-1:] for shape in more}
-    if len(ends) != 1 or {shape[-1:] for shape in lacking} != {(num_classes,)}:
+    if len(ends) != 1 or ends == {()} or {shape[-1:] for shape in lacking} != {(num_classes,)}:
         return None
     ((found,),) = ends
     left = Counter(more)

@@ -37,6 +37,8 @@ ORDER = {
         "keras_3",
         "checks",
         "class_count",
+        "layer_names",
+        "zip_members",
         "layers",
         "dilation",
         "backbones",

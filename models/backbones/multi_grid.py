@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from models.backbones.registry import BACKBONES
+
 
 def with_multi_grid(
     network: keras.Model, last_block: Sequence[str], rates: Sequence[int]
@@ -39,9 +41,10 @@ def with_multi_grid(
         section 3.2.1.
     """
     if not last_block:
+        names = ", ".join(name for name, backbone in BACKBONES.items() if backbone.last_block)
         raise ValueError(
-            "`multi_grid` must be None: only ResNets have a last block that the paper dilates so "
-            "(resnet50, resnet101, resnet152, resnet101_beta, resnet101_caffe). "
+            "`multi_grid` must be None: only some ResNets have a last block whose 3x3 kernels all "
+            f"can be dilated, none of them taking its stride ({names}). "
             f"Received: multi_grid={rates!r}"
         )
     if not _are_rates(rates) or len(rates) != len(last_block):

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from models.backbones.torch_unpickler import Storage, Tensor, unpickle
+from models.checks import shorten
+from models.zip_members import check_members
 
 # `torch.serialization`: the first two pickles of every file of the older format.
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -80,7 +82,7 @@ def _read_archive(data: bytes) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         # All names begin with one folder, whose name is any.
         members = {member.filename.partition("/")[2]: member for member in archive.infolist()}
-        _check_members(archive.infolist(), len(data))
+        check_members(archive, len(data))
 
         def content(name: str, size: int | None = None) -> bytes:
             if name not in members:
@@ -99,16 +101,6 @@ def _read_archive(data: bytes) -> dict[str, np.ndarray]:
     return {name: _array(name, tensor, contents) for name, tensor in state_dict.items()}
 
 
-def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
-    """Refuse an archive whose files would need more memory than itself."""
-    for member in members:
-        stored = member.compress_type == zipfile.ZIP_STORED  # as PyTorch does all
-        if not stored or member.compress_size != member.file_size:
-            raise ValueError(f"{member.filename!r} of its archive must not be compressed")
-    if (total := sum(member.file_size for member in members)) > size:
-        raise ValueError(f"the {size} bytes of its archive cannot hold files of {total} bytes")
-
-
 # The messages name types, not values: printing a list that holds itself many times never ends.
 def _check_header(file: io.BytesIO) -> None:
     if unpickle(file)[0] != _MAGIC_NUMBER:
@@ -123,13 +115,23 @@ def _check_header(file: io.BytesIO) -> None:
 def _check_state_dict(state_dict: Any) -> None:
     if not isinstance(state_dict, dict):
         raise ValueError(f"it holds no dict but a {type(state_dict).__name__}")
-    for name, value in state_dict.items():
+    for name in state_dict:
         if not isinstance(name, str):
             raise ValueError(f"the names must be strings, not {type(name).__name__}")
         if not name.isprintable():
             raise ValueError(f"the names must be printable, not {name!r}")
+    if within := [name for name, value in state_dict.items() if _has_tensors(value)]:
+        raise ValueError(
+            "dicts of tensors stand within its dict, not tensors: save one of them alone, by "
+            f"torch.save(content[NAME], path); their names: {shorten(map(repr, within))}"
+        )
+    for name, value in state_dict.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{name!r} must be a tensor, not a {type(value).__name__}")
+
+
+def _has_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(one, Tensor) for one in value.values())
 
 
 def _read_storages(file: io.BytesIO, storages: dict[str, Storage]) -> dict[str, bytes]:

@@ -29,20 +29,22 @@ class _Format(NamedTuple):
     """How a kind of file is read.
 
     Attributes:
+        kind: For errors.
         read: Returns what is in it.
         load: Sets a network's weights from that.
     """
 
+    kind: str
     read: Callable[[Path], Any]
     load: Callable[..., Report]
 
 
-_TENSORFLOW = _Format(open_checkpoint, import_checkpoint)
-_PYTORCH = _Format(read_pth, import_pth)
+_TENSORFLOW = _Format("a checkpoint of TensorFlow", open_checkpoint, import_checkpoint)
+_PYTORCH = _Format("a .pth", read_pth, import_pth)
 # A backbone knows from which files its weights are.
 _FORMATS = {
     **dict.fromkeys(SCOPES, _TENSORFLOW),
-    "resnet101_caffe": _Format(read_caffemodel, import_caffemodel),
+    "resnet101_caffe": _Format("a .caffemodel", read_caffemodel, import_caffemodel),
     **dict.fromkeys(TORCH_BACKBONES, _PYTORCH),
 }
 
@@ -93,7 +95,8 @@ def import_parser() -> "ArgumentParser":
         "--partial",
         type=bool,
         default=False,
-        help="Accept a checkpoint that lacks variables behind the backbone, as those of ImageNet.",
+        help="Accept a checkpoint that lacks variables behind the backbone, as those of ImageNet, "
+        "or has others.",
     )
     return parser
 
@@ -105,8 +108,7 @@ def import_weights(options: "Namespace") -> str:
         ValueError: The file cannot be written, or the checkpoint does not fit the network.
     """
     _check_output(options.output)
-    read, load = _FORMATS[options.backbone]
-    content = read(options.checkpoint)  # before the network is built: there may be none
+    content = _read(options.checkpoint, options.backbone)  # before the network is built
     chosen = {"separable": options.separable, "upsampling": options.upsampling}
     model = builder.build(
         options.architecture,
@@ -114,9 +116,18 @@ def import_weights(options: "Namespace") -> str:
         num_classes=options.num_classes,
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    report = load(model, content, partial=options.partial)
+    report = _FORMATS[options.backbone].load(model, content, partial=options.partial)
     _save_whole(model, options.output)
     return f"{_listed(report)}\nWeights: {options.output}"
+
+
+def _read(checkpoint: Path, backbone: str) -> Any:
+    """Read a file; the backbone, which has a default, may be what is wrong."""
+    kind, read, _ = _FORMATS[backbone]
+    try:
+        return read(checkpoint)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--backbone {backbone} takes {kind}: {error}") from error
 
 
 def _check_output(path: Path) -> None:
@@ -133,12 +144,22 @@ def _check_output(path: Path) -> None:
 
 def _save_whole(model: keras.Model, path: Path) -> None:
     """Save the weights so that a file cut short never bears the name."""
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")  # Keras demands the suffix
+    # Always the same name: what a killed process left is written over. Keras demands the suffix.
+    unfinished = path.with_name(f".unfinished-{path.name}")
     try:
-        model.save_weights(unfinished)
+        model.save_weights(unfinished, overwrite=True)
+        _flush(unfinished)
         os.replace(unfinished, path)
+    except RuntimeError as error:  # by which h5py says that a disk is full
+        raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file is on the disk: one that gets its name before may be empty after a cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _listed(report: Report) -> str:

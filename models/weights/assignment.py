@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from models.checks import shorten
 from models.class_count import Shape, class_count_by_pairs
@@ -37,27 +38,40 @@ class Report:
         return ", ".join(f"{len(names)} {kind}" for kind, names in dataclasses.asdict(self).items())
 
     def check(
-        self, backbone: Collection[str], *, others: Collection[str] = (), partial: bool
+        self,
+        backbone: Collection[str],
+        *,
+        others: Collection[str] = (),
+        like_head: re.Pattern[str] | None = None,
+        partial: bool,
     ) -> None:
-        """Raise ValueError unless the backbone is there and, if `partial` is False, all the rest.
+        """Raise ValueError unless the checkpoint is of the network, or `partial` allows a part.
 
         Args:
             backbone: Names of its variables.
             others: Unused variables that show that the checkpoint has another backbone.
-            partial: Whether variables behind the backbone may be missing.
+            like_head: Matches names of what stands behind such a backbone; None: nothing ever does.
+            partial: Whether variables behind the backbone may be missing, and others be unused.
         """
         missing = [name for name in self.missing if name in backbone]
         if missing or others:
             raise ValueError(
                 "`checkpoint` must hold the whole backbone of the network, and no other. "
                 f"Received: {self}; missing of the backbone: {shorten(missing)}; "
-                f"of another backbone: {shorten(others)}"
+                f"of another backbone: {shorten(others)}; unused: {shorten(self.unused)}"
             )
-        if self.missing and not partial:
+        if (self.missing or self.unused) and not partial:
             raise ValueError(
-                "`checkpoint` must hold every variable of the network unless `partial` is True. "
-                f"Received: {self}; missing: {shorten(self.missing)}; "
+                "`checkpoint` must hold every variable of the network, and no others, unless "
+                f"`partial` is True. Received: {self}; missing: {shorten(self.missing)}; "
                 f"unused: {shorten(self.unused)}"
+            )
+        surplus = [name for name in self.unused if like_head and like_head.match(name)]
+        if surplus and set(self.used) - set(backbone):
+            raise ValueError(
+                "`checkpoint` must hold no more of a head than the network has places for: choose "
+                f"the architecture and options it was trained with. Received: {self}; "
+                f"unused of the head: {shorten(surplus)}"
             )
 
 
@@ -125,6 +139,7 @@ def assign_arrays(
     arrays: Mapping[str, np.ndarray],
     *,
     like_backbone: re.Pattern[str],
+    like_head: re.Pattern[str] | None = None,
     ignored: Collection[str],
     num_classes: int,
     partial: bool,
@@ -137,6 +152,7 @@ def assign_arrays(
         arrays: Of the file.
         like_backbone: Matches the beginning of the names that only a backbone's arrays have. One
             without a place is of another backbone.
+        like_head: Matches the beginning of the names behind it; None: a file has none.
         ignored: Names of arrays that are no weights of a segmentation network.
         num_classes: Of the network.
         partial: Whether weights behind the backbone may stay because the file lacks them.
@@ -145,7 +161,8 @@ def assign_arrays(
         The names of all arrays, by what became of them.
 
     Raises:
-        ValueError: An array has another shape, is missing, or is of another backbone.
+        ValueError: An array has another shape, is missing, is of another network, or has values
+            that no network has.
     """
     places = {**backbone, **head}
     check_shapes(
@@ -160,11 +177,47 @@ def assign_arrays(
         ignored=tuple(sorted(ignored)),
     )
     others = [name for name in report.unused if like_backbone.match(name)]
-    report.check(backbone, others=others, partial=partial)
-    for name in report.used:
-        weight, axes = places[name]
-        weight.assign(arrays[name].transpose(axes))
+    report.check(backbone, others=others, like_head=like_head, partial=partial)
+    set_values(
+        {name: places[name].weight for name in report.used},
+        {name: arrays[name].transpose(places[name].axes) for name in report.used},
+    )
     return report
+
+
+def set_values(weights: Mapping[str, keras.Variable], values: Mapping[str, np.ndarray]) -> None:
+    """Set weights to the values of the same names: all of them, or none.
+
+    Args:
+        weights: By names of the checkpoint.
+        values: Of the weights' shapes.
+
+    Raises:
+        ValueError: Values are no floating numbers, not finite, or variances below 0.
+    """
+    ready = {name: _checked(name, weight, values[name]) for name, weight in weights.items()}
+    for name, weight in weights.items():
+        weight.assign(ready[name])
+
+
+def _checked(name: str, weight: keras.Variable, value: np.ndarray) -> np.ndarray:
+    """Return values in the type of their weight."""
+    if not tf.as_dtype(value.dtype).is_floating:
+        raise ValueError(
+            f"`checkpoint` must hold floating numbers. Received: {name} of {value.dtype}"
+        )
+    with np.errstate(over="ignore"):  # of a narrower type, seen as infinity
+        value = value.astype(weight.dtype, copy=False)
+    if not np.isfinite(value).all():
+        raise ValueError(
+            f"`checkpoint` must hold finite numbers of {weight.dtype}. "
+            f"Received: {name} with NaN or infinity"
+        )
+    if weight.name == "moving_variance" and (value < 0).any():
+        raise ValueError(
+            f"`checkpoint` must hold variances of at least 0. Received: {name} with {value.min()}"
+        )
+    return value
 
 
 def check_shapes(

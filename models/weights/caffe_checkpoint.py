@@ -28,6 +28,7 @@ _LIKE_BACKBONE = re.compile(r"((bn|scale)_)?conv1/|(res|bn|scale)\d")
 
 # The classifiers of the pyramid: "fc1_voc12_c0" to "fc1_voc12_c3" in the file for VOC.
 _HEAD = re.compile(r"(fc1(?:_\w+)?)_c0")
+_LIKE_HEAD = re.compile(r"fc1(_\w+)?_c\d+/")
 _USUAL_HEAD = "fc1_voc12"
 # Ours.
 _BRANCH = re.compile(r"aspp_branch(\d+)/(kernel|bias)")
@@ -62,8 +63,9 @@ def import_caffemodel(
 
     Raises:
         ValueError: if the file is of another network, if a blob has another shape than its
-            weight, if one of the backbone is missing or of another backbone, or if one behind it is
-            missing and `partial` is False.
+            weight, if one of the backbone is missing or of another backbone, if one behind it is
+            missing or without a place and `partial` is False, or if only a part of a pyramid would
+            be used.
 
     Example:
         >>> model = models.build(
@@ -85,6 +87,7 @@ def import_caffemodel(
         _head_places(model, _head_name(layers)),
         arrays,
         like_backbone=_LIKE_BACKBONE,
+        like_head=_LIKE_HEAD,
         ignored=[name for name in arrays if _is_ignored(name.partition("/")[0])],
         num_classes=model.output_shape[-1],
         partial=partial,

@@ -39,7 +39,7 @@ def read_caffemodel(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     Returns:
         The blobs of each layer that has some, by its name, in the file's order and axes (kernels:
         output, input, height, width). Those of the older form have four sides. Read-only: they are
-        views of what was read.
+        views of what was read, where its numbers are packed.
 
     Raises:
         ValueError: if the file is of another format, cut off or inconsistent.
@@ -78,64 +78,75 @@ def _layers(data: memoryview) -> dict[str, list[np.ndarray]]:
 
 
 def _layer(data: memoryview, name_field: int, blob_field: int) -> tuple[str, list[np.ndarray]]:
-    numbers = (name_field, blob_field)
-    fields = [field for field in _fields(data, "a layer") if field.number in numbers]
-    names = [bytes(_bytes(field, "a layer")) for field in fields if field.number == name_field]
-    name = names[-1].decode(errors="replace") if names else ""
+    last_name: memoryview | bytes = b""
+    parts: list[memoryview] = []
+    for field in _fields(data, "a layer"):
+        if field.number == name_field:
+            last_name = _bytes(field, "a layer")
+        elif field.number == blob_field:
+            parts.append(_bytes(field, "a layer"))
+    name = bytes(last_name).decode(errors="replace")
     if not name.isprintable():
         raise ValueError(f"the names of layers must be printable, not {name!r}")
-    blobs = [_bytes(field, f"layer {name!r}") for field in fields if field.number == blob_field]
-    return name, [_blob(blob, f"blob {i} of layer {name!r}") for i, blob in enumerate(blobs)]
+    return name, [_blob(part, f"blob {i} of layer {name!r}") for i, part in enumerate(parts)]
 
 
 def _blob(data: memoryview, place: str) -> np.ndarray:
-    sides: list[int] | None = None
+    sides: list[int] = []
     old_sides = [0, 0, 0, 0]
     old = False
-    floats: list[memoryview] = []
-    doubles: list[memoryview] = []
+    floats: memoryview | bytearray = memoryview(b"")
+    doubles: memoryview | bytearray = memoryview(b"")
     for field in _fields(data, place):
         if field.number == _BLOB_SHAPE:
-            sides = (sides or []) + _shape(_bytes(field, place), place)
+            _add_sides(sides, _bytes(field, place), place)
         elif field.number == _BLOB_FLOATS:
-            floats.append(_elements(field, _FOUR_BYTES, place))
+            floats = _joined(floats, _elements(field, _FOUR_BYTES, place))
         elif field.number == _BLOB_DOUBLES:
-            doubles.append(_elements(field, _EIGHT_BYTES, place))
+            doubles = _joined(doubles, _elements(field, _EIGHT_BYTES, place))
         elif field.number in _BLOB_SIDES:
             old = True
             old_sides[field.number - 1] = _varint_of(field, place)
     if old:  # as Caffe does, which asks for these first
         sides = old_sides
-    values = _array(doubles, "<f8") if doubles else _array(floats, "<f4")
-    return _shaped(values, sides or [], place)
+    values = np.frombuffer(doubles, "<f8") if doubles else np.frombuffer(floats, "<f4")
+    values.flags.writeable = False
+    return _shaped(values, sides, place)
 
 
-def _shape(data: memoryview, place: str) -> list[int]:
-    sides: list[int] = []
+def _joined(before: memoryview | bytearray, more: memoryview) -> memoryview | bytearray:
+    """Join numbers: packed ones stay a view, others come one by one, too many for a list."""
+    if not before:
+        return more
+    joined = before if isinstance(before, bytearray) else bytearray(before)
+    joined += more
+    return joined
+
+
+def _add_sides(sides: list[int], data: memoryview, place: str) -> None:
+    """Add the sides in a message, of which a file may hold many, to those before."""
     for field in _fields(data, place):
         if field.number != _SHAPE_SIDES:
             continue
         if field.kind == _VARINT:
-            sides.append(field.value)
+            _add_side(sides, field.value, place)
             continue
         packed, position = _bytes(field, place), 0
         while position < len(packed):
             side, position = _varint(packed, position, place)
-            sides.append(side)
-    return sides
+            _add_side(sides, side, place)
+
+
+def _add_side(sides: list[int], side: int, place: str) -> None:
+    if len(sides) == _MOST_DIMENSIONS:
+        raise ValueError(f"{place} has more than {_MOST_DIMENSIONS} sides")
+    sides.append(side)
 
 
 def _shaped(values: np.ndarray, sides: list[int], place: str) -> np.ndarray:
-    if len(sides) > _MOST_DIMENSIONS:
-        raise ValueError(f"{place} has {len(sides)} sides")
     if math.prod(sides) != len(values):
         raise ValueError(f"{place} of the sides {tuple(sides)} holds {len(values)} values")
     return values.reshape(sides)
-
-
-def _array(parts: list[memoryview], dtype: str) -> np.ndarray:
-    whole = parts[0] if len(parts) == 1 else b"".join(parts)
-    return np.frombuffer(whole, dtype)
 
 
 def _elements(field: _Field, single: int, place: str) -> memoryview:

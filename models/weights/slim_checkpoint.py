@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.checks import shorten
-from models.weights.assignment import Report, check_shapes
-from models.weights.slim_names import SCOPES, Head, Target, Targets, slim_variables
+from models.weights.assignment import Report, check_shapes, set_values
+from models.weights.slim_names import LIKE_HEAD, SCOPES, Head, Target, Targets, slim_variables
 
 # Architectures that a checkpoint can be imported into.
 ARCHITECTURES = ("deeplab_v3", "deeplab_v3_plus")
@@ -35,15 +35,15 @@ def import_checkpoint(model: keras.Model, reader: Any, *, partial: bool = False)
         model: One of `ARCHITECTURES` of `models.build` on one of `slim_names.SCOPES`.
         reader: What `open_checkpoint` returns.
         partial: Whether weights behind the backbone may keep their values because the checkpoint
-            lacks them, as one of ImageNet does.
+            lacks them, as one of ImageNet does, and may hold others.
 
     Returns:
         The names of all variables, by what became of them.
 
     Raises:
         ValueError: if the checkpoint is of another network, if a variable has another shape than
-            its weight, if one of the backbone is missing, or if one behind it is missing and
-            `partial` is False.
+            its weight, if one of the backbone is missing, if one behind it is missing or without a
+            place and `partial` is False, or if only a part of a head would be used.
 
     Example:
         >>> model = models.build(
@@ -64,10 +64,9 @@ def import_checkpoint(model: keras.Model, reader: Any, *, partial: bool = False)
     expected = {name: tuple(weight.shape) for name, weight in weights.items()}
     check_shapes(expected, shapes, model.output_shape[-1])
     report = _sort_variables(targets, shapes, scope)
-    report.check(in_backbone, partial=partial)
+    report.check(in_backbone, like_head=LIKE_HEAD, partial=partial)
     values = {name: _read(reader, name) for name in report.used}
-    for name, value in values.items():
-        weights[name].assign(value)
+    set_values({name: weights[name] for name in report.used}, values)
     return report
 
 

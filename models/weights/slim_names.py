@@ -6,6 +6,7 @@ head.
 """
 
 import dataclasses
+import re
 from typing import NamedTuple
 
 from models.architectures.deeplab_v3_plus import LOW_LEVEL_CHANNELS
@@ -19,6 +20,9 @@ SCOPES = {
 }
 
 PARTS = ("backbone", "head")
+
+# What the names of any head begin with.
+LIKE_HEAD = re.compile(r"(image_pooling|aspp\d+(_\w+)?|concat_projection|decoder|logits)/")
 
 _BATCH_NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 

@@ -49,7 +49,7 @@ def import_pth(
     Raises:
         ValueError: if the file is of another network, if an array has another shape than
             its weight, if one of the backbone is missing or of another backbone, or if one behind
-            it is missing and `partial` is False.
+            it is missing or without a place and `partial` is False.
 
     Example:
         >>> model = models.build(

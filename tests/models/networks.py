@@ -80,6 +80,14 @@ def _gates():
     return keras.Model(inputs, x)
 
 
+def twin(name):
+    """Build a network whose twins differ in nothing but the names of their layers."""
+    x = inputs = keras.Input((None, None, 3))
+    for stage in "abcde":
+        x = layers.Conv2D(4, 3, strides=2, padding="same", name=f"{name}_{stage}")(x)
+    return keras.Model(inputs, x)
+
+
 KINDS = {
     "same": _same,
     "padded": _padded,

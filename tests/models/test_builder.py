@@ -1,5 +1,8 @@
 """Weights from a file, and mistakes in the arguments."""
 
+import zipfile
+
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import tensorflow as tf
 
 import models
 from models import ARCHITECTURES
-from tests.models.networks import backbone, build, built
+from tests.models.networks import backbone, build, built, twin
 
 FILES = ["model.keras", "model.weights.h5"]
 
@@ -49,6 +52,27 @@ def test_weights_of_another_network(change, tmp_path):
 
 
 @pytest.mark.parametrize("file", FILES)
+def test_a_backbone_of_the_same_shapes_is_told_by_its_layers(file, tmp_path):
+    path = save(build("deeplab_v2", backbone=twin("caffe")), tmp_path / file)
+    with pytest.raises(ValueError, match=r"of other layers, .*: 'caffe_a', .* and 2 more\)"):
+        build("deeplab_v2", backbone=twin("pytorch"), weights=path)
+
+
+def test_files_that_do_not_name_their_layers_are_read(tmp_path):
+    """As those of Keras 2."""
+    path = save(built("deeplab_v2"), tmp_path / "model.weights.h5")
+
+    def forget(_name, item):
+        item.attrs.pop("name", None)
+
+    with h5py.File(path, "a") as file:
+        file.visititems(forget)
+    model = build("deeplab_v2", weights=path)
+    for ours, theirs in zip(model.weights, built("deeplab_v2").weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_weights_of_another_number_of_classes(file, tmp_path):
     path = save(built(), tmp_path / file)
     with pytest.raises(
@@ -81,6 +105,45 @@ def test_a_file_that_holds_more_is_refused(file, more, tmp_path):
     assert same.count_params() == model.count_params()
     with pytest.raises(ValueError, match=r"it holds \d+ weights, the network has \d+"):
         build("deeplab_v2", weights=path, **options)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(np.float32(1), "it lacks "), (h5py.Empty("f4"), "its odd is a dataset without a shape")],
+)
+def test_datasets_that_are_no_weights_are_refused(value, reason, tmp_path):
+    path = save(built("deeplab_v2"), tmp_path / "model.weights.h5")
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d/vars/1"]
+        file["odd"] = value
+    with pytest.raises(ValueError, match=reason) as error:
+        models.stored_classes(path, built("deeplab_v2"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    """A thousandth of its size may stand in the file."""
+    path = save(built("deeplab_v2"), tmp_path / "model.keras")
+    with zipfile.ZipFile(path) as stored:
+        contents = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as compressed:
+        for name, content in contents.items():
+            compressed.writestr(name, content)
+    with pytest.raises(ValueError, match=r"Received: .* of its archive must not be compressed"):
+        models.stored_classes(path, built("deeplab_v2"))
+    with pytest.raises(ValueError, match=r"Received: .* of its archive must not be compressed"):
+        build("deeplab_v2", weights=path)
+
+
+def test_a_file_beyond_the_memory_is_refused(tmp_path, monkeypatch):
+    path = save(built("deeplab_v2"), tmp_path / "model.keras")
+
+    def read(_archive, _name):
+        raise MemoryError
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", read)
+    with pytest.raises(ValueError, match="Received: MemoryError"):
+        models.stored_classes(path, built("deeplab_v2"))
 
 
 def test_existing_file_of_another_kind_is_refused(tmp_path):

@@ -137,5 +137,12 @@ def test_other_rates_are_refused(rates):
 @pytest.mark.parametrize("name", ["mobilenet_v2", "a model"])
 def test_other_backbones_are_refused(name):
     made = backbone() if name == "a model" else name
-    with pytest.raises(ValueError, match="`multi_grid` must be None: only ResNets"):
+    with pytest.raises(ValueError, match="`multi_grid` must be None: only some ResNets"):
         build_backbone(made, multi_grid=PAPER)
+
+
+def test_the_refusal_names_each_backbone_that_has_such_a_block(monkeypatch):
+    monkeypatch.setitem(models.BACKBONES, "made_up", models.BACKBONES["resnet101_beta"])
+    names = "resnet50, resnet101, resnet152, resnet101_beta, resnet101_caffe, made_up"
+    with pytest.raises(ValueError, match=rf"none of them taking its stride \({names}\)\."):
+        build_backbone(backbone(), multi_grid=PAPER)

@@ -292,7 +292,11 @@ def test_tar_archives_get_a_way_out(refusal):
         (header() + pickled({"a\x1b[31m": tensor("s", SIX)}), "printable, not 'a\\x1b[31m'"),
         (header() + b"\x80\x02cos\x1b[31m\nsystem\n.", "refused to load 'os\\x1b[31m.system'"),
         (header() + pickled({"epoch": 4}) + storages(), "'epoch' must be a tensor, not a int"),
-        (header() + pickled({"model": {"x": tensor("s", SIX)}}), "'model' must be a tensor"),
+        (
+            header() + pickled({"epoch": 4, "state_dict": OrderedDict(x=tensor("s", SIX))}),
+            "save one of them alone, by torch.save(content[NAME], path); their names: 'state_dict'",
+        ),
+        (header() + pickled({"model": {"x": 4}}), "'model' must be a tensor, not a dict"),
         (header() + pickled({"x": tensor("s", SIX)}) + storages(), "keys of the storages"),
         (header() + pickled({}) + storages(Storage("s", SIX)), "keys of the storages"),
         (header() + pickled({}) + pickled({}), "must be a list of strings"),

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,49 @@ def test_it_writes_weights(run, asked, model, prefix, tmp_path):
 
 
 @pytest.mark.usefixtures("asked")
+def test_what_a_killed_process_left_goes(run, model, prefix, tmp_path, monkeypatch):
+    output = tmp_path / "deeplab.weights.h5"
+    written = []
+
+    def kill(source, _target):
+        written.append(source.name)
+        raise SystemExit(137)
+
+    def leave(_path, **_options):
+        """Do nothing, as a process that is killed."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", kill)
+        patch.setattr("pathlib.Path.unlink", leave)
+        run(prefix, "--output", output)
+    assert [path.name for path in tmp_path.iterdir()] == written
+    monkeypatch.setattr("os.getpid", lambda: 0)  # of a later process
+    assert run(prefix, "--output", output).status == 0
+    assert [*tmp_path.iterdir()] == [output]
+
+
+@pytest.mark.usefixtures("asked")
+def test_weights_are_on_the_disk_before_they_get_their_name(run, prefix, tmp_path, monkeypatch):
+    order, replace, flush = [], os.replace, os.fsync
+    monkeypatch.setattr("os.fsync", lambda file: (order.append("flush"), flush(file)))
+    monkeypatch.setattr("os.replace", lambda *paths: (order.append("name"), replace(*paths)))
+    assert run(prefix, "--output", tmp_path / "deeplab.weights.h5").status == 0
+    assert order[-2:] == ["flush", "name"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_full_disk_is_one_line(run, model, prefix, tmp_path, monkeypatch):
+    def fail(path, **_options):
+        path.write_bytes(b"a part")
+        raise RuntimeError("Can't decrement id ref count (No space left on device)")
+
+    monkeypatch.setattr(model, "save_weights", fail)
+    output = tmp_path / "deeplab.weights.h5"
+    assert_one_line(run(prefix, "--output", output), f"{output} cannot be written: ", "No space")
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.usefixtures("asked")
 def test_it_names_what_is_missing(run, saved, tmp_path):
     folder = tmp_path / "weights"
     folder.mkdir()
@@ -91,14 +136,20 @@ def test_it_names_what_is_missing(run, saved, tmp_path):
             ["import-checkpoint", "c", "--output", "w.weights.h5", "--backbone", "resnet50"],
             ["resnet50", "xception_65", "resnet101_beta", "resnet101_caffe", "resnet101_pytorch"],
         ),
-        (["import-checkpoint", "c", "--output", "w.weights.h5"], ["`checkpoint` must be", "'c'"]),
+        (
+            ["import-checkpoint", "c", "--output", "w.weights.h5"],
+            [
+                "--backbone xception_65 takes a checkpoint of TensorFlow: `checkpoint` must be",
+                "'c'",
+            ],
+        ),
         (
             ["import-checkpoint", "t", "--output", "w.weights.h5", "--backbone=resnet101_caffe"],
-            ["must be a .caffemodel file", "'t'"],
+            ["resnet101_caffe takes a .caffemodel: ", "must be a .caffemodel file", "'t'"],
         ),
         (
             ["import-checkpoint", "t", "--output", "w.weights.h5", "--backbone=resnet101_pytorch"],
-            ["must be a .pth file", "'t'"],
+            ["resnet101_pytorch takes a .pth: ", "must be a .pth file", "'t'"],
         ),
         (
             ["import-checkpoint", "no", "--output", "w.weights.h5", "--backbone=resnet101_caffe"],

@@ -148,7 +148,7 @@ def test_other_networks_on_the_backbone(network, written):
     upsampled = keras.layers.Conv2DTranspose(2, 4, name="logits_deconvolution")(x)
     learnt = keras.Model(backbone.input, upsampled)
     kernel = np.array(learnt.get_layer("logits_deconvolution").kernel)
-    report = load(learnt, written(caffemodel(layers())))
+    report = load(learnt, written(caffemodel(layers())), partial=True)
     assert report.missing == ()
     assert len(report.used) == len(backbone.weights)
     np.testing.assert_array_equal(learnt.get_layer("logits_deconvolution").kernel, kernel)
@@ -160,6 +160,15 @@ def test_other_networks_on_the_backbone(network, written):
 @pytest.fixture
 def refused(assert_refused):
     return functools.partial(assert_refused, load)
+
+
+@pytest.mark.parametrize(
+    ("partial", "part"),
+    [(False, "unused: fc1_voc12_c4"), (True, "unused of the head: fc1_voc12_c4")],
+)
+def test_a_pyramid_of_more_branches(network, written, refused, partial, part):
+    more = layers() | {"fc1_voc12_c4": layers()["fc1_voc12_c3"]}
+    refused(network, written(caffemodel(more)), "2 unused, 0 missing", part, partial=partial)
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -227,6 +236,14 @@ def wrong(name, blob, value):
                 ("factor of the statistics of bn3b1_branch2b", f"Received: {factor}"),
             )
             for factor in (-1.0, np.inf, np.nan)
+        ),
+        (
+            lambda: wrong("res3b1_branch2b", 0, np.full((6, 6, 3, 3), np.nan, "float32")),
+            ("finite numbers", "res3b1_branch2b/weights with NaN"),
+        ),
+        (
+            lambda: wrong("bn3b1_branch2b", 1, np.full(6, -1, "float32")),
+            ("variances of at least 0", "bn3b1_branch2b/variance"),
         ),
         (
             lambda: wrong("fc1_voc12_c2", 1, np.zeros(91, "float32")),

@@ -70,8 +70,9 @@ def test_parts_of_a_message_are_joined(read):
     assert_layers(read(apart), {"conv1": [np.float32([[1, 2, 3]])]})
 
 
-def test_arrays_are_read_only(read):
-    assert not read(caffemodel(LAYERS))["conv1"][0].flags.writeable
+@pytest.mark.parametrize("packed", [True, False])
+def test_arrays_are_read_only(read, packed):
+    assert not read(caffemodel(LAYERS, packed=packed))["conv1"][0].flags.writeable
 
 
 def test_cut_off_anywhere(read, refusal):
@@ -107,6 +108,11 @@ def raw_layer(blob_bytes: bytes) -> bytes:
     return b"\xa2\x06" + bytes([len(layer)]) + layer
 
 
+def varint(number: int) -> bytes:
+    """Return a number below two millions as three bytes."""
+    return bytes([number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14])
+
+
 HUGE = b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
 
 
@@ -127,7 +133,7 @@ HUGE = b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
         (raw_layer(b"\x28\x07"), "blob 0 of layer 'conv1' has a field 5 of the wrong type"),
         (raw_layer(b"\x0d\x07\x00\x00\x00"), "blob 0 of layer 'conv1' has a field 1 of the wrong"),
         (raw_layer(b"\x3a\x0b\x0a\x09" + HUGE), "of layer 'conv1' of the sides (92233"),
-        (raw_layer(b"\x3a\x23\x0a\x21" + b"\x01" * 33), "of layer 'conv1' has 33 sides"),
+        (raw_layer(b"\x3a\x23\x0a\x21" + b"\x01" * 33), "of layer 'conv1' has more than 32 sides"),
         (caffemodel({"conv\x1b[31m": [BIAS]}), "printable, not 'conv\\x1b[31m'"),
         (caffemodel({"relu1": []}), "holds no layer with weights"),
         (caffemodel({"a": [BIAS]}) * 2, "two layers are named 'a'"),
@@ -158,10 +164,43 @@ def test_sizes_are_checked_before_memory_is_asked_for(refusal):
         tracemalloc.stop()
 
 
+def test_sides_are_counted_as_they_come(refusal):
+    """In shapes of one side each: to join and count them at the end took quadratic time."""
+    parts = b"\x3a\x02\x08\x01" * 30_000
+    layer = b"\x0a\x05conv1\x3a" + varint(len(parts)) + parts
+    tracemalloc.start()
+    try:
+        content = b"\xa2\x06" + varint(len(layer)) + layer
+        assert "has more than 32 sides" in refusal(content)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_numbers_that_are_not_packed_take_little_more_than_their_own_memory(read):
+    content = caffemodel({"conv1": [np.zeros(20_000, "float32")]}, packed=False)
+    tracemalloc.start()
+    try:
+        read(content)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(content)
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_of_a_layer_take_no_memory_but_the_last(read):
+    layer = b"\x0a\x01a" * 30_000 + b"\x0a\x05conv1"
+    content = b"\xa2\x06" + varint(len(layer)) + layer + caffemodel({"conv2": [BIAS]})
+    tracemalloc.start()
+    try:
+        assert list(read(content)) == ["conv2"]
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def test_what_is_not_asked_for_takes_no_memory(read):
     layer = b"\x0a\x05conv1" + b"\x1a\x00" * 30_000  # names of layers below, all empty
-    size = bytes([len(layer) & 0x7F | 0x80, len(layer) >> 7 & 0x7F | 0x80, len(layer) >> 14])
-    content = b"\xa2\x06" + size + layer + caffemodel({"conv2": [BIAS]})
+    content = b"\xa2\x06" + varint(len(layer)) + layer + caffemodel({"conv2": [BIAS]})
     tracemalloc.start()
     try:
         assert_layers(read(content), {"conv2": [BIAS]})

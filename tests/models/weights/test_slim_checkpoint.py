@@ -10,6 +10,7 @@ import tensorflow as tf
 import models
 from models.weights.slim_checkpoint import import_checkpoint, open_checkpoint
 from tests.models.networks import built
+from tests.models.weights import slim_networks
 from tests.models.weights.slim_networks import (
     CLASSES,
     OTHER,
@@ -152,6 +153,43 @@ def test_a_missing_variable(model, saved, refused):
     refused(model, path, count, f"missing: {name}; unused: somewhere/weights")
     report = load(model, path, partial=True)
     assert (report.missing, report.unused) == ((name,), ("somewhere/weights",))
+
+
+def test_a_surplus_variable(model, saved, refused):
+    path = saved(thin_values() | {"somewhere/weights": np.zeros([3], "float32")})
+    refused(model, path, "and no others, unless `partial` is True", "unused: somewhere/weights")
+    assert load(model, path, partial=True).unused == ("somewhere/weights",)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.nan, "finite numbers of float32"),
+        (-np.inf, "finite numbers of float32"),
+        (np.float64(1e39), "finite numbers of float32"),
+        (np.float32(-0.5), "of at least 0. Received: {name} with -0.5"),
+        (np.int32(1), "floating numbers. Received: {name} of int32"),
+        (np.bytes_(b"one"), "floating numbers. Received: {name} of object"),
+    ],
+)
+def test_values_that_no_network_has(model, saved, refused, value, reason):
+    name = "xception_65/exit_flow/block1/unit_1/xception_module/shortcut/BatchNorm/moving_variance"
+    values = thin_values()
+    changed = np.full(values[name].shape, value)
+    refused(model, saved(values | {name: changed}), reason.format(name=name), name)
+
+
+@pytest.fixture(scope="module")
+def without_decoder(thin):
+    return slim_networks.build("deeplab_v3", separable=True)
+
+
+@pytest.mark.parametrize(
+    ("partial", "part"),
+    [(False, "unused: decoder/"), (True, "unused of the head: decoder/")],
+)
+def test_a_head_with_a_decoder_is_not_one_without(without_decoder, prefix, refused, partial, part):
+    refused(without_decoder, prefix, "25 unused, 0 missing", part, partial=partial)
 
 
 @pytest.mark.parametrize("partial", [False, True])

@@ -87,6 +87,27 @@ def test_arrays_that_differ(network, name, written, refused):
     refused(network, written(pth(others)), part, partial=True)
 
 
+def test_names_of_a_wrapped_network_are_shown(network, name, written, refused):
+    """As `torch.nn.DataParallel` writes them."""
+    wrapped = {f"module.{key}": x for key, x in values(DEEP[name]).items() if "num_" not in key}
+    first = "module.bn1.bias, module.bn1.running_mean, "
+    refused(network, written(pth(wrapped)), f"unused: {first}", partial=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("bn2.running_var", np.float32(-1)),
+        ("bn2.bias", np.int64(1)),
+        ("bn2.bias", np.float32("inf")),
+    ],
+)
+def test_values_that_no_network_has(network, name, written, refused, key, value):
+    key, arrays = f"layer3.4.{key}", values(DEEP[name])
+    changed = arrays | {key: np.full_like(arrays[key], value, dtype=value.dtype)}
+    refused(network, written(pth(changed)), key, partial=True)
+
+
 def test_other_depths(network, name, written, refused):
     """All units of ResNet-50 are those of ResNet-101, which are those of ResNet-152."""
     arrays = values(DEEP[name])

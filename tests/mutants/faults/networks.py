@@ -52,6 +52,18 @@ NETWORKS = (
         "strides[1] = stride",
     ),
     Fault(
+        "models/layer_names.py",
+        "weights taken of a backbone of the same shapes",
+        'return sorted(name for name in set(layers) if _NUMBER.sub("", name) not in ours)',
+        "return []",
+    ),
+    Fault(
+        "models/class_count.py",
+        "a network of other channels taken",
+        "return theirs if ours == num_classes and not more else None",
+        "return theirs",
+    ),
+    Fault(
         "models/weights/caffe_checkpoint.py",
         "sums of statistics not divided",
         "share = 0.0 if factor.item() == 0 else 1 / factor.item()",
@@ -77,18 +89,30 @@ NETWORKS = (
     ),
     Fault(
         "models/weights/assignment.py",
+        "part of a head taken for it",
+        "if surplus and set(self.used) - set(backbone):",
+        "if False:",
+    ),
+    Fault(
+        "models/weights/assignment.py",
+        "values taken whatever they are",
+        "ready = {name: _checked(name, weight, values[name]) for name, weight in weights.items()}",
+        "ready = values",
+    ),
+    Fault(
+        "models/weights/assignment.py",
         "a deeper backbone taken for a part",
         "others = [name for name in report.unused if like_backbone.match(name)]",
         "others = []",
     ),
     Fault(
-        "models/backbones/torch_file.py",
+        "models/zip_members.py",
         "compressed archives read",
         "if not stored or member.compress_size != member.file_size:",
         "if False:",
     ),
     Fault(
-        "models/backbones/torch_file.py",
+        "models/zip_members.py",
         "files of an archive read that share their bytes",
         "if (total := sum(member.file_size for member in members)) > size:",
         "if (total := 0) > size:",

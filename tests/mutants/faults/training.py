@@ -246,12 +246,6 @@ TRAINING = (
         "",
     ),
     Fault(
-        "train/runs/initialize.py",
-        "a network of other channels taken",
-        "(len(different) == 1 and different.pop()[0] == num_classes)",
-        "len(different) == 1",
-    ),
-    Fault(
         "train/loop/evaluation.py",
         "ignored pixels counted as class 0",
         "dataset.num_classes, ignore_class=IGNORED\n",

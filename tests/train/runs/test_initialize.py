@@ -6,12 +6,13 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import models
 from models.builder import build
 from savedmodels import export
 from tests.commands import TINY_RUN, assert_one_line
-from tests.models.networks import backbone
+from tests.models.networks import backbone, twin
 from tests.train.small_network import STEPS
 from tests.train.small_network import small_networks as networks_of_tests
 from train.common.errors import UserError
@@ -69,6 +70,29 @@ def test_nothing_is_no_source(tmp_path):
         initialize(network(3), tmp_path / "none")
 
 
+@pytest.mark.parametrize("name", ["first.h5", "resnet.pth", "model.ckpt.index"])
+def test_a_file_of_another_kind_is_no_source(tmp_path, name):
+    path = tmp_path / name
+    path.touch()
+    with pytest.raises(UserError, match=rf"^init_from: {path}: expected the folder of a run or of"):
+        initialize(network(3), path)
+
+
+def test_a_folder_that_is_no_run_is_named_once(tmp_path):
+    message = rf"^init_from: {tmp_path} is no run: no file {tmp_path}/config.yaml$"
+    with pytest.raises(UserError, match=message):
+        initialize(network(3), tmp_path)
+
+
+def test_what_is_wrong_in_the_configuration_of_a_run_is_said_to_be_there(trained_run, tmp_path):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("name: scenes", "name: folder", 1))
+    with pytest.raises(UserError, match=rf"^init_from: {run}: no file .*classes\.yaml") as error:
+        initialize(network(3), run)
+    assert str(error.value).count("init_from") == 1
+
+
 def test_a_first_stage_that_was_stopped_is_said_to_be(trained_run, tmp_path, capsys):
     run = shutil.copytree(trained_run, tmp_path / "run")
     for path in (run / "checkpoints").glob(f"ckpt-{STEPS}.*"):
@@ -104,6 +128,14 @@ def test_another_network_is_refused(train, trained_run, scenes_root, tmp_path, m
     outcome = train("fit", *options, *TINY_RUN)
     assert_one_line(outcome, "init_from: the network of", "is another one, deeplab_v3_plus on")
     assert not run.exists()
+
+
+def test_a_run_on_another_backbone_is_refused_whatever_the_shapes(trained_run):
+    model = network(load_trained(trained_run)[1].num_classes)
+    before = values(model)
+    with pytest.raises(UserError, match=r"another one, deeplab_v3_plus on mobilenet_v2: choose"):
+        initialize(model, trained_run, backbone="resnet50")
+    assert_equal(values(model), before)
 
 
 @pytest.mark.full
@@ -239,6 +271,34 @@ def test_an_export_of_another_network_is_refused(exported, deeplab):
     with pytest.raises(UserError, match=r"^init_from: the network of .* is another one, of other"):
         initialize(model, exported)
     assert_equal(values(model), before)
+
+
+@pytest.fixture
+def twins(monkeypatch):
+    """Build two networks whose weights have the same shapes and order."""
+    first, second = (
+        build("deeplab_v2", backbone=twin(name), num_classes=3) for name in ("caffe", "pytorch")
+    )
+    monkeypatch.setattr(models, "build", lambda *_arguments, **_options: second)
+    return first, second
+
+
+@pytest.mark.parametrize("suffix", models.WEIGHT_FILES)
+def test_a_file_of_another_backbone_is_refused_whatever_the_shapes(twins, tmp_path, suffix):
+    (first, second), path = twins, tmp_path / f"first{suffix}"
+    first.save(path) if suffix == ".keras" else first.save_weights(path)
+    with pytest.raises(UserError, match=r"^init_from: [^\n]*of other layers, [^\n]*'caffe_a'"):
+        initialize(second, path, name="deeplab_v2")
+
+
+def test_an_export_of_another_backbone_is_refused_whatever_the_shapes(twins, tmp_path):
+    (first, second), folder = twins, tmp_path / "export"
+    archive = keras.export.ExportArchive()
+    archive.track(first)
+    archive.add_endpoint("serve", first.call, [tf.TensorSpec([None, None, None, 3])])
+    archive.write_out(folder, verbose=False)
+    with pytest.raises(UserError, match=r"^init_from: the network of .* is another one, of other"):
+        initialize(second, folder)
 
 
 def test_a_damaged_export_is_refused(exported, tmp_path):
