@@ -144,8 +144,8 @@ def _check_output(path: Path) -> None:
 
 def _save_whole(model: keras.Model, path: Path) -> None:
     """Save the weights so that a file cut short never bears the name."""
-    # Always the same name: what a killed process left is written over. Keras demands the suffix.
-    unfinished = path.with_name(f".unfinished-{path.name}")
+    # Of this process alone; Keras demands the suffix.
+    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         model.save_weights(unfinished, overwrite=True)
         _flush(unfinished)

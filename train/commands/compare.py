@@ -12,6 +12,7 @@ from train.common.errors import UserError
 from train.common.files import write_whole
 from train.compare import collect, figures, panels, tables
 from train.compare.entries import Entry, entries_of
+from train.compare.results import RESULTS
 from train.compare.score import has_finished, run_name
 from train.config import Seed
 from train.reports.pictures import save
@@ -48,7 +49,7 @@ def parser() -> ArgumentParser:
     parser.add_argument(
         "--results",
         type=Path,
-        default=Path("train/results"),
+        default=RESULTS,
         help="Folder of the scores of each run by image, a file each, for version control.",
     )
     parser.add_argument(

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from train.common.cli import make_parser
 from train.common.progress import progress_bars
-from train.compare.results import write_results
+from train.compare.results import RESULTS, results_path, write_results
 from train.compare.score import run_name, score
 
 
@@ -18,9 +18,13 @@ def parser() -> ArgumentParser:
     )
     parser.add_argument("run", type=Path, help="Folder of the run.")
     parser.add_argument(
-        "--name", type=str, help="What it is a run of; default: its folder's name without the seed."
+        "--name",
+        type=str,
+        help="What it is a run of, such as camvid/ce; default: its folder's name without the seed.",
     )
-    parser.add_argument("--output", type=Path, required=True, help="The file, in JSON.")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="Folder of the file NAME-seedN.json."
+    )
     return parser
 
 
@@ -30,10 +34,12 @@ def run(values: Namespace) -> None:
     Raises:
         UserError: The run is not finished, or its data are wrong.
     """
+    values.results.mkdir(parents=True, exist_ok=True)
     print(f"Scoring {values.run}", flush=True)
     with progress_bars() as progress:
         task = progress.add_task("scoring", total=None)
         name = values.name or run_name(values.run)
         results = score(values.run, name, lambda _: progress.advance(task))
-    write_results(values.output, results)
-    print(f"Scores: {values.output}")
+    path = results_path(values.results, results.name, results.seed)
+    write_results(path, results)
+    print(f"Scores: {path}")

@@ -24,6 +24,10 @@ class SeveralFaultsError(UserError):
         self.faults = list(faults)
 
 
+class LostWorkerError(UserError):
+    """Says that another worker of the cluster is gone."""
+
+
 class NotFiniteError(UserError):
     """Says that a number of the training is NaN or infinite.
 

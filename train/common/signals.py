@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from train.common.errors import UserError
+from train.common.errors import LostWorkerError, UserError
 
 # Ctrl-C, what systems end processes by, and a closed terminal.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -80,7 +80,8 @@ def deferred() -> Iterator[None]:
 def as_interrupts() -> Iterator[None]:
     """Raise `Interrupted` at the signals, unless one is ignored, as `nohup` has SIGHUP.
 
-    What the user must know passes: that the step could not be saved, such as on a full disk.
+    What the user must know passes: that the step could not be saved, such as on a full disk. That
+    another worker is gone does not, since all get the signal.
     """
     former = {number: signal.getsignal(number) for number in _numbers()}
     caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
@@ -88,10 +89,9 @@ def as_interrupts() -> Iterator[None]:
         signal.signal(number, _interrupt)
     try:
         yield
-    except UserError:
-        raise
     except Exception as error:
-        if _State.caught is not None:  # of which TensorFlow has made an error of its own
+        must_know = isinstance(error, UserError) and not isinstance(error, LostWorkerError)
+        if _State.caught is not None and not must_know:  # TensorFlow may have made another of it
             raise _State.caught from error
         raise
     finally:

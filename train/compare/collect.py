@@ -53,17 +53,27 @@ class _Wanted:
         recipe: The recipe's file.
         name: The recipe's name.
         seed: The seed.
-        path: The file of its results.
-        run: The folder of the run.
+        results_folder: Folder of the files of results.
+        runs: Folder of the runs.
         root: Folder of the data; None: what the recipe says.
     """
 
     recipe: Path
     name: str
     seed: int
-    path: Path
-    run: Path
+    results_folder: Path
+    runs: Path
     root: Path | None
+
+    @property
+    def path(self) -> Path:
+        """The file of its results."""
+        return results_path(self.results_folder, self.name, self.seed)
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return run_folder(self.runs, self.name, self.seed)
 
     def require_usable(self) -> None:
         """Hold what is there of the run against what the recipe is now.
@@ -76,16 +86,19 @@ class _Wanted:
         config = configuration_parser().parse_args([f"--config={self.recipe}", *run, *root])
         settings = training_settings(as_yaml(config))
         if self.path.exists():
-            results = read_results(self.path)
+            results = self.read()
             remedy = "remove it, or choose another --results"
             _require_settings(results.settings, settings, self.path, remedy)
             if self.root is not None:
-                data = data_of(instantiate(config))
-                _require_data(results, data, self.path)
+                data = Data(results.class_names, results.images, results.training_images)
+                _require_data(data, data_of(instantiate(config)), self.path, "--results")
             _require_of_run(results, self.run, self.path)
         elif has_finished(self.run):
             found = training_settings((self.run / CONFIG).read_text())
             _require_settings(found, settings, self.run, "remove it, or choose another --output")
+            if self.root is not None:
+                data = data_of(load_config(self.run))
+                _require_data(data, data_of(instantiate(config)), self.run, "--output")
         elif (self.run / CONFIG).is_file():
             remedy = "remove that folder, or choose another --output"
             require_same(self.run / CONFIG, as_yaml(config), default_yaml(), remedy)
@@ -96,8 +109,22 @@ class _Wanted:
             if not has_finished(self.run):
                 print(f"Training {self.name}, seed {self.seed}: {self.run}", flush=True)
                 train_recipe(self.recipe, self.run, self.seed, self.root)
-            score_run(self.run, self.name, self.path)
-        return read_results(self.path)
+            score_run(self.run, self.name, self.results_folder)
+        return self.read()
+
+    def read(self) -> RunResults:
+        """Return the results on file.
+
+        Raises:
+            UserError: The file is damaged, or of another recipe.
+        """
+        results = read_results(self.path)
+        if results.name != self.name:
+            raise UserError(
+                f"{self.path} is of {results.name}, not of {self.name}: remove it, or choose "
+                "another --results"
+            )
+        return results
 
 
 def of_recipes(
@@ -124,16 +151,14 @@ def of_recipes(
             now; or they cannot be compared with each other.
     """
     wanted = [
-        _Wanted(
-            file, name, seed, results_path(results, name, seed), run_folder(runs, name, seed), root
-        )
+        _Wanted(file, name, seed, results, runs, root)
         for seed in seeds
         for name, file in recipes.items()
     ]
     # What cannot be used is said before days of training.
     for one in wanted:
         one.require_usable()
-    require_comparable([read_results(one.path) for one in wanted if one.path.exists()])
+    require_comparable([one.read() for one in wanted if one.path.exists()])
     results.mkdir(parents=True, exist_ok=True)
     found: list[RunResults] = []
     for one in wanted:
@@ -161,7 +186,7 @@ def of_runs(runs: Sequence[Path], results: Path) -> list[RunResults]:
             require_finished(run)
     for run, path in zip(runs, paths, strict=True):
         if not path.exists():
-            score_run(run, run_name(run), path)
+            score_run(run, run_name(run), results)
     return [_read_of_run(run, path) for run, path in zip(runs, paths, strict=True)]
 
 
@@ -223,11 +248,11 @@ def _require_settings(
         raise UserError(f"{where} is of other settings: {changes}; {remedy}")
 
 
-def _require_data(results: RunResults, data: Data, path: Path) -> None:
-    found = Data(results.class_names, results.images, results.training_images)
-    changed = [key for key, value in data._asdict().items() if value != getattr(found, key)]
+def _require_data(found: Data, now: Data, where: Path, option: str) -> None:
+    pairs = zip(Data._fields, found, now, strict=True)
+    changed = [field for field, before, after in pairs if before != after]
     if changed:
         raise UserError(
-            f"{path} is of other {changed[0].replace('_', ' ')} than --data.root has: choose "
-            "another --results"
+            f"{where} is of other {changed[0].replace('_', ' ')} than --data.root has: choose "
+            f"another {option}"
         )

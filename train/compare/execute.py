@@ -26,30 +26,24 @@ def train_recipe(recipe: Path, run: Path, seed: int, root: Path | None) -> None:
     _execute("fit", options, run)
 
 
-def score_run(run: Path, name: str, path: Path) -> None:
+def score_run(run: Path, name: str, results: Path) -> None:
     """Score a finished run, and write its results.
 
     Args:
         run: Its folder.
         name: What it is a run of.
-        path: The file of results.
+        results: Folder of the files of results.
 
     Raises:
         UserError: It cannot be scored; it has been said why.
     """
-    _execute("score", [str(run), f"--name={name}", f"--output={path}"], run)
+    _execute("score", [str(run), f"--name={name}", f"--results={results}"], run)
 
 
 def _execute(command: str, options: list[str], run: Path) -> None:
     # In a session of its own: Ctrl-C of a terminal would reach the process twice.
     with subprocess.Popen(command_line(command, options), start_new_session=True) as process:
-        try:
-            status = process.wait()
-        except KeyboardInterrupt as stop:
-            _pass_on(process, stop)
-            raise
-        finally:
-            process.kill()  # if it still runs
+        status = _wait(process)
     if status:
         raise UserError(
             f"{command} of {run} ended with status {status}: once that is mended, the same "
@@ -57,12 +51,21 @@ def _execute(command: str, options: list[str], run: Path) -> None:
         )
 
 
-def _pass_on(process: subprocess.Popen, stop: KeyboardInterrupt) -> None:
-    """Send a signal on, and what comes after it: a run saves its step at the first one."""
+def _wait(process: subprocess.Popen) -> int:
+    """Wait for a process, and send every signal on: a run saves its step at the first one.
+
+    Raises:
+        KeyboardInterrupt: There was one, and the process has ended.
+    """
+    stop = None
     while True:
-        process.send_signal(getattr(stop, "signal", signal.SIGINT))
         try:
-            process.wait()
-            return
+            if stop is not None:
+                process.send_signal(getattr(stop, "signal", signal.SIGINT))
+            status = process.wait()
+            break
         except KeyboardInterrupt as again:
             stop = again
+    if stop is not None:
+        raise stop
+    return status

@@ -13,6 +13,7 @@ from train.common.errors import UserError
 from train.common.files import write_whole
 from train.compare.counts import COUNTS
 
+RESULTS = Path("train/results")
 SEED = re.compile(r"[-_]seed_?(\d+)$")
 
 

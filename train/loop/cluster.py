@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from train.common.errors import UserError
+from train.common.errors import LostWorkerError, UserError
 
 TF_CONFIG = "TF_CONFIG"
 # What Slurm sets for each process of a step.
@@ -216,7 +216,7 @@ def wait_for_all(strategy: tf.distribute.Strategy, worker: Worker) -> None:
     sum_over_workers(strategy, worker, 0.0)
 
 
-def lost_worker(error: Exception, worker: Worker) -> UserError | None:
+def lost_worker(error: Exception, worker: Worker) -> LostWorkerError | None:
     """Return what to say where an error of TensorFlow's means that a worker is gone; else None.
 
     It may mean that the connection has failed; a worker is said to be gone where one is named.
@@ -233,7 +233,7 @@ def lost_worker(error: Exception, worker: Worker) -> UserError | None:
     gone = [str(Worker(number, worker.addresses)) for number in sorted(tasks)]
     because = f"{', '.join(gone)} is gone" if gone else "the cluster has failed"
     said = text.strip().partition("\n")[0]
-    return UserError(
+    return LostWorkerError(
         f"{worker.stops(because)}: the same command on all workers goes on from the last "
         f"checkpoint (TensorFlow: {said})"
     )

@@ -109,10 +109,10 @@ def _take_calls(listener: socket.socket, greeting: bytes, is_over: threading.Eve
     while not is_over.is_set():
         try:
             call, _ = listener.accept()
-        except (TimeoutError, ConnectionError):  # nobody has called, or who did is gone
+        except OSError:  # nobody has called, or who did is gone, or it is closed
+            if listener.fileno() == -1:
+                return
             continue
-        except OSError:  # the listener is closed
-            return
         with call, suppress(OSError):
             call.sendall(greeting)
 

@@ -69,6 +69,7 @@ def fit(
             raise
         finally:
             chain.on_train_end()
+    signals.raise_caught()
 
 
 @dataclass(frozen=True)

@@ -58,27 +58,6 @@ def test_it_writes_weights(run, asked, model, prefix, tmp_path):
 
 
 @pytest.mark.usefixtures("asked")
-def test_what_a_killed_process_left_goes(run, model, prefix, tmp_path, monkeypatch):
-    output = tmp_path / "deeplab.weights.h5"
-    written = []
-
-    def kill(source, _target):
-        written.append(source.name)
-        raise SystemExit(137)
-
-    def leave(_path, **_options):
-        """Do nothing, as a process that is killed."""
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.replace", kill)
-        patch.setattr("pathlib.Path.unlink", leave)
-        run(prefix, "--output", output)
-    assert [path.name for path in tmp_path.iterdir()] == written
-    monkeypatch.setattr("os.getpid", lambda: 0)  # of a later process
-    assert run(prefix, "--output", output).status == 0
-    assert [*tmp_path.iterdir()] == [output]
-
-
 @pytest.mark.usefixtures("asked")
 def test_weights_are_on_the_disk_before_they_get_their_name(run, prefix, tmp_path, monkeypatch):
     order, replace, flush = [], os.replace, os.fsync

@@ -236,8 +236,8 @@ TRAINING = (
     Fault(
         "train/compare/collect.py",
         "results of other data taken for the recipe's",
-        "                _require_data(results, data, self.path)\n",
-        "",
+        '    if changed:\n        raise UserError(\n            f"{where} is of other {changed',
+        '    if []:\n        raise UserError(\n            f"{where} is of other {changed',
     ),
     Fault(
         "train/compare/collect.py",
@@ -496,8 +496,8 @@ TRAINING = (
     Fault(
         "train/common/signals.py",
         "a signal hides that its save has failed",
-        "    except UserError:\n        raise\n",
-        "",
+        " and not must_know:",
+        ":",
     ),
     Fault(
         "train/common/signals.py",

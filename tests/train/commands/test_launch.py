@@ -149,9 +149,9 @@ def test_a_save_that_fails_after_a_signal_is_said(start):
 
 
 def test_who_does_not_end_after_a_signal_is_killed_and_named(start, monkeypatch):
-    monkeypatch.setattr(launch, "SECONDS_TO_END", 0.3)
+    monkeypatch.setattr(launch, "SECONDS_TO_END", 3.0)
     workers = start(at_sigterm(say(FULL, then="exit 2")), at_sigterm(":"))
-    message = "^worker 0: disk full; worker 1 had not ended after 0.3 s and was killed$"
+    message = "^worker 0: disk full; worker 1 had not ended after 3 s and was killed$"
     with pytest.raises(UserError, match=message):
         stop(workers)
 

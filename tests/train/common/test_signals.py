@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from train.common import signals
-from train.common.errors import UserError
+from train.common.errors import LostWorkerError, UserError
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -102,6 +102,18 @@ def test_what_the_user_must_know_is_said_after_a_signal_too():
             raise UserError("ckpt-2 cannot be written: No space left on device")
 
     with pytest.raises(UserError, match="No space left"):
+        command()
+
+
+def test_a_worker_that_is_gone_is_no_news_after_a_signal():
+    """All workers get the signal; who is told later finds another one gone."""
+
+    def command():
+        with signals.as_interrupts(), signals.deferred():
+            send(signal.SIGTERM)
+            raise LostWorkerError("worker 1 is gone")
+
+    with pytest.raises(signals.Interrupted):
         command()
 
 

@@ -20,7 +20,7 @@ from tests.train import small_network
 from tests.train.small_network import STEPS
 from train.common.errors import UserError
 from train.compare.collect import of_recipes
-from train.compare.results import read_results, write_results
+from train.compare.results import read_results, results_path, write_results
 from train.compare.score import is_finished, score
 from train.runs.load import load_trained
 
@@ -28,9 +28,10 @@ ROOT = Path(__file__).parents[3]
 NAMES = ("ce-seed0", "other-seed0")
 
 
-def score_here(run, name, path):
+def score_here(run, name, folder):
     """Score in this process, whose networks are small."""
-    write_results(path, score(run, name, lambda _: None))
+    results = score(run, name, lambda _: None)
+    write_results(results_path(folder, name, results.seed), results)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +148,16 @@ def test_results_of_other_data_are_refused(compared, runs, tmp_path, scenes_root
     assert len(of_recipes(recipes, [0], results, tmp_path / "none", scenes_root)) == 2
     with pytest.raises(UserError, match=r"ce-seed0\.json is of other training images than --data"):
         of_recipes(recipes, [0], results, tmp_path / "none", fewer)
+    with pytest.raises(UserError, match="ce-seed0 is of other training images than --data.root"):
+        of_recipes(recipes, [0], tmp_path / "no_results", tmp_path, fewer)
+
+
+def test_results_of_another_recipe_are_refused(compared, runs, tmp_path):
+    """A run that was scored by hand has its folder's name, unless it is given one."""
+    shutil.copytree(compared / "train/results", tmp_path / "results/camvid")
+    recipes = {"camvid/ce": runs[0] / "config.yaml", "camvid/other": runs[1] / "config.yaml"}
+    with pytest.raises(UserError, match=r"ce-seed0\.json is of ce, not of camvid/ce: remove it"):
+        of_recipes(recipes, [0], tmp_path / "results", tmp_path / "none", None)
 
 
 def test_scores_are_told_where_an_image_is_gone(compared, train, runs, scenes_root, tmp_path):
@@ -236,7 +247,7 @@ def test_no_device_is_taken_before_all_is_trained(runs, tmp_path, scenes_root):
     for run in runs:
         shutil.copy(run / "config.yaml", run.parent / f"{run.name.removesuffix('-seed0')}.yaml")
     shutil.rmtree(runs[1])
-    score_here(runs[0], "ce", tmp_path / "results/ce-seed0.json")
+    score_here(runs[0], "ce", tmp_path / "results")
     command = [sys.executable, "-c", ASKS_FOR_THE_DEVICES, str(scenes_root)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     asked = subprocess.run(

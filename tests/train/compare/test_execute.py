@@ -61,8 +61,8 @@ def test_a_recipe_is_trained_with_what_this_process_imports(stand_in, monkeypatc
 
 
 def test_a_run_is_scored_under_a_name(stand_in):
-    score_run("runs/a-seed2", "a", "results/a-seed2.json")
-    assert stand_in.read_text() == "score runs/a-seed2 --name=a --output=results/a-seed2.json"
+    score_run("runs/a-seed2", "a", "results")
+    assert stand_in.read_text() == "score runs/a-seed2 --name=a --results=results"
 
 
 def test_a_command_that_fails_is_named(stand_in):
@@ -70,7 +70,7 @@ def test_a_command_that_fails_is_named(stand_in):
     with pytest.raises(
         UserError, match="^score of runs/a ended with status 2: once that is mended"
     ):
-        score_run("runs/a", "a", "a.json")
+        score_run("runs/a", "a", "results")
 
 
 def wait_for(notes, text):
