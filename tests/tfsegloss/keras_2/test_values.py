@@ -6,8 +6,14 @@ import pytest
 from tests.tfsegloss.keras_2.reference import PATH, cases, numbers
 from tests.tfsegloss.variants import VARIANTS
 
-# A window of one pixel has a variance of rounding alone, of which SSIM takes a quotient.
-LOOSER = {("SSIMLoss", "size (1, 1, 1)"): 3e-5}
+LOOSER = {
+    # A window of one pixel has a variance of rounding alone, of which SSIM takes a quotient.
+    ("SSIMLoss", "size (1, 1, 1)"): 3e-5,
+    # What is left of a saturated softmax depends on how a CPU rounds its exponentials (with AVX-512
+    # and without), and the order of Lovász' errors, which are equal but for that, even more.
+    ("AffinityFieldLoss", "huge"): 1e-3,
+    ("LovaszLoss", "huge"): 0.2,
+}
 
 
 @pytest.fixture(scope="module")
