@@ -28,7 +28,7 @@ STAND_IN = """
         if len(caught) == 3:
             sys.exit(130)
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGTERM, note)
     notes.write_text(" ".join(sys.argv[1:]))
     if "--seconds" in sys.argv:
         time.sleep(60)
@@ -86,7 +86,7 @@ def test_every_signal_reaches_the_command(stand_in):
         expected = "fit --seconds"
         for _ in range(3):
             wait_for(stand_in, expected)
-            process.send_signal(signal.SIGINT)
-            expected += " 2"
+            process.send_signal(signal.SIGTERM)
+            expected += " 15"
         wait_for(stand_in, expected)
         assert process.wait(timeout=60)
