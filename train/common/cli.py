@@ -14,6 +14,8 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from train.common import signals
 from train.common.errors import UserError
 
+MODULE = "train"  # of which command_line runs the commands
+
 
 def make_parser(**options) -> ArgumentParser:
     """Return a parser that raises its errors instead of printing the usage before them."""
@@ -58,9 +60,6 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
 def error_prefix(package: str) -> str:
     """Return how the one line begins that `main` says of an error."""
     return f"python -m {package}: error: "
-
-
-MODULE = "train"  # of which command_line runs the commands
 
 
 def command_line(command: str, arguments: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -41,17 +40,13 @@ class Data(NamedTuple):
     training_images: dict[str, object]
 
 
-def data_of(config: FitConfig, root: Path | None = None) -> Data:
+def data_of(config: FitConfig) -> Data:
     """Return what a configuration trains and is scored on.
-
-    Args:
-        config: The configuration.
-        root: Folder of the data; None: what the configuration says.
 
     Raises:
         UserError: There is no such dataset or split.
     """
-    options = config.data if root is None else replace(config.data, root=root)
+    options = config.data
     dataset = find_dataset(options.name, options.root, options.unlabelled_as_class)
     trained = image_names(dataset.samples(options.train_split, options.root))
     return Data(

@@ -69,7 +69,7 @@ def fit(
             raise
         finally:
             chain.on_train_end()
-    signals.raise_caught()
+    signals.raise_caught()  # one that came after the last step
 
 
 @dataclass(frozen=True)
