@@ -43,7 +43,8 @@ before = model.get_weights()[0]
 for m in (model, again):
     m.fit(images, ids, verbose=0)
 for ours, theirs in zip(again.get_weights(), model.get_weights()):
-    np.testing.assert_array_equal(ours, theirs)
+    # Two threads may add in either order.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 assert (model.get_weights()[0] != before).any()
 print(tfsegloss.__file__, "keras", model.__class__.__module__)
 """
