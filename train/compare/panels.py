@@ -13,10 +13,10 @@ from train.compare.counts import iou_of_part, mean
 from train.compare.entries import Entry
 from train.compare.score import image_names
 from train.data.samples.decode import read_all
+from train.loop.inference import classifier
 from train.reports.pictures import colorize, picture_sheet
 from train.runs.data import validation_samples
 from train.runs.load import load_trained
-from train.runs.train import classifier
 
 ROWS = 5
 

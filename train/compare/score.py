@@ -19,11 +19,11 @@ from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import Samples
 from train.loop import checkpoints
 from train.loop.evaluation import evaluate
+from train.loop.inference import classifier
 from train.runs.data import validation_samples
 from train.runs.folder import CHECKPOINTS, CONFIG, METRICS, MetricsFile, training_settings
 from train.runs.load import load_config, load_trained
 from train.runs.summary import read_origin, read_seconds_per_step
-from train.runs.train import classifier
 
 
 class Data(NamedTuple):

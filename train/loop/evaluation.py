@@ -14,10 +14,9 @@ from train.data.decoding.palette import IGNORED
 from train.data.samples.decode import may_be_of_a_file, raise_first_fault, read_all
 from train.data.samples.samples import Samples
 from train.loop.cluster import ALONE, Worker, lost_worker
+from train.loop.inference import Classify
 from train.loop.meetings import Meetings
 
-# From images uint8 [B, H, W, 3] to class ids uint8 [B, H, W].
-Classify = Callable[[tf.Tensor], tf.Tensor]
 # Number of the sample, image uint8 [H, W, 3], true ids and predicted ids uint8 [H, W].
 Observe = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
 

@@ -13,11 +13,13 @@ from train.config import FitConfig
 from train.data.datasets.dataset import Dataset
 from train.data.samples.samples import FileSamples
 from train.data.samples.statistics import collect_statistics
+from train.runs.batches import distributed_batches
+from train.runs.begin import begin
 from train.runs.build import build_model, build_optimization
 from train.runs.class_weights import write_class_weights
 from train.runs.data import RunData
 from train.runs.reporting import print_groups
-from train.runs.train import begin, distributed_batches, make_trainer
+from train.runs.train import make_trainer
 
 STEPS, IMAGES = 3, 4
 SIZE = 97  # of the images, pixels

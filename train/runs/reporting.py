@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -14,6 +15,8 @@ from rich.table import Table
 from train.config import FitConfig
 from train.loop.evaluation import METRICS
 from train.loop.optimization import Group
+from train.loop.trainer import Trainer
+from train.runs.data import RunData
 from train.runs.folder import best_line
 
 SECONDS_PER_LINE = 5
@@ -169,3 +172,23 @@ def _scores(logs: dict) -> str:
 
     averaged = any(name.startswith("val_ema_") for name in logs)
     return scores("val_") + (f"; averaged weights: {scores('val_ema_')}" if averaged else "")
+
+
+def print_start(trainer: Trainer, config: FitConfig, data: RunData, *, resuming: bool) -> None:
+    """Print what a run trains on, where it goes on, and what of its data may be a mistake."""
+    devices, workers = trainer.strategy.num_replicas_in_sync, trainer.worker.count
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    of = f" of {workers} workers" if workers > 1 else ""
+    print(f"Training {config.run} on {devices} {kind}{'s' if devices > 1 else ''}{of}")
+    if resuming:
+        print(f"Resuming {config.run} at step {trainer.step} of {config.trainer.steps}")
+    if data.faults:
+        print(f"Skipping {len(data.faults)} samples that are wrong; they are listed at the end")
+    train, val = (set(names) for names in data.sample_names.values())
+    if train & val:
+        print(f"Of the {len(val)} images that are scored, {len(train & val)} are trained on")
+    if data.turned:
+        print(
+            f"The EXIF orientation of {len(data.turned)} images is not applied, such as that of "
+            f"{data.turned[0]}: `train check` names them"
+        )

@@ -452,13 +452,13 @@ TRAINING = (
         "kept = dict(zip(steps, lines, strict=True))",
     ),
     Fault(
-        "train/runs/train.py",
+        "train/runs/batches.py",
         "stream starts at 0 in a resumed run",
         "first_step=first_step",
         "first_step=0",
     ),
     Fault(
-        "train/runs/train.py",
+        "train/runs/batches.py",
         "seed not given to the stream",
         "            seed=config.trainer.seed,\n            first",
         "            seed=0,\n            first",
