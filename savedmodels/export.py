@@ -20,7 +20,9 @@ def parser() -> ArgumentParser:
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--best", action="store_true", help="Take the checkpoint of the best mean IoU in training."
+        "--best",
+        action="store_true",
+        help="Take the checkpoint of the best score.",
     )
     which.add_argument("--step", type=PositiveInt, help="Take the checkpoint of this step.")
     parser.add_argument(

@@ -189,9 +189,11 @@ class TrainerConfig:
         evaluate_every: Steps between evaluations on the validation split.
         checkpoint_every: Steps between checkpoints, of which the last three are kept.
         keep_at: Steps whose checkpoints are kept for good, like [150000, 160000]; so is that of the
-            best `val_mean_iou`, or `val_ema_mean_iou` where weights are averaged.
-        patience: Evaluations without a better mean IoU after which the run ends; default: it takes
-            all its steps.
+            best score.
+        best_by: Which score of an evaluation says what is the best: mean_iou, pixel_accuracy. Of
+            the averaged weights, where weights are averaged.
+        patience: Evaluations without a better score after which the run ends; default: it takes all
+            its steps.
         replicas: Number of devices to train on; default: all GPUs, or one CPU. Without a GPU, more
             than 1 splits the CPU into logical devices, to try distribution out.
         seed: Seed of the first weights, of the order of the images and of their augmentation.
@@ -214,6 +216,7 @@ class TrainerConfig:
     evaluate_every: PositiveInt = 100
     checkpoint_every: PositiveInt = 50
     keep_at: tuple[PositiveInt, ...] = ()
+    best_by: Literal["mean_iou", "pixel_accuracy"] = "mean_iou"
     patience: PositiveInt | None = None
     replicas: PositiveInt | None = None
     seed: Seed = 0

@@ -71,8 +71,9 @@ def is_finished(run: Path) -> bool:
     step = last_step(run)
     if not step:
         return False
-    metrics = MetricsFile(run / METRICS, step, writes=False)
-    return metrics.is_finished(load_config(run).trainer, step)
+    trainer = load_config(run).trainer
+    metrics = MetricsFile(run / METRICS, step, best_by=trainer.best_by, writes=False)
+    return metrics.is_finished(trainer, step)
 
 
 def require_finished(run: Path) -> None:

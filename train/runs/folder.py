@@ -16,7 +16,6 @@ from train.common.errors import UserError
 from train.common.files import require_no_pattern, write_whole
 from train.config import TrainerConfig
 from train.loop import checkpoints
-from train.loop.evaluation import METRICS as SCORES
 from train.loop.evaluation import defined
 
 CONFIG = "config.yaml"
@@ -198,15 +197,16 @@ def read_metrics(path: Path) -> list[dict]:
     return [*map(json.loads, whole)]
 
 
-def best_line(lines: Sequence[dict]) -> dict:
-    """Return the line of the best score, the first of METRICS, of at least one.
+def best_line(lines: Sequence[dict], best_by: str) -> dict:
+    """Return the line of the best score, the first of equal ones.
 
-    That of the averaged weights, where there are any.
+    Args:
+        lines: Of `metrics.jsonl`, at least one.
+        best_by: Name of the score; that of the averaged weights, where there are any.
     """
-    name = next(iter(SCORES))
 
     def score(line: dict) -> float:
-        value = line.get(f"val_ema_{name}", line[f"val_{name}"])
+        value = line.get(f"val_ema_{best_by}", line[f"val_{best_by}"])
         return -1.0 if value is None else value
 
     return max(lines, key=score)
@@ -218,16 +218,22 @@ class MetricsFile(keras.callbacks.Callback):
     Args:
         path: The file.
         step: Steps taken before; later lines, of steps that are repeated, are dropped.
+        best_by: Name of the score that says which line is the best.
         writes: Whether the file is written; else only known, as by all workers but the first.
 
     Raises:
         UserError: A line has no step but the last, which a killed process may not have finished; or
-            there are lines, but no step was taken.
+            there are lines, but no step was taken, or steps but no file.
     """
 
-    def __init__(self, path: Path, step: int, *, writes: bool = True):
+    def __init__(self, path: Path, step: int, *, best_by: str = "mean_iou", writes: bool = True):
         super().__init__()
-        self.path, self._writes = path, writes
+        self.path, self._best_by, self._writes = path, best_by, writes
+        if step and not path.exists():
+            raise UserError(
+                f"{path} is missing: {step} steps were taken, and which of them is the best is "
+                "written there: bring it back, or choose another --run"
+            )
         lines = path.read_text().splitlines() if path.exists() else []
         steps = [_step(path, number, lines) for number in range(len(lines))]
         recorded = max((at for at in steps if math.isfinite(at)), default=0)
@@ -246,12 +252,12 @@ class MetricsFile(keras.callbacks.Callback):
 
     def best_step(self) -> int | None:
         """Return the step of the best scores; None before the first."""
-        return best_line(self.lines)["step"] if self.lines else None
+        return best_line(self.lines, self._best_by)["step"] if self.lines else None
 
     def evaluations_since_best(self) -> int:
         """Return how many evaluations there were after that of the best scores."""
         lines = self.lines
-        return len(lines) - 1 - lines.index(best_line(lines)) if lines else 0
+        return len(lines) - 1 - lines.index(best_line(lines, self._best_by)) if lines else 0
 
     def is_finished(self, config: TrainerConfig, step: int) -> bool:
         """Return whether the last of the steps taken is scored, and there is none to come.

@@ -94,7 +94,7 @@ def best_step(run: Path) -> int:
     lines = read_metrics(path) if path.is_file() else []
     if not lines:
         raise UserError(f"{run} has no scores yet: nothing is the best in {path}")
-    return best_line(lines)["step"]
+    return best_line(lines, load_config(run).trainer.best_by)["step"]
 
 
 def _restore(run: Path, parts: Sequence[tf.train.Checkpoint], step: int | None = None) -> None:

@@ -4,7 +4,6 @@ import datetime
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -143,14 +142,14 @@ def print_groups(groups: Sequence[Group], config: FitConfig) -> None:
     Console(soft_wrap=True, highlight=False).print(table)
 
 
-def print_end(run: Path, lines: list[dict]) -> None:
+def print_end(config: FitConfig, lines: list[dict]) -> None:
     """Print the best and the last scores, and the commands that come next.
 
     Args:
-        run: The folder.
+        config: Of the run.
         lines: What `metrics.jsonl` holds.
     """
-    best = best_line(lines)
+    run, best = config.run, best_line(lines, config.trainer.best_by)
     if best is not lines[-1]:
         print(f"Best:  step {best['step']}: {_scores(best)} (export it by --best)")
     print(f"Last:  step {lines[-1]['step']}: {_scores(lines[-1])}")

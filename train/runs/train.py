@@ -19,6 +19,7 @@ from train.data.samples.statistics import list_skipped
 from train.loop.cluster import ALONE, Worker, lost_worker, only_first_prints, wait_for_all
 from train.loop.cluster_start import CLUSTER_TIMEOUT
 from train.loop.distribution import on_all_devices
+from train.loop.evaluation import METRICS as SCORES
 from train.loop.evaluation import Scores, evaluate
 from train.loop.fit import fit
 from train.loop.inference import classifier_of, whole_images
@@ -136,11 +137,16 @@ def _fit(
     """Train from the last checkpoint to the end, and say what comes next."""
     resuming = trainer.restore()
     worker = trainer.worker
-    metrics = MetricsFile(config.run / METRICS, trainer.step, writes=worker.is_first)
+    metrics = MetricsFile(
+        config.run / METRICS,
+        trainer.step,
+        best_by=config.trainer.best_by,
+        writes=worker.is_first,
+    )
     is_over = partial(metrics.is_patience_over, config.trainer)
     if metrics.is_finished(config.trainer, trainer.step):
         print(f"{config.run} is finished: {trainer.step} steps were taken, and scored")
-        print_end(config.run, metrics.lines)
+        print_end(config, metrics.lines)
         return
     if worker.is_first:
         write_summary(
@@ -214,9 +220,10 @@ def _fit(
         write_seconds_per_step(config.run, progress.seconds_per_step)
     if trainer.step < config.trainer.steps:
         print(
-            f"No better mean IoU in {config.trainer.patience} evaluations: trainer.patience ends it"
+            f"No better {SCORES[config.trainer.best_by].label} in {config.trainer.patience} "
+            "evaluations: trainer.patience ends it"
         )
-    print_end(config.run, metrics.lines)
+    print_end(config, metrics.lines)
 
 
 def make_trainer(

@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
+from typing import get_args
 
 import keras
 import pytest
 
 from train.common.errors import UserError
+from train.config import TrainerConfig
+from train.loop.evaluation import METRICS
 from train.runs.folder import LOCK, MetricsFile, create_or_verify, create_or_verify_samples, locked
 
 
@@ -90,6 +94,32 @@ def test_scores_without_a_checkpoint_are_not_dropped(tmp_path):
         MetricsFile(path, step=0)
     assert path.read_text() == '{"step": 4}\n'
     assert MetricsFile(path, step=4).last_step == 4
+
+
+def test_steps_whose_scores_are_gone_do_not_go_on_as_if_none_had_been_the_best(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with pytest.raises(UserError, match=f"{path} is missing: 4 steps were taken.*bring it back"):
+        MetricsFile(path, step=4)
+    assert not path.exists()
+
+
+def test_what_is_the_best_is_said_by_a_chosen_score(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    scores = [(0.5, 0.7), (0.4, 0.9), (0.3, 0.9)]  # mean IoU, pixel accuracy
+    lines = [
+        {"step": step, "val_mean_iou": iou, "val_pixel_accuracy": accuracy}
+        for step, (iou, accuracy) in enumerate(scores, 1)
+    ]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    by_iou = MetricsFile(path, step=3)
+    by_accuracy = MetricsFile(path, step=3, best_by="pixel_accuracy")
+    assert (by_iou.best_step(), by_iou.evaluations_since_best()) == (1, 2)
+    assert (by_accuracy.best_step(), by_accuracy.evaluations_since_best()) == (2, 1)
+
+
+def test_the_best_may_be_said_by_every_score():
+    (field,) = (field for field in fields(TrainerConfig) if field.name == "best_by")
+    assert get_args(field.type) == tuple(METRICS)
 
 
 def test_one_process_at_a_time(tmp_path):

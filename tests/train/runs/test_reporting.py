@@ -65,7 +65,8 @@ def test_a_table_says_what_reaches_which_weights(capsys, monkeypatch):
 )
 def test_the_end_says_the_best_the_last_and_the_next_commands(capsys, tmp_path, ious, best):
     lines = [{**LOGS, "step": step, "val_mean_iou": iou} for step, iou in enumerate(ious, 1)]
-    print_end(tmp_path / "mine", [{**lines[0], "step": 0, "val_mean_iou": None}, *lines])
+    config = FitConfig(run=tmp_path / "mine")
+    print_end(config, [{**lines[0], "step": 0, "val_mean_iou": None}, *lines])
     out = capsys.readouterr().out
     assert ("Best:" in out) == (best is not None)
     assert (best or "Last:  step 2: mean IoU 50.00 %") in out
