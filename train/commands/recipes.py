@@ -29,7 +29,8 @@ def parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         description="List the recipes of the papers' tables with the papers' scores. One trains by "
-        "`python -m train fit --config train/recipes/RECIPE.yaml`."
+        "`python -m train fit --config train/recipes/RECIPE.yaml`; RMI's and SSL's begin with "
+        "weights that `python -m models import-checkpoint` makes first, as their bases say."
     )
     parser.add_argument(
         "text", nargs="?", default="", help="Only recipes with this in their name or table."

@@ -2,14 +2,17 @@
 
 import math
 import re
+import shlex
 
 import keras
 import pytest
 
 import models
 import tfsegloss
+from models.commands.import_checkpoint import import_parser
 from tests.commands import assert_one_line
 from train.commands.recipes import FOLDER, read_rows
+from train.data.datasets.registry import find_dataset
 from train.loop.trainer import Trainer
 from train.runs.build import build_optimization
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
@@ -67,6 +70,34 @@ def test_each_can_be_read_and_has_a_folder_of_its_own(name):
     assert (config.init_from is not None) == (f"{name}_stage1" in ROWS)
     if config.init_from:
         assert str(config.init_from) == f"{config.run}_stage1"
+
+
+# What the model zoo of TensorFlow's DeepLab calls them.
+ARCHIVES = {
+    "resnet101_beta": "resnet_v1_101_2018_05_04",
+    "xception_65": "deeplabv3_xception_2018_01_04",
+}
+WITH_FILES = [
+    path for path in FOLDER.glob("*/base_*.yaml") if "\n  weights: weights/" in path.read_text()
+]
+
+
+@pytest.mark.parametrize("base", WITH_FILES, ids=lambda base: f"{base.parent.name}/{base.stem}")
+def test_a_base_says_how_its_first_weights_are_made(base):
+    text = base.read_text()
+    command = re.search(r"import-checkpoint (CHECKPOINT (?:.*\\\n#)*.*)\n", text)[1]
+    made = import_parser().parse_args(shlex.split(command.replace("\\\n#", "")))
+    config = config_of(f"{base.parent.name}/{base.stem}")
+    dataset = find_dataset(config.data.name, None, config.data.unlabelled_as_class)
+    assert f"{ARCHIVES[made.backbone]}.tar.gz unpacks to" in text.replace("\n# ", " ")
+    assert (made.architecture, made.backbone) == (config.model.name, config.model.backbone)
+    assert (str(made.output), made.num_classes) == (config.model.weights, dataset.num_classes)
+
+
+def test_first_weights_that_are_not_there_are_named_with_what_makes_them(train):
+    outcome = train("fit", f"--config={FOLDER}/rmi/v3p_rmi.yaml")
+    file = "weights/deeplab_v3_plus_resnet101_beta_voc.weights.h5"
+    assert_one_line(outcome, file, "`python -m models import-checkpoint` makes one")
 
 
 def test_lad():
