@@ -3,6 +3,7 @@
 import math
 import re
 import shlex
+from collections import Counter
 
 import keras
 import pytest
@@ -17,8 +18,9 @@ from train.loop.trainer import Trainer
 from train.runs.build import build_optimization
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
 
-ROWS = {row.recipe: row for row in read_rows()}
-FIRST_STAGES = {name for name in ROWS if name.endswith("_stage1")}
+ROWS = [*read_rows()]
+RECIPES = [*dict.fromkeys(row.recipe for row in ROWS)]
+FIRST_STAGES = {name for name in RECIPES if name.endswith("_stage1")}
 
 
 def parse(name):
@@ -30,16 +32,29 @@ def config_of(name):
 
 
 def test_every_row_of_the_papers_has_one():
-    papers = [name.split("/")[0] for name in ROWS if name not in FIRST_STAGES]
-    counts = {paper: papers.count(paper) for paper in dict.fromkeys(papers)}
-    assert counts == {"lad": 11, "lmp": 22, "rmi": 26, "ssl": 44}
-    assert len(FIRST_STAGES) == 37
-    for name, row in ROWS.items():
-        assert row.table.split(" ")[0] == name.split("/")[0].upper()
-        assert row.row
-        assert (row.mean_iou is None) == (name in FIRST_STAGES)
-    scores = [row.mean_iou for row in ROWS.values() if row.mean_iou is not None]
+    tables = Counter(row.table for row in ROWS if row.recipe not in FIRST_STAGES)
+    assert tables == {
+        **{"LAD table 1": 5, "LAD table 2": 6},
+        **{"LMP table 1": 12, "LMP section 5.2": 3, "LMP table 2": 5, "LMP table 3a": 2},
+        **{"LMP table 3b": 2, "LMP table 4": 5},
+        **{"SSL table 1": 4, "SSL table 2, DeepLabV3": 12, "SSL table 2, DeepLabV3+": 6},
+        **{"SSL table 3": 14, "SSL table 4": 2, "SSL table 5": 6, "SSL table 6": 7},
+        **{"RMI table 1a": 4, "RMI table 1b": 4, "RMI table 2": 4, "RMI table 3a": 7},
+        **{"RMI table 3b": 8, "RMI table 4": 6},
+    }
+    assert len({(row.table, row.row) for row in ROWS}) == len(ROWS)
+    assert all(row.row for row in ROWS)
+    scores = [row.mean_iou for row in ROWS if row.mean_iou is not None]
     assert (min(scores), max(scores)) == (58.50, 80.63)
+
+
+def test_every_recipe_of_the_papers_is_listed_under_its_own():
+    papers = Counter(name.split("/")[0] for name in RECIPES if name not in FIRST_STAGES)
+    assert papers == {"lad": 11, "lmp": 22, "rmi": 26, "ssl": 44}
+    assert len(FIRST_STAGES) == 37
+    for row in ROWS:
+        assert row.table.split(" ")[0] == row.recipe.split("/")[0].upper()
+        assert (row.mean_iou is None) == (row.recipe in FIRST_STAGES)
 
 
 # The small network's weights are not called after a head.
@@ -47,6 +62,7 @@ NO_HEAD = "--schedule.multipliers={bias: 20}"
 # Of each paper, for what is the same in all.
 SAMPLE = [
     "lad/t1_k3",
+    "lmp/city_p1.3",
     "lmp/city_median_frequency",
     "ssl/v3p_ssl3",
     "ssl/v3p_ssl3_stage1",
@@ -58,16 +74,19 @@ SAMPLE = [
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.full) for name in ROWS],
+    [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.full) for name in RECIPES],
 )
 def test_each_can_be_read_and_has_a_folder_of_its_own(name):
     values = parse(name)
     config = instantiate(values)
     assert str(config.run) == f"runs/{name.replace('/', '_')}"
-    assert config.paper.mean_iou == ROWS[name].mean_iou
+    own = (config.paper.table, config.paper.row, config.paper.mean_iou)
+    also = [(each["table"], each["row"], each["mean_iou"]) for each in config.paper.also]
+    listed = [(row.table, row.row, row.mean_iou) for row in ROWS if row.recipe == name]
+    assert [own, *also] == listed
     assert config.base is None
     assert "base: null" in as_yaml(values)
-    assert (config.init_from is not None) == (f"{name}_stage1" in ROWS)
+    assert (config.init_from is not None) == (f"{name}_stage1" in FIRST_STAGES)
     if config.init_from:
         assert str(config.init_from) == f"{config.run}_stage1"
 
@@ -156,8 +175,9 @@ def test_the_list(train):
     assert outcome.status == 0
     head, *lines = outcome.out.splitlines()
     assert "mean IoU %" in head
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert re.search(r"rmi/a_d6_r4 +RMI table 3b +DF 6, R 4 +78.33", outcome.out)
+    assert re.search(r"rmi/v3_rmi +RMI table 3b +DF 4, R 3 +78.71", outcome.out)
     assert "PyTorch" in train("recipes", "rmi/a_d6_r4", "--differs").out
     assert_one_line(train("recipes", "unet"), "no recipe with 'unet' in its name or table")
 
@@ -169,6 +189,7 @@ def test_the_list(train):
         ("base: recipe.yaml", "recipe.yaml: `base` leads back to"),
         ("base: ../own/recipe.yaml", "recipe.yaml: `base` leads back to"),
         ("paper: {score: 3}", "score"),
+        ("paper: {also: [{table: RMI table 2, row: CE}]}", "mean_iou"),
     ],
 )
 def test_a_bad_base_is_named(train, tmp_path, text, message):
