@@ -239,6 +239,29 @@ def test_a_dry_run_says_that_a_loss_is_not_finite(train, monkeypatch):
     assert_one_line(outcome, "the loss is not finite at step 1: loss nan")
 
 
+@pytest.mark.usefixtures("small_networks")
+@pytest.mark.parametrize(("frozen", "trains"), [("true", True), ("all", False)])
+def test_a_dry_run_trains_scale_and_offset_where_the_run_does(train, monkeypatch, frozen, trains):
+    monkeypatch.setattr(Trainer, "train_step", lambda *_: {"loss": 1.0})
+    recipe, options = FOLDER / "lmp/voc_base.yaml", [f"--model.freeze_batch_norm={frozen}", NO_HEAD]
+    outcome = train("fit", f"--config={recipe}", "--dry_run", *options)
+    assert outcome.status == 0
+    assert ("gamma" in outcome.out) == trains
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--data.train_split=trainagu", "voc2012 has the splits train, val, "),
+        ("--data.val_split=val+val", "'val+val' names the split 'val' twice"),
+        ("--init_from=a", "init_from and model.weights are both given (a, imagenet)"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(train, option, message):
+    outcome = train("fit", f"--config={FOLDER}/lmp/voc_base.yaml", "--dry_run", option)
+    assert_one_line(outcome, message)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lad/t1_k3", "ssl/v3p_ssl3_stage1", "rmi/camvid_v3_rmi"])
 def test_real_ones_fit_together(train, name):
