@@ -263,7 +263,7 @@ def test_a_dry_run_refuses_what_the_run_would(train, option, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lad/t1_k3", "ssl/v3p_ssl3_stage1", "rmi/camvid_v3_rmi"])
+@pytest.mark.parametrize("name", ["lmp/city_p1.3", "ssl/v3_ssl3", "ssl/city_ce", "rmi/v3p_rmi"])
 def test_real_ones_fit_together(train, name):
     outcome = train("fit", f"--config={FOLDER}/{name}.yaml", "--dry_run")
     assert outcome.status == 0
