@@ -69,7 +69,7 @@ keras-2-tests:
 mutants: $(VENV)/installed
 	$(BIN)/python -m tests.mutants
 
-# Three steps of every row of the papers' tables, on made-up images.
+# Three steps of every recipe of the papers and of CamVid, on made-up images.
 recipes: $(VENV)/installed
 	@for recipe in $$(ls train/recipes/*/*.yaml | grep -v /base_); do \
 	  echo "== $$recipe"; $(BIN)/python -m train fit --config $$recipe --dry_run || exit 1; \

@@ -172,7 +172,8 @@ def _weights_path(weights: str | os.PathLike[str] | None) -> Path | None:
     if not path.is_file() or not path.name.endswith(WEIGHT_FILES):
         raise ValueError(
             '`weights` must be None, "imagenet", or the path of an existing file that ends in one '
-            f"of {WEIGHT_FILES}. Received: weights={weights!r}"
+            f"of {WEIGHT_FILES}; `python -m models import-checkpoint` makes one of a published "
+            f"file. Received: weights={weights!r}"
         )
     return path
 

@@ -1,6 +1,6 @@
 """`python -m savedmodels predict DIR IMAGE… --output DIR`."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from savedmodels.archive import SavedSegmenter
 from train.common.cli import make_parser
 from train.common.errors import UserError
 from train.common.progress import track
+from train.data.datasets.dataset import read_list, stem
 from train.data.decoding.errors import DataError
 from train.data.decoding.images import IMAGE_SUFFIXES, decode_image
 from train.data.decoding.orientation import is_turned
@@ -24,6 +25,12 @@ def parser() -> ArgumentParser:
     parser.add_argument(
         "images", type=Path, nargs="+", help="JPEG or PNG files, or folders of them."
     )
+    parser.add_argument(
+        "--list",
+        type=Path,
+        help="Text file of names without suffix, one a line, like VOC's test.txt: of the images "
+        "only those.",
+    )
     parser.add_argument("--output", type=Path, required=True, help="Folder of the pictures.")
     return parser
 
@@ -32,9 +39,12 @@ def run(values: Namespace) -> None:
     """Write NAME.png (palette, index = class) and NAME_overlay.png for each image.
 
     Raises:
-        UserError: An image cannot be read, or two pictures would have the same name.
+        UserError: An image cannot be read, or two pictures would have the same name, or the list
+            names one that is not there.
     """
     images = [image for path in values.images for image in _images(path)]
+    if values.list is not None:
+        images = _listed(images, values.list)
     outputs = _outputs(images, values.output)
     for path in images:
         _read(path)  # before anything is written, so that a bad image leaves no pictures
@@ -64,6 +74,27 @@ def _images(path: Path) -> list[Path]:
     if not images:
         raise UserError(f"{path}: no {', '.join(IMAGE_SUFFIXES)} in this folder")
     return images
+
+
+def _listed(images: list[Path], names: Path) -> list[Path]:
+    """Return the images that a list names, in its order."""
+    lines = read_list(names)
+    if not lines:
+        raise UserError(f"{names}: expected the name of an image on each line, it is empty")
+    by_name = defaultdict(list)
+    for image in images:
+        by_name[image.stem].append(image)
+    chosen = {}
+    for place, name in lines:
+        found = by_name[stem(name, place)]
+        if not found:
+            raise UserError(f"{place}: no image {name}, with any suffix, among the {len(images)}")
+        if len(found) > 1:
+            raise UserError(f"{place}: {name} is {' and '.join(map(str, found))}: leave one away")
+        if name in chosen:
+            raise UserError(f"{place}: {name} is there twice")
+        chosen[name] = found[0]
+    return [*chosen.values()]
 
 
 def _outputs(images: list[Path], folder: Path) -> dict[Path, tuple[Path, Path]]:

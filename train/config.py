@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import keras
 from jsonargparse.typing import (
@@ -233,6 +233,22 @@ class TrainerConfig:
             )
 
 
+class PaperRow(TypedDict):
+    """A row of a paper's table that a recipe is too.
+
+    (In a tuple, jsonargparse would take a dataclass for a class that recipes name, and import it.)
+
+    Args:
+        table: Which table, like `RMI table 2`.
+        row: Which of its rows.
+        mean_iou: Its score, in percent.
+    """
+
+    table: str
+    row: str
+    mean_iou: PositiveFloat
+
+
 @dataclass(frozen=True)
 class PaperConfig:
     """What a paper says of a recipe; nothing follows from it.
@@ -241,12 +257,14 @@ class PaperConfig:
         table: Which table, like `RMI table 1a`.
         row: Which of its rows.
         mean_iou: Its score, in percent.
+        also: Further rows that are scores of the same run.
         differs: What is not as it was there, or is not stated.
     """
 
     table: str | None = None
     row: str | None = None
     mean_iou: PositiveFloat | None = None
+    also: tuple[PaperRow, ...] = ()
     differs: str | None = None
 
 

@@ -52,6 +52,41 @@ def test_a_folder_stands_for_its_images(predict, tmp_path):
     assert_one_line(predict(tmp_path / "empty"), "empty: no .jpg, .jpeg, .png in this folder")
 
 
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name in ("a.b.png", "c.png", "d.png", "d.jpg"):
+        Image.new("RGB", (8, 8), "red").save(folder / name)
+    return folder
+
+
+def test_only_the_images_of_a_list_are_segmented(predict, photographs, tmp_path):
+    (tmp_path / "test.txt").write_text("c\n\na.b\n")
+    outcome = predict(photographs, f"--list={tmp_path}/test.txt")
+    assert outcome.status == 0, outcome.err
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"a.b.png", "a.b_overlay.png", "c.png", "c_overlay.png"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("c\ne\n", "test.txt line 2: no image e, with any suffix, among the 4"),
+        ("c\nc\n", "test.txt line 2: c is there twice"),
+        ("d\n", "test.txt line 1: d is "),
+        ("../c\n", "test.txt line 1: expected a name without folder, got '../c'"),
+        ("\n", "test.txt: expected the name of an image on each line, it is empty"),
+        (None, "no list "),
+    ],
+)
+def test_a_list_that_names_no_image_is_refused(predict, photographs, tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "test.txt").write_text(text)
+    assert_one_line(predict(photographs, f"--list={tmp_path}/test.txt"), message)
+    assert not (tmp_path / "out").exists()
+
+
 def test_it_never_writes_over_an_image(predict, tmp_path):
     names = [tmp_path / name for name in ("x.png", "x_overlay.png")]
     for path in names:

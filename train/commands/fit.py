@@ -19,7 +19,7 @@ def parser() -> ArgumentParser:
         "--dry-run",
         action="store_true",
         help="Take three steps on small crops of made-up images, with random first weights (and so "
-        "without frozen batch normalization), and keep nothing.",
+        "the batch's statistics in batch normalization, frozen or not), and keep nothing.",
     )
     add_cluster_options(parser)
     return parser

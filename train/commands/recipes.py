@@ -29,7 +29,8 @@ def parser() -> ArgumentParser:
     """Return the parser of the command."""
     parser = make_parser(
         description="List the recipes of the papers' tables with the papers' scores. One trains by "
-        "`python -m train fit --config train/recipes/RECIPE.yaml`."
+        "`python -m train fit --config train/recipes/RECIPE.yaml`; RMI's and SSL's begin with "
+        "weights that `python -m models import-checkpoint` makes first, as their bases say."
     )
     parser.add_argument(
         "text", nargs="?", default="", help="Only recipes with this in their name or table."
@@ -60,11 +61,14 @@ def run(values: Namespace) -> None:
 
 
 def read_rows() -> Iterator[Row]:
-    """Yield the rows of all recipes that are one of a paper's, in the order of their names."""
+    """Yield the rows of all recipes that are a paper's, in the order of their names.
+
+    A recipe has several where the paper scores its run more than once.
+    """
     for path in sorted(FOLDER.glob("*/*.yaml")):
         paper = yaml.safe_load(path.read_text()).get("paper")
         if paper:
             name = str(path.relative_to(FOLDER).with_suffix(""))
-            yield Row(
-                name, paper["table"], paper["row"], paper["mean_iou"], paper.get("differs", "")
-            )
+            for place in (paper, *paper.get("also", ())):
+                scored = (place["table"], place["row"], place["mean_iou"])
+                yield Row(name, *scored, paper.get("differs", ""))

@@ -36,6 +36,9 @@ def begin(
     """
     strategy = choose_strategy(config.trainer.replicas, worker, cluster_timeout)
     dataset = find_dataset(config.data.name, config.data.root, config.data.unlabelled_as_class)
+    for split in (config.data.train_split, config.data.val_split):
+        dataset.require_split(split)
+    _check_first_weights(config)
     _check_batch_size(config, strategy.num_replicas_in_sync)
     if config.trainer.xla and strategy.num_replicas_in_sync > 1:
         remedy = "train in one process" if worker.count > 1 else "set trainer.replicas to 1"
@@ -55,15 +58,17 @@ def begin(
 def first_model(config: FitConfig, dataset: Dataset) -> keras.Model:
     """Build the network, with the weights of another run where this one begins with them."""
     model = build_model(config, dataset)
-    if config.init_from is not None:
-        if config.model.weights is not None:
-            raise UserError(
-                f"init_from and model.weights are both given ({config.init_from}, "
-                f"{config.model.weights}): which weights are the first ones?"
-            )
-        if not checkpoints.steps(config.run / CHECKPOINTS):
-            initialize_from(model, config, dataset)
+    if config.init_from is not None and not checkpoints.steps(config.run / CHECKPOINTS):
+        initialize_from(model, config, dataset)
     return model
+
+
+def _check_first_weights(config: FitConfig) -> None:
+    if config.init_from is not None and config.model.weights is not None:
+        raise UserError(
+            f"init_from and model.weights are both given ({config.init_from}, "
+            f"{config.model.weights}): which weights are the first ones?"
+        )
 
 
 def _check_batch_size(config: FitConfig, replicas: int) -> None:

@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -29,8 +30,8 @@ CROP = 65  # at most
 def dry_run(config: FitConfig) -> None:
     """Take three steps with all that a run is made of, but on made-up images in small crops.
 
-    The first weights are random, and batch normalization is not frozen, which needs trained ones.
-    Nothing is kept.
+    The first weights are random, and so batch normalization goes by the statistics of each batch:
+    those that it freezes are not trained yet. Nothing is kept.
 
     Args:
         config: The configuration.
@@ -40,9 +41,12 @@ def dry_run(config: FitConfig) -> None:
     """
     dataset, strategy = begin(config)
     with tempfile.TemporaryDirectory() as folder:
+        freezes_all = config.model.freeze_batch_norm == "all"
         config = _without_files(config, Path(folder))
         with strategy.scope():
             model = build_model(config, dataset)
+            if freezes_all:
+                _freeze_scale_and_offset(model)
             optimization = build_optimization(config, model)
         samples = _made_up(dataset, Path(folder))
         statistics = collect_statistics(samples, dataset.num_classes)
@@ -75,6 +79,16 @@ def _without_files(config: FitConfig, folder: Path) -> FitConfig:
         input=replace(config.input, crop=crop),
         model=replace(config.model, weights=None, freeze_batch_norm=False),
     )
+
+
+def _freeze_scale_and_offset(model: keras.Model) -> None:
+    """Freeze these weights of batch normalization alone: a frozen layer goes by its statistics."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _freeze_scale_and_offset(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            for weight in layer.trainable_weights:
+                weight.trainable = False
 
 
 def _made_up(dataset: Dataset, folder: Path) -> FileSamples:

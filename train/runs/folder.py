@@ -126,7 +126,8 @@ def require_same(path: Path, config: str, defaults: str, remedy: str) -> None:
         remedy: What to do where they differ.
 
     Raises:
-        UserError: They differ in more than the run's folder, or the file is damaged.
+        UserError: They differ in more than the run's folder and what a paper says, or the file is
+            damaged.
     """
     before = yaml.safe_load(path.read_text())
     if not isinstance(before, dict):
@@ -170,20 +171,17 @@ def training_settings(config: str) -> dict[str, object]:
     Returns:
         Values by dotted keys.
     """
-    return {
-        key: value
-        for key, value in _flat(yaml.safe_load(config)).items()
-        if key not in NOT_OF_THE_TRAINING and not key.startswith("paper.")
-    }
+    flat = _flat(yaml.safe_load(config))
+    return {key: value for key, value in flat.items() if key not in NOT_OF_THE_TRAINING}
 
 
 def _flat(config: dict, prefix: str = "") -> dict[str, object]:
-    """Return a configuration as dotted keys, without where it is."""
+    """Return a configuration as dotted keys, without where it is and what a paper says of it."""
     flat = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return {key: value for key, value in flat.items() if key != "run"}
+    return {k: v for k, v in flat.items() if k != "run" and not k.startswith("paper.")}
 
 
 def read_metrics(path: Path) -> list[dict]:

@@ -2,20 +2,25 @@
 
 import math
 import re
+import shlex
+from collections import Counter
 
 import keras
 import pytest
 
 import models
 import tfsegloss
+from models.commands.import_checkpoint import import_parser
 from tests.commands import assert_one_line
 from train.commands.recipes import FOLDER, read_rows
+from train.data.datasets.registry import find_dataset
 from train.loop.trainer import Trainer
 from train.runs.build import build_optimization
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
 
-ROWS = {row.recipe: row for row in read_rows()}
-FIRST_STAGES = {name for name in ROWS if name.endswith("_stage1")}
+ROWS = [*read_rows()]
+RECIPES = [*dict.fromkeys(row.recipe for row in ROWS)]
+FIRST_STAGES = {name for name in RECIPES if name.endswith("_stage1")}
 
 
 def parse(name):
@@ -27,16 +32,48 @@ def config_of(name):
 
 
 def test_every_row_of_the_papers_has_one():
-    papers = [name.split("/")[0] for name in ROWS if name not in FIRST_STAGES]
-    counts = {paper: papers.count(paper) for paper in dict.fromkeys(papers)}
-    assert counts == {"lad": 11, "lmp": 22, "rmi": 26, "ssl": 44}
-    assert len(FIRST_STAGES) == 37
-    for name, row in ROWS.items():
-        assert row.table.split(" ")[0] == name.split("/")[0].upper()
-        assert row.row
-        assert (row.mean_iou is None) == (name in FIRST_STAGES)
-    scores = [row.mean_iou for row in ROWS.values() if row.mean_iou is not None]
+    tables = Counter(row.table for row in ROWS if row.recipe not in FIRST_STAGES)
+    assert tables == {
+        **{"LAD table 1": 5, "LAD table 2": 6},
+        **{"LMP table 1": 12, "LMP section 5.2": 3, "LMP table 2": 5, "LMP table 3a": 2},
+        **{"LMP table 3b": 2, "LMP table 4": 5},
+        **{"SSL table 1": 4, "SSL table 2, DeepLabV3": 12, "SSL table 2, DeepLabV3+": 6},
+        **{"SSL table 3": 14, "SSL table 4": 2, "SSL table 5": 6, "SSL table 6": 7},
+        **{"RMI table 1a": 4, "RMI table 1b": 4, "RMI table 2": 4, "RMI table 3a": 7},
+        **{"RMI table 3b": 8, "RMI table 4": 6},
+    }
+    assert len({(row.table, row.row) for row in ROWS}) == len(ROWS)
+    assert all(row.row for row in ROWS)
+    scores = [row.mean_iou for row in ROWS if row.mean_iou is not None]
     assert (min(scores), max(scores)) == (58.50, 80.63)
+
+
+def test_every_recipe_of_the_papers_is_listed_under_its_own():
+    papers = Counter(name.split("/")[0] for name in RECIPES if name not in FIRST_STAGES)
+    assert papers == {"lad": 11, "lmp": 22, "rmi": 26, "ssl": 44}
+    assert len(FIRST_STAGES) == 37
+    for row in ROWS:
+        assert row.table.split(" ")[0] == row.recipe.split("/")[0].upper()
+        assert (row.mean_iou is None) == (row.recipe in FIRST_STAGES)
+
+
+# What is not as in the paper, by the recipes it is true of.
+DIFFERENCES = {
+    "lad/": "MS-COCO",
+    "lmp/": "the mean of three checkpoints",
+    r"lmp/city_(p\d|m\d|base_plus)|lmp/voc_(lmp|base_plus)": "which share of the crops is drawn",
+    "ssl/": "the paper's two GPUs",
+    r"ssl/(a_|.*ssl\d)": "read as a sum over the classes (Eq. 1)",
+    "rmi/": "bicubically",
+    "rmi/camvid": "twelve classes",
+}
+
+
+@pytest.mark.parametrize(("recipes", "difference"), DIFFERENCES.items())
+def test_what_is_not_as_in_the_paper_is_said(recipes, difference):
+    said = [row.differs for row in ROWS if re.match(recipes, row.recipe)]
+    assert said
+    assert all(difference in differs for differs in said)
 
 
 # The small network's weights are not called after a head.
@@ -44,6 +81,7 @@ NO_HEAD = "--schedule.multipliers={bias: 20}"
 # Of each paper, for what is the same in all.
 SAMPLE = [
     "lad/t1_k3",
+    "lmp/city_p1.3",
     "lmp/city_median_frequency",
     "ssl/v3p_ssl3",
     "ssl/v3p_ssl3_stage1",
@@ -55,18 +93,49 @@ SAMPLE = [
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.full) for name in ROWS],
+    [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.full) for name in RECIPES],
 )
 def test_each_can_be_read_and_has_a_folder_of_its_own(name):
     values = parse(name)
     config = instantiate(values)
     assert str(config.run) == f"runs/{name.replace('/', '_')}"
-    assert config.paper.mean_iou == ROWS[name].mean_iou
+    own = (config.paper.table, config.paper.row, config.paper.mean_iou)
+    also = [(each["table"], each["row"], each["mean_iou"]) for each in config.paper.also]
+    listed = [(row.table, row.row, row.mean_iou) for row in ROWS if row.recipe == name]
+    assert [own, *also] == listed
     assert config.base is None
     assert "base: null" in as_yaml(values)
-    assert (config.init_from is not None) == (f"{name}_stage1" in ROWS)
+    assert (config.init_from is not None) == (f"{name}_stage1" in FIRST_STAGES)
     if config.init_from:
         assert str(config.init_from) == f"{config.run}_stage1"
+
+
+# What the model zoo of TensorFlow's DeepLab calls them.
+ARCHIVES = {
+    "resnet101_beta": "resnet_v1_101_2018_05_04",
+    "xception_65": "deeplabv3_xception_2018_01_04",
+}
+WITH_FILES = [
+    path for path in FOLDER.glob("*/base_*.yaml") if "\n  weights: weights/" in path.read_text()
+]
+
+
+@pytest.mark.parametrize("base", WITH_FILES, ids=lambda base: f"{base.parent.name}/{base.stem}")
+def test_a_base_says_how_its_first_weights_are_made(base):
+    text = base.read_text()
+    command = re.search(r"import-checkpoint (CHECKPOINT (?:.*\\\n#)*.*)\n", text)[1]
+    made = import_parser().parse_args(shlex.split(command.replace("\\\n#", "")))
+    config = config_of(f"{base.parent.name}/{base.stem}")
+    dataset = find_dataset(config.data.name, None, config.data.unlabelled_as_class)
+    assert f"{ARCHIVES[made.backbone]}.tar.gz unpacks to" in text.replace("\n# ", " ")
+    assert (made.architecture, made.backbone) == (config.model.name, config.model.backbone)
+    assert (str(made.output), made.num_classes) == (config.model.weights, dataset.num_classes)
+
+
+def test_first_weights_that_are_not_there_are_named_with_what_makes_them(train):
+    outcome = train("fit", f"--config={FOLDER}/rmi/v3p_rmi.yaml")
+    file = "weights/deeplab_v3_plus_resnet101_beta_voc.weights.h5"
+    assert_one_line(outcome, file, "`python -m models import-checkpoint` makes one")
 
 
 def test_lad():
@@ -125,8 +194,9 @@ def test_the_list(train):
     assert outcome.status == 0
     head, *lines = outcome.out.splitlines()
     assert "mean IoU %" in head
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert re.search(r"rmi/a_d6_r4 +RMI table 3b +DF 6, R 4 +78.33", outcome.out)
+    assert re.search(r"rmi/v3_rmi +RMI table 3b +DF 4, R 3 +78.71", outcome.out)
     assert "PyTorch" in train("recipes", "rmi/a_d6_r4", "--differs").out
     assert_one_line(train("recipes", "unet"), "no recipe with 'unet' in its name or table")
 
@@ -138,6 +208,7 @@ def test_the_list(train):
         ("base: recipe.yaml", "recipe.yaml: `base` leads back to"),
         ("base: ../own/recipe.yaml", "recipe.yaml: `base` leads back to"),
         ("paper: {score: 3}", "score"),
+        ("paper: {also: [{table: RMI table 2, row: CE}]}", "mean_iou"),
     ],
 )
 def test_a_bad_base_is_named(train, tmp_path, text, message):
@@ -187,8 +258,31 @@ def test_a_dry_run_says_that_a_loss_is_not_finite(train, monkeypatch):
     assert_one_line(outcome, "the loss is not finite at step 1: loss nan")
 
 
+@pytest.mark.usefixtures("small_networks")
+@pytest.mark.parametrize(("frozen", "trains"), [("true", True), ("all", False)])
+def test_a_dry_run_trains_scale_and_offset_where_the_run_does(train, monkeypatch, frozen, trains):
+    monkeypatch.setattr(Trainer, "train_step", lambda *_: {"loss": 1.0})
+    recipe, options = FOLDER / "lmp/voc_base.yaml", [f"--model.freeze_batch_norm={frozen}", NO_HEAD]
+    outcome = train("fit", f"--config={recipe}", "--dry_run", *options)
+    assert outcome.status == 0
+    assert ("gamma" in outcome.out) == trains
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--data.train_split=trainagu", "voc2012 has the splits train, val, "),
+        ("--data.val_split=val+val", "'val+val' names the split 'val' twice"),
+        ("--init_from=a", "init_from and model.weights are both given (a, imagenet)"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(train, option, message):
+    outcome = train("fit", f"--config={FOLDER}/lmp/voc_base.yaml", "--dry_run", option)
+    assert_one_line(outcome, message)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lad/t1_k3", "ssl/v3p_ssl3_stage1", "rmi/camvid_v3_rmi"])
+@pytest.mark.parametrize("name", ["lmp/city_p1.3", "ssl/v3_ssl3", "ssl/city_ce", "rmi/v3p_rmi"])
 def test_real_ones_fit_together(train, name):
     outcome = train("fit", f"--config={FOLDER}/{name}.yaml", "--dry_run")
     assert outcome.status == 0

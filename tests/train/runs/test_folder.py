@@ -36,6 +36,11 @@ def test_a_folder_belongs_to_one_configuration(tmp_path):
         create_or_verify(tmp_path / "run", "trainer:\n  steps: 10\n  crop: [2, 1]\n")
 
 
+def test_a_run_goes_on_whatever_is_said_of_its_paper(tmp_path):
+    create_or_verify(tmp_path / "run", "paper: {row: CE}\ntrainer: {steps: 10}\n")
+    create_or_verify(tmp_path / "run", "paper: {row: BCE, also: [1]}\ntrainer: {steps: 10}\n")
+
+
 def test_a_key_that_an_earlier_version_did_not_have_is_its_default(tmp_path):
     defaults = "trainer: {steps: 1, parts: 1}\noptimizer: {momentum: 0.9}\n"
     create_or_verify(tmp_path / "run", "trainer: {steps: 10}\n", defaults)

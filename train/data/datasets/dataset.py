@@ -111,6 +111,20 @@ class Dataset:
         counts = [self.splits[part] for part in split.split(UNION)]
         return None if None in counts else sum(counts)
 
+    def require_split(self, split: str) -> None:
+        """Refuse a split, or a union of splits, that the dataset does not have.
+
+        Raises:
+            UserError: It has none of that name, or the union names one twice.
+        """
+        parts = split.split(UNION)
+        for number, part in enumerate(parts):
+            if part not in self.splits:
+                known = ", ".join(self.splits)
+                raise UserError(f"{self.name} has the splits {known}, not {part!r}")
+            if part in parts[:number]:
+                raise UserError(f"{split!r} names the split {part!r} twice")
+
     def samples(self, split: str, root: Path | None = None) -> Samples:
         """Return a split's samples: records where `train prepare` has written them, else files.
 
@@ -123,19 +137,13 @@ class Dataset:
         Raises:
             UserError: The folder, the split's list or a file is missing, or the split is empty.
         """
-        parts = split.split(UNION)
-        for number, part in enumerate(parts):
-            if part not in self.splits:
-                known = ", ".join(self.splits)
-                raise UserError(f"{self.name} has the splits {known}, not {part!r}")
-            if part in parts[:number]:
-                raise UserError(f"{split!r} names the split {part!r} twice")
+        self.require_split(split)
         folder = default_root(self.name) if root is None else root
         if root is None and self.make is not None and not folder.exists():
             self._make(folder)
         if not folder.is_dir():
             raise UserError(f"data.root: no folder {folder}; {self.name}: {self.source}")
-        first, *others = splits = [self._split(part, folder) for part in parts]
+        first, *others = splits = [self._split(part, folder) for part in split.split(UNION)]
         _require_no_overlap(split, [each.identities for each in splits])
         return first.joined(others) if others else first
 
