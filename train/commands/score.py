@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from train.common.cli import make_parser
 from train.common.progress import progress_bars
 from train.compare.results import RESULTS, results_path, write_results
-from train.compare.score import run_name, score
+from train.compare.score import require_scorable, run_name, score
 
 
 def parser() -> ArgumentParser:
@@ -34,6 +34,7 @@ def run(values: Namespace) -> None:
     Raises:
         UserError: The run is not finished, or its data are wrong.
     """
+    require_scorable(values.run)
     values.results.mkdir(parents=True, exist_ok=True)
     print(f"Scoring {values.run}", flush=True)
     with progress_bars() as progress:

@@ -8,7 +8,7 @@ from train.common.errors import UserError
 from train.compare.entries import require_comparable
 from train.compare.execute import score_run, train_recipe
 from train.compare.results import SEED, RunResults, read_results, results_path
-from train.compare.score import Data, data_of, has_finished, last_step, require_finished, run_name
+from train.compare.score import Data, data_of, has_finished, last_step, require_scorable, run_name
 from train.runs.configuration import as_yaml, configuration_parser, default_yaml, instantiate
 from train.runs.folder import CONFIG, differences, require_same, training_settings
 from train.runs.load import load_config
@@ -99,6 +99,7 @@ class _Wanted:
             if self.root is not None:
                 data = data_of(load_config(self.run))
                 _require_data(data, data_of(instantiate(config)), self.run, "--output")
+            require_scorable(self.run)
         elif (self.run / CONFIG).is_file():
             remedy = "remove that folder, or choose another --output"
             require_same(self.run / CONFIG, as_yaml(config), default_yaml(), remedy)
@@ -183,7 +184,7 @@ def of_runs(runs: Sequence[Path], results: Path) -> list[RunResults]:
     paths = [results_path(results, run_name(run), _seed_of(run)) for run in runs]
     for run, path in zip(runs, paths, strict=True):
         if not path.exists():
-            require_finished(run)
+            require_scorable(run)
     for run, path in zip(runs, paths, strict=True):
         if not path.exists():
             score_run(run, run_name(run), results)

@@ -22,6 +22,9 @@ from train.common.errors import UserError
 from train.compare.collect import of_recipes
 from train.compare.results import read_results, results_path, write_results
 from train.compare.score import is_finished, score
+from train.data.datasets.registry import SCENES
+from train.runs.data import names_of
+from train.runs.folder import create_or_verify_samples
 from train.runs.load import load_trained
 
 ROOT = Path(__file__).parents[3]
@@ -150,6 +153,27 @@ def test_results_of_other_data_are_refused(compared, runs, tmp_path, scenes_root
         of_recipes(recipes, [0], results, tmp_path / "none", fewer)
     with pytest.raises(UserError, match="ce-seed0 is of other training images than --data.root"):
         of_recipes(recipes, [0], tmp_path / "no_results", tmp_path, fewer)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_run_whose_data_have_changed_is_refused(train, runs, tmp_path, scenes_root, split):
+    """Where they were: the folder is the same, what it holds is not."""
+    root = shutil.copytree(scenes_root, tmp_path / "root")
+    recipes = {run.name.removesuffix("-seed0"): run / "config.yaml" for run in runs}
+    for run in runs:
+        config = run / "config.yaml"
+        config.write_text(config.read_text().replace(str(scenes_root), str(root)))
+        samples = {name: SCENES.samples(name, root) for name in ("train", "val")}
+        (run / "samples.json").unlink()
+        create_or_verify_samples(run, {name: names_of(of) for name, of in samples.items()})
+    assert train("score", runs[0]).status == 0
+    listed = root / f"ImageSets/Segmentation/{split}.txt"
+    listed.write_text(listed.read_text().partition("\n")[2])
+    count = len(samples[split])
+    message = f"began with {count} samples of {split}, now there are {count - 1}, or others: rest"
+    assert_one_line(train("score", runs[1]), "other-seed0 ", message)
+    with pytest.raises(UserError, match=message):
+        of_recipes(recipes, [0], tmp_path / "results", tmp_path, root)
 
 
 def test_results_of_another_recipe_are_refused(compared, runs, tmp_path):
