@@ -80,7 +80,7 @@ def read_results(path: Path) -> RunResults:
     """Read the file.
 
     Raises:
-        UserError: It is not one of these.
+        UserError: It is not one of these, or cannot be read.
     """
     try:
         fields = json.loads(path.read_text())
@@ -94,6 +94,8 @@ def read_results(path: Path) -> RunResults:
             raise ValueError
         if path.name != results_path(path.parent, Path(results.name).name, results.seed).name:
             raise ValueError
+    except OSError as error:
+        raise UserError(f"{path}, a run's results, cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UserError(
             f"{path} is damaged, or no file of results: restore it, or remove it, and its run is "

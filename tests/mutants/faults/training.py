@@ -230,19 +230,19 @@ TRAINING = (
     Fault(
         "train/compare/collect.py",
         "a run of other settings taken for the recipe's",
-        "_require_settings(found, settings, self.run,",
-        "_require_settings(settings, settings, self.run,",
+        "require_settings(found, settings, self.run,",
+        "require_settings(settings, settings, self.run,",
     ),
     Fault(
-        "train/compare/collect.py",
+        "train/compare/agreement.py",
         "results of other data taken for the recipe's",
         '    if changed:\n        raise UserError(\n            f"{where} is of other {changed',
         '    if []:\n        raise UserError(\n            f"{where} is of other {changed',
     ),
     Fault(
-        "train/compare/collect.py",
+        "train/compare/agreement.py",
         "results of another training taken for a run's",
-        "    _require_of_run(found, run, path)\n",
+        "    require_of_run(found, run, path)\n",
         "",
     ),
     Fault(

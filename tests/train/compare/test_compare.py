@@ -155,6 +155,14 @@ def test_results_of_other_data_are_refused(compared, runs, tmp_path, scenes_root
         of_recipes(recipes, [0], tmp_path / "no_results", tmp_path, fewer)
 
 
+def test_a_run_of_another_seed_than_its_folder_s_name_is_refused(runs, tmp_path):
+    """One that was copied or renamed."""
+    recipes = {run.name.removesuffix("-seed0"): run / "config.yaml" for run in runs}
+    shutil.copytree(runs[1], tmp_path / "other-seed1")
+    with pytest.raises(UserError, match="other-seed1 is of seed 0, not of 1: give the folder the"):
+        of_recipes(recipes, [0, 1], tmp_path / "results", tmp_path, None)
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_run_whose_data_have_changed_is_refused(train, runs, tmp_path, scenes_root, split):
     """Where they were: the folder is the same, what it holds is not."""
