@@ -204,6 +204,24 @@ TRAINING = (
         "(occurs >= 0).T @ statistics.pixels.sum(axis=1)",
     ),
     Fault(
+        "train/commands/score.py",
+        "results without the name that is given",
+        "values.name or run_name(values.run)",
+        "run_name(values.run)",
+    ),
+    Fault(
+        "train/commands/score.py",
+        "results of another training replaced",
+        "        read_of_run(values.run, path)\n",
+        "        pass\n",
+    ),
+    Fault(
+        "train/compare/score.py",
+        "a run scored on other data than it began with",
+        "    verify_samples(run, names,",
+        "    verify_samples(run, {},",
+    ),
+    Fault(
         "train/compare/intervals.py",
         "Student's t of one seed more",
         "_quantile(seeds - 1)",
