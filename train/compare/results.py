@@ -31,7 +31,8 @@ class RunResults:
             known.
         training_images: What it was trained on: their "count", and "sha256" of their names.
         class_names: Names of the classes.
-        counts: Of pixels, int64 `[5, C]` by the image's name, in the order of COUNTS.
+        counts: Of pixels, int64 `[5, C]` in the order of COUNTS, by the image's name without
+            suffix.
     """
 
     name: str

@@ -14,6 +14,7 @@ from train.common.errors import UserError
 from train.compare.results import RunResults, without_seed
 from train.config import FitConfig
 from train.data.datasets.registry import find_dataset
+from train.data.decoding.images import IMAGE_SUFFIXES
 from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import Samples
 from train.loop import checkpoints
@@ -141,15 +142,27 @@ def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
 
 
 def image_names(samples: Samples) -> list[str]:
-    """Return what the images of a split are called wherever it lies: without the folder of all."""
+    """Return what the images of a split are called wherever it lies.
+
+    Without the folder of all, and without the suffix: some keep the same images as JPEG, some as
+    PNG.
+    """
     paths = names_of(samples)
     folder = os.path.dirname(os.path.commonprefix(paths))
-    return [path[len(folder) :].lstrip("/\\") for path in paths]
+    names = [path[len(folder) :].lstrip("/\\") for path in paths]
+    bare = [*map(_without_suffix, names)]
+    return bare if len({*bare}) == len({*names}) else names
 
 
 def last_step(run: Path) -> int:
     """Return the step of a run's last checkpoint; 0: there is none."""
     return max(checkpoints.steps(run / CHECKPOINTS), default=0)
+
+
+def _without_suffix(name: str) -> str:
+    """Return a name without the suffix of images; what is after another dot is of the name."""
+    bare, suffix = os.path.splitext(name)
+    return bare if suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def _count(ids: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

@@ -21,8 +21,10 @@ from tests.train.small_network import STEPS
 from train.common.errors import UserError
 from train.compare.collect import of_recipes
 from train.compare.results import read_results, results_path, write_results
-from train.compare.score import is_finished, score
+from train.compare.score import data_of, image_names, is_finished, score
 from train.data.datasets.registry import SCENES
+from train.data.samples.samples import FileSamples
+from train.runs.configuration import configuration_parser, instantiate
 from train.runs.data import names_of
 from train.runs.folder import create_or_verify_samples
 from train.runs.load import load_trained
@@ -93,6 +95,28 @@ def test_a_run_leaves_its_scores(compared):
     assert results.settings["input.resolution"] == 0.75
     assert not {"data.root", "run", "trainer.seed"} & set(results.settings)
     assert results.seconds_per_step > 0
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a/one.jpg", "a/two.PNG", "a/b/one.png"], ["one", "two", "b/one"]),
+        (["scene.1", "scene.2"], ["scene.1", "scene.2"]),
+        (["a/one.jpg", "a/one.png"], ["one.jpg", "one.png"]),
+    ],
+)
+def test_names_are_the_same_wherever_and_however_images_are_kept(files, names):
+    paths = tuple(map(Path, files))
+    assert image_names(FileSamples(SCENES.encoding, paths, paths)) == names
+
+
+def test_results_of_camvid_are_of_its_images(camvid_root):
+    recipe = [f"--config={ROOT / 'train/recipes/camvid/ce.yaml'}", f"--data.root={camvid_root}"]
+    data = data_of(instantiate(configuration_parser().parse_args(recipe)))
+    for path in (ROOT / "train/results/camvid").glob("*.json"):
+        found = read_results(path)
+        assert (found.class_names, found.images) == (data.class_names, data.images)
+        assert found.training_images == data.training_images
 
 
 def test_what_is_on_file_needs_no_run(compared, train, runs):
