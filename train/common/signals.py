@@ -68,12 +68,15 @@ def raise_caught() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Leave signals to `raise_caught`, but a second one: no step is counted by half."""
-    _State.is_deferred = True
+    """Leave signals to `raise_caught`, but a second one: no step is counted by half.
+
+    Within another such block they stay deferred at the end of this one.
+    """
+    former, _State.is_deferred = _State.is_deferred, True
     try:
         yield
     finally:
-        _State.is_deferred = False
+        _State.is_deferred = former
 
 
 @contextmanager

@@ -488,6 +488,18 @@ TRAINING = (
         "",
     ),
     Fault(
+        "train/runs/train.py",
+        "a signal at the end of a run is swallowed",
+        "    signals.raise_caught()  # one that",
+        "    # one that",
+    ),
+    Fault(
+        "train/common/signals.py",
+        "a loop's end ends the deferral around it",
+        "        _State.is_deferred = former\n",
+        "        _State.is_deferred = False\n",
+    ),
+    Fault(
         "train/loop/meetings.py",
         "each worker looks up by its own clock",
         "caught, seconds = self._total(np.array([float(signals.is_caught()), elapsed]))",

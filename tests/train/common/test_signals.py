@@ -56,6 +56,23 @@ def test_a_deferred_one_waits_for_the_end_of_a_step_and_a_second_one_does_not(nu
     assert "Stopping after this step; once more to stop at once" in capfd.readouterr().err
 
 
+def test_one_that_comes_between_two_deferrals_within_a_third_waits():
+    """As of a loop that is followed by what must not be left undone."""
+    done = []
+
+    def command():
+        with signals.as_interrupts(), signals.deferred():
+            with signals.deferred():
+                done.append("loop")
+            send(signal.SIGTERM)
+            done.append("end")
+            signals.raise_caught()
+
+    with pytest.raises(signals.Interrupted):
+        command()
+    assert done == ["loop", "end"]
+
+
 def test_handlers_are_taken_back_from_a_library():
     """As TensorFlow puts one of C in the place of Python's, in a cluster."""
 
