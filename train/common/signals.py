@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from train.common.errors import LostWorkerError, UserError
@@ -42,6 +42,21 @@ def is_status(status: int) -> bool:
         status: As `subprocess` has it; of one that is not handled it is less than 0.
     """
     return any(status in (STATUS + number, -number) for number in _numbers())
+
+
+def status_in_words(status: int) -> str:
+    """Say how a process has ended that did not end well: a part of a sentence.
+
+    Args:
+        status: As `subprocess` has it.
+    """
+    if status < 0:
+        by = signal.Signals(-status)
+        memory = ", as when memory runs out" if by == signal.SIGKILL else ""
+        return f"was killed by {by.name}{memory}"
+    if is_status(status):
+        return f"was ended by {signal.Signals(status - STATUS).name}"
+    return f"ended with status {status}"
 
 
 class _State:
@@ -99,6 +114,24 @@ def as_interrupts() -> Iterator[None]:
         raise
     finally:
         _State.caught = None
+        for number in caught:
+            signal.signal(number, former[number])
+
+
+@contextmanager
+def heard_by(hear: Callable[[int], None]) -> Iterator[None]:
+    """Hand the signals to a function, each at once, but one that is ignored; none is raised.
+
+    Args:
+        hear: Gets a signal's number.
+    """
+    former = {number: signal.getsignal(number) for number in _numbers()}
+    caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
+    try:
+        for number in caught:
+            signal.signal(number, lambda number, _frame: hear(number))
+        yield
+    finally:
         for number in caught:
             signal.signal(number, former[number])
 

@@ -548,6 +548,18 @@ TRAINING = (
         "",
     ),
     Fault(
+        "train/compare/execute.py",
+        "a signal is lost while a command starts",
+        "            self._send()\n            return",
+        "            return",
+    ),
+    Fault(
+        "train/compare/execute.py",
+        "a signal hides that a command has failed",
+        "if status and not (heard and signals.is_status(status)):",
+        "if status and not heard:",
+    ),
+    Fault(
         "train/compare/entries.py",
         "other labels are compared",
         '        _require_same("scored on other labels", first, run, first.truth(), run.truth())\n',

@@ -155,3 +155,25 @@ def test_a_signal_that_is_ignored_stays_so():
 )
 def test_the_status_of_a_signal_is_known(status, is_of_them):
     assert signals.is_status(status) == is_of_them
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (1, "ended with status 1"),
+        (143, "was ended by SIGTERM"),
+        (-15, "was killed by SIGTERM"),
+        (-9, "was killed by SIGKILL, as when memory runs out"),
+    ],
+)
+def test_a_status_is_said_in_words(status, words):
+    assert signals.status_in_words(status) == words
+
+
+def test_signals_are_heard_and_none_is_raised():
+    heard, before = [], signal.getsignal(signal.SIGTERM)
+    with signals.heard_by(heard.append):
+        for number in NUMBERS:
+            send(number)
+    assert heard == NUMBERS
+    assert signal.getsignal(signal.SIGTERM) is before
