@@ -99,7 +99,7 @@ def as_interrupts() -> Iterator[None]:
     """Raise `Interrupted` at the signals, unless one is ignored, as `nohup` has SIGHUP.
 
     What the user must know passes: that the step could not be saved, such as on a full disk. That
-    another worker is gone does not, since all get the signal.
+    another worker is gone is said with the signal, which all may have got.
     """
     former = {number: signal.getsignal(number) for number in _numbers()}
     caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
@@ -107,8 +107,13 @@ def as_interrupts() -> Iterator[None]:
         signal.signal(number, _interrupt)
     try:
         yield
+    except LostWorkerError as error:
+        if stop := _State.caught:
+            words = f"{stop}, not saved: {error}"
+            raise Interrupted(stop.signal, is_second=stop.is_second, words=words) from error
+        raise
     except Exception as error:
-        must_know = isinstance(error, UserError) and not isinstance(error, LostWorkerError)
+        must_know = isinstance(error, UserError)
         if _State.caught is not None and not must_know:  # TensorFlow may have made another of it
             raise _State.caught from error
         raise

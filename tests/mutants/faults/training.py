@@ -531,6 +531,12 @@ TRAINING = (
     ),
     Fault(
         "train/common/signals.py",
+        "a signal hides that a worker is gone",
+        'words = f"{stop}, not saved: {error}"',
+        "words = str(stop)",
+    ),
+    Fault(
+        "train/common/signals.py",
         "SIGTERM is left to a library",
         "            signal.signal(number, handler)\n\n\ndef _numbers",
         "            pass\n\n\ndef _numbers",

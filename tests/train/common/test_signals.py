@@ -122,16 +122,23 @@ def test_what_the_user_must_know_is_said_after_a_signal_too():
         command()
 
 
-def test_a_worker_that_is_gone_is_no_news_after_a_signal():
-    """All workers get the signal; who is told later finds another one gone."""
+def test_a_worker_that_is_gone_is_said_with_the_signal():
+    """Its status is the signal's: all may have got it, and one has ended a little earlier."""
 
     def command():
         with signals.as_interrupts(), signals.deferred():
             send(signal.SIGTERM)
             raise LostWorkerError("worker 1 is gone")
 
-    with pytest.raises(signals.Interrupted):
+    with pytest.raises(signals.Interrupted) as stop:
         command()
+    assert str(stop.value) == "ended by SIGTERM, not saved: worker 1 is gone"
+    assert stop.value.status == 143
+
+
+def test_a_worker_that_is_gone_without_a_signal_is_an_error():
+    with pytest.raises(LostWorkerError), signals.as_interrupts():
+        raise LostWorkerError("worker 1 is gone")
 
 
 def test_other_errors_are_left_alone():
