@@ -1,6 +1,8 @@
 """`python -m models import-checkpoint`: from a published file of weights to ours."""
 
+import glob
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -144,8 +146,7 @@ def _check_output(path: Path) -> None:
 
 def _save_whole(model: keras.Model, path: Path) -> None:
     """Save the weights so that a file cut short never bears the name."""
-    # Of this process alone; Keras demands the suffix.
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
+    unfinished = _unfinished_path(path)
     try:
         model.save_weights(unfinished, overwrite=True)
         _flush(unfinished)
@@ -154,6 +155,32 @@ def _save_whole(model: keras.Model, path: Path) -> None:
         raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _unfinished_path(path: Path) -> Path:
+    """Return where a file is written before it gets its name: Keras demands the suffix.
+
+    What processes of this machine that were killed have left of it is removed: a network's size
+    each.
+    """
+    prefix, suffix = f".{platform.node()}-", f"-{path.name}"
+    for left in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(suffix)}"):
+        process = left.name.removeprefix(prefix).removesuffix(suffix)
+        if process.isdecimal() and not _is_alive(int(process)):
+            left.unlink(missing_ok=True)
+    return path.with_name(f"{prefix}{os.getpid()}{suffix}")
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # where this would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfsegloss import SegmentationLoss, SoftmaxCrossEntropy
 from tfsegloss.benchmark.measure import inputs, make_step
 from train.bench.measure import peak_megabytes
+from train.common import signals
 from train.config import TrainerConfig
 from train.loop.distribution import choose_strategy
 from train.loop.evaluation import Scores
@@ -123,6 +124,7 @@ class _Loop:
         with redirect_stdout(io.StringIO()):  # what is printed is counted, not shown
             callbacks = [curves, progress]
             fit(trainer, lambda _: self._batches, config, lambda: self._scores, callbacks)
+        signals.raise_caught()
         return progress.seconds_per_step
 
 

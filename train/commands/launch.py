@@ -52,10 +52,12 @@ def run(values: Namespace) -> None:
     shares = share_gpus(len(tf.config.list_physical_devices("GPU")), workers, os.environ)
     addresses = _free_addresses(workers)
     with ExitStack() as stack:
-        processes = [
-            stack.enter_context(_worker(options, addresses, number, share))
-            for number, share in enumerate(shares)
-        ]
+        with signals.deferred():  # or one that is being started would be left alone
+            processes = [
+                stack.enter_context(_worker(options, addresses, number, share))
+                for number, share in enumerate(shares)
+            ]
+        signals.raise_caught()
         _wait(processes)
 
 
@@ -152,14 +154,11 @@ class _Process:
             return f"{name} had not ended after {SECONDS_TO_END:g} s and was killed"
         if errors:
             return f"{name}: {errors[-1]}"
+        words = f"{name} {signals.status_in_words(status)}"
         if status > 0 and self.was_told_to_stop:
-            return f"{name} was ended by {signal.Signals(status - signals.STATUS).name}"
+            return words
         self.pass_on()
-        if status > 0:
-            return f"{name} ended with status {status}: what it said is above"
-        by = signal.Signals(-status)
-        memory = ", as when memory runs out" if by == signal.SIGKILL else ""
-        return f"{name} was killed by {by.name}{memory}"
+        return f"{words}: what it said is above" if status > 0 else words
 
 
 @contextmanager

@@ -5,9 +5,12 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from train.common.cli import make_parser
+from train.common.files import check_folder
 from train.common.progress import progress_bars
+from train.compare.agreement import read_of_run
 from train.compare.results import RESULTS, results_path, write_results
-from train.compare.score import run_name, score
+from train.compare.score import require_scorable, run_name, score
+from train.runs.load import load_config
 
 
 def parser() -> ArgumentParser:
@@ -32,14 +35,18 @@ def run(values: Namespace) -> None:
     """Score the run, and write the file.
 
     Raises:
-        UserError: The run is not finished, or its data are wrong.
+        UserError: The run is not finished, its data are wrong, or the file cannot be written, or is
+            there and of another training.
     """
-    values.results.mkdir(parents=True, exist_ok=True)
+    require_scorable(values.run)
+    name = values.name or run_name(values.run)
+    path = results_path(values.results, name, load_config(values.run).trainer.seed)
+    check_folder(path.parent, "results")
+    if path.exists():
+        read_of_run(values.run, path)
     print(f"Scoring {values.run}", flush=True)
     with progress_bars() as progress:
         task = progress.add_task("scoring", total=None)
-        name = values.name or run_name(values.run)
         results = score(values.run, name, lambda _: progress.advance(task))
-    path = results_path(values.results, results.name, results.seed)
     write_results(path, results)
     print(f"Scores: {path}")

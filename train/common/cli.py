@@ -54,7 +54,7 @@ def main(package: str, description: str, commands: Sequence[str]) -> None:
     except KeyboardInterrupt as error:
         is_known = isinstance(error, signals.Interrupted)
         stop = error if is_known else signals.Interrupted(signal.SIGINT, is_second=False)
-        _fail(str(stop), stop.status)
+        _fail(_one_line(stop), stop.status)
 
 
 def error_prefix(package: str) -> str:
@@ -92,7 +92,7 @@ def _command(module: str) -> str:
     return module.rpartition(".")[-1].replace("_", "-")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """Return an error in one line, in which a file's name cannot move the cursor."""
     text = " ".join(str(error).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

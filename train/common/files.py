@@ -1,5 +1,6 @@
 """Files and folders that are never seen half-written."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from tfsegloss.core.command_line import (
 )
 from train.common.errors import UserError
 
-__all__ = ["check_output", "flush", "whole_file", "whole_folder", "write_whole"]
+__all__ = ["check_folder", "check_output", "flush", "whole_file", "whole_folder", "write_whole"]
 
 
 def check_output(path: Path, suffixes: Sequence[str], *inputs: Path) -> None:
@@ -32,6 +33,23 @@ def check_output(path: Path, suffixes: Sequence[str], *inputs: Path) -> None:
         check_writable(path, suffixes, others=inputs)
     except ValueError as error:
         raise UserError(f"output: {error}") from None
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Refuse, before the work, a folder that could not be written to, or not be made, after it.
+
+    Args:
+        folder: The folder, which may not be there.
+        option: Which option names it.
+
+    Raises:
+        UserError: What is wrong with it, or with the first above it that is there.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"{option}: {folder}: expected a folder, {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{option}: {folder}: the folder {there} cannot be written to")
 
 
 def require_no_pattern(path: Path, option: str) -> None:

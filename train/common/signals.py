@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from train.common.errors import LostWorkerError, UserError
@@ -44,6 +44,21 @@ def is_status(status: int) -> bool:
     return any(status in (STATUS + number, -number) for number in _numbers())
 
 
+def status_in_words(status: int) -> str:
+    """Say how a process has ended that did not end well: a part of a sentence.
+
+    Args:
+        status: As `subprocess` has it.
+    """
+    if status < 0:
+        by = signal.Signals(-status)
+        memory = ", as when memory runs out" if by == signal.SIGKILL else ""
+        return f"was killed by {by.name}{memory}"
+    if is_status(status):
+        return f"was ended by {signal.Signals(status - STATUS).name}"
+    return f"ended with status {status}"
+
+
 class _State:
     """Of the one process; signals know no other place."""
 
@@ -68,12 +83,15 @@ def raise_caught() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Leave signals to `raise_caught`, but a second one: no step is counted by half."""
-    _State.is_deferred = True
+    """Leave signals to `raise_caught`, but a second one: no step is counted by half.
+
+    Within another such block they stay deferred at the end of this one.
+    """
+    former, _State.is_deferred = _State.is_deferred, True
     try:
         yield
     finally:
-        _State.is_deferred = False
+        _State.is_deferred = former
 
 
 @contextmanager
@@ -81,7 +99,7 @@ def as_interrupts() -> Iterator[None]:
     """Raise `Interrupted` at the signals, unless one is ignored, as `nohup` has SIGHUP.
 
     What the user must know passes: that the step could not be saved, such as on a full disk. That
-    another worker is gone does not, since all get the signal.
+    another worker is gone is said with the signal, which all may have got.
     """
     former = {number: signal.getsignal(number) for number in _numbers()}
     caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
@@ -89,13 +107,36 @@ def as_interrupts() -> Iterator[None]:
         signal.signal(number, _interrupt)
     try:
         yield
+    except LostWorkerError as error:
+        if stop := _State.caught:
+            words = f"{stop}, not saved: {error}"
+            raise Interrupted(stop.signal, is_second=stop.is_second, words=words) from error
+        raise
     except Exception as error:
-        must_know = isinstance(error, UserError) and not isinstance(error, LostWorkerError)
+        must_know = isinstance(error, UserError)
         if _State.caught is not None and not must_know:  # TensorFlow may have made another of it
             raise _State.caught from error
         raise
     finally:
         _State.caught = None
+        for number in caught:
+            signal.signal(number, former[number])
+
+
+@contextmanager
+def heard_by(hear: Callable[[int], None]) -> Iterator[None]:
+    """Hand the signals to a function, each at once, but one that is ignored; none is raised.
+
+    Args:
+        hear: Gets a signal's number.
+    """
+    former = {number: signal.getsignal(number) for number in _numbers()}
+    caught = [number for number, handler in former.items() if handler is not signal.SIG_IGN]
+    try:
+        for number in caught:
+            signal.signal(number, lambda number, _frame: hear(number))
+        yield
+    finally:
         for number in caught:
             signal.signal(number, former[number])
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.common.errors import UserError
+from train.compare.agreement import read_of_run, require_data, require_of_run, require_settings
 from train.compare.entries import require_comparable
 from train.compare.execute import score_run, train_recipe
 from train.compare.results import SEED, RunResults, read_results, results_path
-from train.compare.score import Data, data_of, has_finished, last_step, require_finished, run_name
+from train.compare.score import Data, data_of, has_finished, require_scorable, run_name
 from train.runs.configuration import as_yaml, configuration_parser, default_yaml, instantiate
-from train.runs.folder import CONFIG, differences, require_same, training_settings
+from train.runs.folder import CONFIG, require_same, training_settings
 from train.runs.load import load_config
-from train.runs.summary import read_origin
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -88,20 +88,31 @@ class _Wanted:
         if self.path.exists():
             results = self.read()
             remedy = "remove it, or choose another --results"
-            _require_settings(results.settings, settings, self.path, remedy)
+            require_settings(results.settings, settings, self.path, remedy)
             if self.root is not None:
                 data = Data(results.class_names, results.images, results.training_images)
-                _require_data(data, data_of(instantiate(config)), self.path, "--results")
-            _require_of_run(results, self.run, self.path)
+                require_data(data, data_of(instantiate(config)), self.path, "--results")
+            require_of_run(results, self.run, self.path)
         elif has_finished(self.run):
+            self._require_seed()
             found = training_settings((self.run / CONFIG).read_text())
-            _require_settings(found, settings, self.run, "remove it, or choose another --output")
+            require_settings(found, settings, self.run, "remove it, or choose another --output")
             if self.root is not None:
                 data = data_of(load_config(self.run))
-                _require_data(data, data_of(instantiate(config)), self.run, "--output")
+                require_data(data, data_of(instantiate(config)), self.run, "--output")
+            require_scorable(self.run)
         elif (self.run / CONFIG).is_file():
             remedy = "remove that folder, or choose another --output"
             require_same(self.run / CONFIG, as_yaml(config), default_yaml(), remedy)
+
+    def _require_seed(self) -> None:
+        """Refuse a finished run of another seed, such as one that was copied or renamed."""
+        seed = load_config(self.run).trainer.seed
+        if seed != self.seed:
+            raise UserError(
+                f"{self.run} is of seed {seed}, not of {self.seed}: give the folder the name of "
+                "its seed, or choose another --output"
+            )
 
     def results(self) -> RunResults:
         """Return the results; train and score what is not there yet."""
@@ -183,36 +194,11 @@ def of_runs(runs: Sequence[Path], results: Path) -> list[RunResults]:
     paths = [results_path(results, run_name(run), _seed_of(run)) for run in runs]
     for run, path in zip(runs, paths, strict=True):
         if not path.exists():
-            require_finished(run)
+            require_scorable(run)
     for run, path in zip(runs, paths, strict=True):
         if not path.exists():
             score_run(run, run_name(run), results)
-    return [_read_of_run(run, path) for run, path in zip(runs, paths, strict=True)]
-
-
-def _read_of_run(run: Path, path: Path) -> RunResults:
-    found = read_results(path)
-    if (run / CONFIG).is_file():
-        now = training_settings((run / CONFIG).read_text())
-        _require_settings(found.settings, now, path, "remove it, or choose another --results")
-    _require_of_run(found, run, path)
-    return found
-
-
-def _require_of_run(results: RunResults, run: Path, path: Path) -> None:
-    """Hold results against the run in a folder, if a finished one is there."""
-    if not has_finished(run):
-        return
-    now, then = (last_step(run), _began(read_origin(run))), (results.step, _began(results.origin))
-    if now != then:
-        raise UserError(
-            f"{path} is of a training of {then[1]}, step {then[0]}, and {run} of {now[1]}, step "
-            f"{now[0]}: remove one of the two"
-        )
-
-
-def _began(origin: Mapping[str, object]) -> object:
-    return origin.get("time", "unknown time")
+    return [read_of_run(run, path) for run, path in zip(runs, paths, strict=True)]
 
 
 def _seed_of(run: Path) -> int:
@@ -238,21 +224,3 @@ def _require_one_run_each(runs: Iterable[Path]) -> None:
                 "folder of one another name"
             )
         found[key] = run
-
-
-def _require_settings(
-    settings: Mapping[str, object], now: Mapping[str, object], where: Path, remedy: str
-) -> None:
-    changes = differences(settings, now, training_settings(default_yaml()))
-    if changes:
-        raise UserError(f"{where} is of other settings: {changes}; {remedy}")
-
-
-def _require_data(found: Data, now: Data, where: Path, option: str) -> None:
-    pairs = zip(Data._fields, found, now, strict=True)
-    changed = [field for field, before, after in pairs if before != after]
-    if changed:
-        raise UserError(
-            f"{where} is of other {changed[0].replace('_', ' ')} than --data.root has: choose "
-            f"another {option}"
-        )

@@ -1,9 +1,10 @@
 """Commands of `train` in processes of their own: what TensorFlow holds there ends with them."""
 
-import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+from train.common import signals
 from train.common.cli import command_line
 from train.common.errors import UserError
 
@@ -41,31 +42,54 @@ def score_run(run: Path, name: str, results: Path) -> None:
 
 
 def _execute(command: str, options: list[str], run: Path) -> None:
-    # In a session of its own: Ctrl-C of a terminal would reach the process twice.
-    with subprocess.Popen(command_line(command, options), start_new_session=True) as process:
-        status = _wait(process)
-    if status:
-        raise UserError(
-            f"{command} of {run} ended with status {status}: once that is mended, the same "
-            "command goes on"
-        )
-
-
-def _wait(process: subprocess.Popen) -> int:
-    """Wait for a process, and send every signal on: a run saves its step at the first one.
+    """Run a command to its end.
 
     Raises:
-        KeyboardInterrupt: There was one, and the process has ended.
+        UserError: It failed, after a signal too, such as where a step could not be saved.
+        KeyboardInterrupt: There was a signal, and the command has ended.
     """
-    stop = None
-    while True:
+    child = _Child()
+    # Before the process is there: none that comes in between is lost, nor is the process.
+    with signals.heard_by(child.hear):
+        status = child.run(command_line(command, options))
+    heard = child.signals
+    if status and not (heard and signals.is_status(status)):
+        raise UserError(
+            f"{command} of {run} {signals.status_in_words(status)}: once that is mended, the same "
+            "command goes on"
+        )
+    if heard:
+        raise signals.Interrupted(heard[-1], is_second=len(heard) > 1)
+
+
+class _Child:
+    """A process that gets every signal that this one gets: a run saves its step at the first."""
+
+    def __init__(self):
+        self.signals: list[int] = []
+        self._not_sent: list[int] = []
+        self._process: subprocess.Popen | None = None
+
+    def hear(self, number: int) -> None:
+        """Note a signal, and send it on."""
+        self.signals.append(number)
+        self._not_sent.append(number)
+        if self._process is not None:
+            self._send()
+
+    def run(self, words: list[str]) -> int:
+        """Start the process, and return its status when it has ended."""
+        # In a session of its own: Ctrl-C of a terminal would reach the process twice.
+        self._process = subprocess.Popen(words, start_new_session=True)
         try:
-            if stop is not None:
-                process.send_signal(getattr(stop, "signal", signal.SIGINT))
-            status = process.wait()
-            break
-        except KeyboardInterrupt as again:
-            stop = again
-    if stop is not None:
-        raise stop
-    return status
+            self._send()
+            return self._process.wait()
+        finally:
+            self._process.kill()  # does nothing where it has ended
+            self._process.wait()
+
+    def _send(self) -> None:
+        """Send what is noted, each once, also where another one comes meanwhile."""
+        with suppress(IndexError):
+            while True:
+                self._process.send_signal(self._not_sent.pop(0))

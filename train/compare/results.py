@@ -31,7 +31,8 @@ class RunResults:
             known.
         training_images: What it was trained on: their "count", and "sha256" of their names.
         class_names: Names of the classes.
-        counts: Of pixels, int64 `[5, C]` by the image's name, in the order of COUNTS.
+        counts: Of pixels, int64 `[5, C]` in the order of COUNTS, by the image's name without
+            suffix.
     """
 
     name: str
@@ -80,7 +81,7 @@ def read_results(path: Path) -> RunResults:
     """Read the file.
 
     Raises:
-        UserError: It is not one of these.
+        UserError: It is not one of these, or cannot be read.
     """
     try:
         fields = json.loads(path.read_text())
@@ -94,6 +95,8 @@ def read_results(path: Path) -> RunResults:
             raise ValueError
         if path.name != results_path(path.parent, Path(results.name).name, results.seed).name:
             raise ValueError
+    except OSError as error:
+        raise UserError(f"{path}, a run's results, cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UserError(
             f"{path} is damaged, or no file of results: restore it, or remove it, and its run is "

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +14,23 @@ from train.common.errors import UserError
 from train.compare.results import RunResults, without_seed
 from train.config import FitConfig
 from train.data.datasets.registry import find_dataset
+from train.data.decoding.images import IMAGE_SUFFIXES
 from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import Samples
 from train.loop import checkpoints
 from train.loop.evaluation import evaluate
 from train.loop.inference import classifier
-from train.runs.data import validation_samples
-from train.runs.folder import CHECKPOINTS, CONFIG, METRICS, MetricsFile, training_settings
+from train.runs.data import names_of, split_samples, validation_samples
+from train.runs.folder import (
+    CHECKPOINTS,
+    CONFIG,
+    METRICS,
+    SAMPLES,
+    MetricsFile,
+    fingerprint,
+    training_settings,
+    verify_samples,
+)
 from train.runs.load import load_config, load_trained
 from train.runs.summary import read_origin, read_seconds_per_step
 
@@ -48,11 +57,10 @@ def data_of(config: FitConfig) -> Data:
     """
     options = config.data
     dataset = find_dataset(options.name, options.root, options.unlabelled_as_class)
-    trained = image_names(dataset.samples(options.train_split, options.root))
     return Data(
         tuple(dataset.class_names),
         tuple(image_names(validation_samples(dataset, options))),
-        {"count": len(trained), "sha256": sha256("\n".join(trained).encode()).hexdigest()},
+        fingerprint(image_names(split_samples(dataset, options, options.train_split))),
     )
 
 
@@ -76,31 +84,39 @@ def is_finished(run: Path) -> bool:
     return metrics.is_finished(trainer, step)
 
 
-def require_finished(run: Path) -> None:
-    """Refuse a run that has not taken all its steps.
+def require_scorable(run: Path) -> None:
+    """Refuse a run that has not taken all its steps, or whose data are not what they were.
 
     Raises:
-        UserError: It has not, or the folder is none of a run.
+        UserError: So it is, or the folder is none of a run.
     """
-    steps = load_config(run).trainer.steps
+    config = load_config(run)
     if not is_finished(run):
         raise UserError(
-            f"{run} has taken {last_step(run)} of its {steps} steps: train it to its end first"
+            f"{run} has taken {last_step(run)} of its {config.trainer.steps} steps: train it to "
+            "its end first"
         )
+    options = config.data
+    dataset = find_dataset(options.name, options.root, options.unlabelled_as_class)
+    splits = {"train": options.train_split, "val": options.val_split}
+    names = {
+        name: names_of(split_samples(dataset, options, split)) for name, split in splits.items()
+    }
+    renamed = f"if only their folder has another name, remove {run / SAMPLES}"
+    verify_samples(run, names, f"train it anew; {renamed}")
 
 
 def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
     """Score the last weights of a finished run on its validation images.
 
     Args:
-        run: Its folder.
+        run: Its folder, which `require_scorable` has passed.
         name: What it was a run of.
         on_image: Called with each image's number.
 
     Raises:
-        UserError: The run is not finished, or its data are wrong.
+        UserError: Its data are wrong.
     """
-    require_finished(run)
     step = last_step(run)
     config, dataset, model = load_trained(run, step)  # and not, in its place, an older one
     data, counts = data_of(config), {}
@@ -126,15 +142,27 @@ def score(run: Path, name: str, on_image: Callable[[int], None]) -> RunResults:
 
 
 def image_names(samples: Samples) -> list[str]:
-    """Return what the images of a split are called wherever it lies: without the folder of all."""
-    paths = [samples.image_name(number) for number in range(len(samples))]
+    """Return what the images of a split are called wherever it lies.
+
+    Without the folder of all, and without the suffix: some keep the same images as JPEG, some as
+    PNG.
+    """
+    paths = names_of(samples)
     folder = os.path.dirname(os.path.commonprefix(paths))
-    return [path[len(folder) :].lstrip("/\\") for path in paths]
+    names = [path[len(folder) :].lstrip("/\\") for path in paths]
+    bare = [*map(_without_suffix, names)]
+    return bare if len({*bare}) == len({*names}) else names
 
 
 def last_step(run: Path) -> int:
     """Return the step of a run's last checkpoint; 0: there is none."""
     return max(checkpoints.steps(run / CHECKPOINTS), default=0)
+
+
+def _without_suffix(name: str) -> str:
+    """Return a name without the suffix of images; what is after another dot is of the name."""
+    bare, suffix = os.path.splitext(name)
+    return bare if suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def _count(ids: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

@@ -42,7 +42,8 @@ def fit(
     Raises:
         NotFiniteError: The loss or a weight is not finite.
         UserError: A checkpoint cannot be written.
-        KeyboardInterrupt: By Ctrl-C or another signal; the step is saved.
+        KeyboardInterrupt: By Ctrl-C or another signal; the step is saved. One that comes when all
+            is saved and scored is left to the caller's `signals.raise_caught`.
     """
     every = config.evaluate_every
     if min(trainer.step, evaluated) >= config.steps:
@@ -69,7 +70,6 @@ def fit(
             raise
         finally:
             chain.on_train_end()
-    signals.raise_caught()  # one that came after the last step
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,12 @@ class RunData:
     @property
     def sample_names(self) -> dict[str, list[str]]:
         """What the samples are called, by "train" and "val"."""
-        splits = {"train": self.train, "val": self.val}
-        return {split: [s.image_name(i) for i in range(len(s))] for split, s in splits.items()}
+        return {"train": names_of(self.train), "val": names_of(self.val)}
+
+
+def names_of(samples: Samples) -> list[str]:
+    """Return what the samples of a split are called."""
+    return [samples.image_name(index) for index in range(len(samples))]
 
 
 def needs_statistics(config: FitConfig) -> bool:
@@ -73,18 +77,24 @@ def open_data(dataset: Dataset, options: DataConfig, needs_statistics: bool) -> 
 
 
 def validation_samples(dataset: Dataset, options: DataConfig) -> Samples:
-    """Return the samples that a run is scored on.
+    """Return the samples that a run is scored on, as `split_samples` does."""
+    return split_samples(dataset, options, options.val_split)
+
+
+def split_samples(dataset: Dataset, options: DataConfig, split: str) -> Samples:
+    """Return the samples of a split that a run reads, without looking for what is wrong.
 
     Args:
         dataset: The dataset.
-        options: Where it is, which split, whether wrong samples are left out.
+        options: Where it is, whether wrong samples are left out.
+        split: Its name.
 
     Raises:
         UserError: Something is wrong with the split.
     """
     if options.on_error == "skip":
-        return _open_split(dataset, options, options.val_split)[0]
-    return dataset.samples(options.val_split, options.root)
+        return _open_split(dataset, options, split)[0]
+    return dataset.samples(split, options.root)
 
 
 def _open_split(

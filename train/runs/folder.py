@@ -90,20 +90,38 @@ def create_or_verify_samples(run: Path, splits: Mapping[str, Sequence[str]]) -> 
         UserError: They are others: from here on the run would read what it had not read.
     """
     path = run / SAMPLES
-    now = {
-        split: {"count": len(names), "sha256": sha256("\n".join(names).encode()).hexdigest()}
-        for split, names in splits.items()
-    }
-    if not path.exists():
+    if path.exists():
+        verify_samples(run, splits, "choose another --run")
+    else:
+        now = {split: fingerprint(names) for split, names in splits.items()}
         write_whole(path, json.dumps(now, indent=1) + "\n")
-        return
-    before = _samples_before(path, splits)
-    for split in splits:
-        if before[split] != now[split]:
+
+
+def verify_samples(run: Path, splits: Mapping[str, Sequence[str]], remedy: str) -> None:
+    """Hold samples against those that a run began with.
+
+    Args:
+        run: The folder. One of an earlier version may not have noted them.
+        splits: Names of the samples of each split.
+        remedy: What to do beside restoring them.
+
+    Raises:
+        UserError: They are others.
+    """
+    path = run / SAMPLES
+    before = _samples_before(path, splits) if path.exists() else {}
+    for split, noted in before.items():
+        now = fingerprint(splits[split])
+        if noted != now:
             raise UserError(
-                f"{run} began with {before[split]['count']} samples of {split}, now there are "
-                f"{now[split]['count']}, or others: restore them, or choose another --run"
+                f"{run} began with {noted['count']} samples of {split}, now there are "
+                f"{now['count']}, or others: restore them, or {remedy}"
             )
+
+
+def fingerprint(names: Sequence[str]) -> dict[str, object]:
+    """Return what tells names from others: "count" and "sha256"."""
+    return {"count": len(names), "sha256": sha256("\n".join(names).encode()).hexdigest()}
 
 
 def _samples_before(path: Path, splits: Iterable[str]) -> dict[str, dict]:
@@ -112,7 +130,8 @@ def _samples_before(path: Path, splits: Iterable[str]) -> dict[str, dict]:
         return {split: {"count": before[split]["count"], **before[split]} for split in splits}
     except (ValueError, TypeError, KeyError):
         raise UserError(
-            f"{path} is damaged: restore it, or remove it, and what the run reads now is noted"
+            f"{path} is damaged: restore it, or remove it, and what is there now is taken for what "
+            "the run began with"
         ) from None
 
 

@@ -82,7 +82,7 @@ def _train(config: FitConfig, yaml: str, worker: Worker, cluster_timeout: float)
         with strategy.scope():
             trainer = make_trainer(config, strategy, model, optimization, data, worker)
         _fit(config, dataset, data, trainer, optimization.groups)
-        wait_for_all(strategy, worker)
+    signals.raise_caught()  # one that came when all was saved and scored
 
 
 def _open_data(
@@ -147,6 +147,7 @@ def _fit(
     if metrics.is_finished(config.trainer, trainer.step):
         print(f"{config.run} is finished: {trainer.step} steps were taken, and scored")
         print_end(config, metrics.lines)
+        wait_for_all(trainer.strategy, worker)
         return
     if worker.is_first:
         write_summary(
@@ -189,16 +190,21 @@ def _fit(
         return scores
 
     try:
-        fit(
-            trainer,
-            batches,
-            config.trainer,
-            score,
-            [curves, metrics, progress],
-            evaluated=metrics.last_step,
-            best=metrics.best_step,
-            is_over=is_over,
-        )
+        # A signal after the last evaluation waits until no worker needs another one.
+        with signals.deferred():
+            fit(
+                trainer,
+                batches,
+                config.trainer,
+                score,
+                [curves, metrics, progress],
+                evaluated=metrics.last_step,
+                best=metrics.best_step,
+                is_over=is_over,
+            )
+            if worker.is_first:
+                write_seconds_per_step(config.run, progress.seconds_per_step)
+            wait_for_all(trainer.strategy, worker)
     except NotFiniteError as error:
         if signals.is_caught():  # no time for a search
             raise
@@ -216,8 +222,6 @@ def _fit(
     finally:
         trainer.forget_first_state()
         list_skipped(data.faults)
-    if worker.is_first:
-        write_seconds_per_step(config.run, progress.seconds_per_step)
     if trainer.step < config.trainer.steps:
         print(
             f"No better {SCORES[config.trainer.best_by].label} in {config.trainer.patience} "

@@ -1,4 +1,7 @@
 import os
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,6 +61,19 @@ def test_it_writes_weights(run, asked, model, prefix, tmp_path):
 
 
 @pytest.mark.usefixtures("asked")
+def test_what_killed_processes_left_is_removed_and_no_more(run, prefix, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    name, here, number = "deeplab.weights.h5", platform.node(), ended.pid
+    left = tmp_path / f".{here}-{number}-{name}"
+    others = [f".{here}-{os.getppid()}-{name}", f".{here}-{number}-other.weights.h5"]
+    others += [f".another.host-{number}-{name}", f".my-{name}"]
+    for path in (left, *(tmp_path / other for other in others)):
+        path.write_bytes(b"a part")
+    assert run(prefix, "--output", tmp_path / name).status == 0
+    assert {path.name for path in tmp_path.iterdir()} == {name, *others}
+
+
 @pytest.mark.usefixtures("asked")
 def test_weights_are_on_the_disk_before_they_get_their_name(run, prefix, tmp_path, monkeypatch):
     order, replace, flush = [], os.replace, os.fsync

@@ -204,6 +204,24 @@ TRAINING = (
         "(occurs >= 0).T @ statistics.pixels.sum(axis=1)",
     ),
     Fault(
+        "train/commands/score.py",
+        "results without the name that is given",
+        "values.name or run_name(values.run)",
+        "run_name(values.run)",
+    ),
+    Fault(
+        "train/commands/score.py",
+        "results of another training replaced",
+        "        read_of_run(values.run, path)\n",
+        "        pass\n",
+    ),
+    Fault(
+        "train/compare/score.py",
+        "a run scored on other data than it began with",
+        "    verify_samples(run, names,",
+        "    verify_samples(run, {},",
+    ),
+    Fault(
         "train/compare/intervals.py",
         "Student's t of one seed more",
         "_quantile(seeds - 1)",
@@ -230,19 +248,19 @@ TRAINING = (
     Fault(
         "train/compare/collect.py",
         "a run of other settings taken for the recipe's",
-        "_require_settings(found, settings, self.run,",
-        "_require_settings(settings, settings, self.run,",
+        "require_settings(found, settings, self.run,",
+        "require_settings(settings, settings, self.run,",
     ),
     Fault(
-        "train/compare/collect.py",
+        "train/compare/agreement.py",
         "results of other data taken for the recipe's",
         '    if changed:\n        raise UserError(\n            f"{where} is of other {changed',
         '    if []:\n        raise UserError(\n            f"{where} is of other {changed',
     ),
     Fault(
-        "train/compare/collect.py",
+        "train/compare/agreement.py",
         "results of another training taken for a run's",
-        "    _require_of_run(found, run, path)\n",
+        "    require_of_run(found, run, path)\n",
         "",
     ),
     Fault(
@@ -470,6 +488,18 @@ TRAINING = (
         "",
     ),
     Fault(
+        "train/runs/train.py",
+        "a signal at the end of a run is swallowed",
+        "    signals.raise_caught()  # one that",
+        "    # one that",
+    ),
+    Fault(
+        "train/common/signals.py",
+        "a loop's end ends the deferral around it",
+        "        _State.is_deferred = former\n",
+        "        _State.is_deferred = False\n",
+    ),
+    Fault(
         "train/loop/meetings.py",
         "each worker looks up by its own clock",
         "caught, seconds = self._total(np.array([float(signals.is_caught()), elapsed]))",
@@ -501,6 +531,12 @@ TRAINING = (
     ),
     Fault(
         "train/common/signals.py",
+        "a signal hides that a worker is gone",
+        'words = f"{stop}, not saved: {error}"',
+        "words = str(stop)",
+    ),
+    Fault(
+        "train/common/signals.py",
         "SIGTERM is left to a library",
         "            signal.signal(number, handler)\n\n\ndef _numbers",
         "            pass\n\n\ndef _numbers",
@@ -516,6 +552,18 @@ TRAINING = (
         "who ends for another is the cause",
         "    ended.sort(key=lambda worker: worker.stops_for_another)\n",
         "",
+    ),
+    Fault(
+        "train/compare/execute.py",
+        "a signal is lost while a command starts",
+        "            self._send()\n            return",
+        "            return",
+    ),
+    Fault(
+        "train/compare/execute.py",
+        "a signal hides that a command has failed",
+        "if status and not (heard and signals.is_status(status)):",
+        "if status and not heard:",
     ),
     Fault(
         "train/compare/entries.py",

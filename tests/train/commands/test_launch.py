@@ -1,5 +1,6 @@
 """`python -m train launch`: what it passes on, and its mistakes."""
 
+import os
 import signal
 import subprocess
 import time
@@ -154,6 +155,21 @@ def test_who_does_not_end_after_a_signal_is_killed_and_named(start, monkeypatch)
     message = "^worker 0: disk full; worker 1 had not ended after 3 s and was killed$"
     with pytest.raises(UserError, match=message):
         stop(workers)
+
+
+def test_a_signal_while_workers_are_started_leaves_none_alone(train, monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def start(_command, **options):
+        started.append(popen(["sleep", "60"], **options))
+        if len(started) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    outcome = train("launch", "--loss=SoftmaxCrossEntropy")
+    assert (outcome.status, len(started)) == (143, 2)
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from train.common.files import whole_file, whole_folder, write_whole
+from train.common.errors import UserError
+from train.common.files import check_folder, whole_file, whole_folder, write_whole
 
 
 def write_half(path):
@@ -63,3 +65,17 @@ def test_what_killed_processes_left_is_removed_and_no_more(tmp_path):
     with whole_folder(tmp_path / "exp"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "exp", *kept}
+
+
+def test_a_folder_may_be_made_but_not_in_the_place_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores").touch()
+    check_folder(Path("train/results"), "results")
+    with pytest.raises(UserError, match="^results: scores/camvid: expected a folder, .*scores is"):
+        check_folder(Path("scores/camvid"), "results")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, _mode: path != tmp_path)
+    with pytest.raises(UserError, match=f"the folder {tmp_path} cannot be written to"):
+        check_folder(tmp_path / "results", "results")

@@ -56,6 +56,23 @@ def test_a_deferred_one_waits_for_the_end_of_a_step_and_a_second_one_does_not(nu
     assert "Stopping after this step; once more to stop at once" in capfd.readouterr().err
 
 
+def test_one_that_comes_between_two_deferrals_within_a_third_waits():
+    """As of a loop that is followed by what must not be left undone."""
+    done = []
+
+    def command():
+        with signals.as_interrupts(), signals.deferred():
+            with signals.deferred():
+                done.append("loop")
+            send(signal.SIGTERM)
+            done.append("end")
+            signals.raise_caught()
+
+    with pytest.raises(signals.Interrupted):
+        command()
+    assert done == ["loop", "end"]
+
+
 def test_handlers_are_taken_back_from_a_library():
     """As TensorFlow puts one of C in the place of Python's, in a cluster."""
 
@@ -105,16 +122,23 @@ def test_what_the_user_must_know_is_said_after_a_signal_too():
         command()
 
 
-def test_a_worker_that_is_gone_is_no_news_after_a_signal():
-    """All workers get the signal; who is told later finds another one gone."""
+def test_a_worker_that_is_gone_is_said_with_the_signal():
+    """Its status is the signal's: all may have got it, and one has ended a little earlier."""
 
     def command():
         with signals.as_interrupts(), signals.deferred():
             send(signal.SIGTERM)
             raise LostWorkerError("worker 1 is gone")
 
-    with pytest.raises(signals.Interrupted):
+    with pytest.raises(signals.Interrupted) as stop:
         command()
+    assert str(stop.value) == "ended by SIGTERM, not saved: worker 1 is gone"
+    assert stop.value.status == 143
+
+
+def test_a_worker_that_is_gone_without_a_signal_is_an_error():
+    with pytest.raises(LostWorkerError), signals.as_interrupts():
+        raise LostWorkerError("worker 1 is gone")
 
 
 def test_other_errors_are_left_alone():
@@ -138,3 +162,25 @@ def test_a_signal_that_is_ignored_stays_so():
 )
 def test_the_status_of_a_signal_is_known(status, is_of_them):
     assert signals.is_status(status) == is_of_them
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (1, "ended with status 1"),
+        (143, "was ended by SIGTERM"),
+        (-15, "was killed by SIGTERM"),
+        (-9, "was killed by SIGKILL, as when memory runs out"),
+    ],
+)
+def test_a_status_is_said_in_words(status, words):
+    assert signals.status_in_words(status) == words
+
+
+def test_signals_are_heard_and_none_is_raised():
+    heard, before = [], signal.getsignal(signal.SIGTERM)
+    with signals.heard_by(heard.append):
+        for number in NUMBERS:
+            send(number)
+    assert heard == NUMBERS
+    assert signal.getsignal(signal.SIGTERM) is before

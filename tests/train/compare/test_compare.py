@@ -21,7 +21,12 @@ from tests.train.small_network import STEPS
 from train.common.errors import UserError
 from train.compare.collect import of_recipes
 from train.compare.results import read_results, results_path, write_results
-from train.compare.score import is_finished, score
+from train.compare.score import data_of, image_names, is_finished, score
+from train.data.datasets.registry import SCENES
+from train.data.samples.samples import FileSamples
+from train.runs.configuration import configuration_parser, instantiate
+from train.runs.data import names_of
+from train.runs.folder import create_or_verify_samples
 from train.runs.load import load_trained
 
 ROOT = Path(__file__).parents[3]
@@ -92,6 +97,28 @@ def test_a_run_leaves_its_scores(compared):
     assert results.seconds_per_step > 0
 
 
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a/one.jpg", "a/two.PNG", "a/b/one.png"], ["one", "two", "b/one"]),
+        (["scene.1", "scene.2"], ["scene.1", "scene.2"]),
+        (["a/one.jpg", "a/one.png"], ["one.jpg", "one.png"]),
+    ],
+)
+def test_names_are_the_same_wherever_and_however_images_are_kept(files, names):
+    paths = tuple(map(Path, files))
+    assert image_names(FileSamples(SCENES.encoding, paths, paths)) == names
+
+
+def test_results_of_camvid_are_of_its_images(camvid_root):
+    recipe = [f"--config={ROOT / 'train/recipes/camvid/ce.yaml'}", f"--data.root={camvid_root}"]
+    data = data_of(instantiate(configuration_parser().parse_args(recipe)))
+    for path in (ROOT / "train/results/camvid").glob("*.json"):
+        found = read_results(path)
+        assert (found.class_names, found.images) == (data.class_names, data.images)
+        assert found.training_images == data.training_images
+
+
 def test_what_is_on_file_needs_no_run(compared, train, runs):
     shutil.rmtree(runs[0] / "checkpoints")
     shutil.rmtree(runs[1] / "checkpoints")
@@ -150,6 +177,35 @@ def test_results_of_other_data_are_refused(compared, runs, tmp_path, scenes_root
         of_recipes(recipes, [0], results, tmp_path / "none", fewer)
     with pytest.raises(UserError, match="ce-seed0 is of other training images than --data.root"):
         of_recipes(recipes, [0], tmp_path / "no_results", tmp_path, fewer)
+
+
+def test_a_run_of_another_seed_than_its_folder_s_name_is_refused(runs, tmp_path):
+    """One that was copied or renamed."""
+    recipes = {run.name.removesuffix("-seed0"): run / "config.yaml" for run in runs}
+    shutil.copytree(runs[1], tmp_path / "other-seed1")
+    with pytest.raises(UserError, match="other-seed1 is of seed 0, not of 1: give the folder the"):
+        of_recipes(recipes, [0, 1], tmp_path / "results", tmp_path, None)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_run_whose_data_have_changed_is_refused(train, runs, tmp_path, scenes_root, split):
+    """Where they were: the folder is the same, what it holds is not."""
+    root = shutil.copytree(scenes_root, tmp_path / "root")
+    recipes = {run.name.removesuffix("-seed0"): run / "config.yaml" for run in runs}
+    for run in runs:
+        config = run / "config.yaml"
+        config.write_text(config.read_text().replace(str(scenes_root), str(root)))
+        samples = {name: SCENES.samples(name, root) for name in ("train", "val")}
+        (run / "samples.json").unlink()
+        create_or_verify_samples(run, {name: names_of(of) for name, of in samples.items()})
+    assert train("score", runs[0]).status == 0
+    listed = root / f"ImageSets/Segmentation/{split}.txt"
+    listed.write_text(listed.read_text().partition("\n")[2])
+    count = len(samples[split])
+    message = f"began with {count} samples of {split}, now there are {count - 1}, or others: rest"
+    assert_one_line(train("score", runs[1]), "other-seed0 ", message)
+    with pytest.raises(UserError, match=message):
+        of_recipes(recipes, [0], tmp_path / "results", tmp_path, root)
 
 
 def test_results_of_another_recipe_are_refused(compared, runs, tmp_path):

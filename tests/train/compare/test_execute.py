@@ -12,6 +12,7 @@ import pytest
 
 from train.common import cli
 from train.common.errors import UserError
+from train.common.signals import Interrupted
 from train.compare.execute import score_run, train_recipe
 
 ROOT = Path(__file__).parents[3]
@@ -34,6 +35,15 @@ STAND_IN = """
         time.sleep(60)
         time.sleep(60)
         time.sleep(60)
+"""
+ENDS_AT_A_SIGNAL = """
+    import signal, sys, time
+    from pathlib import Path
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STATUS))
+    Path("notes").write_text("ready")
+    time.sleep(20)
+    sys.exit(1)
 """
 WAITS = """
 import sys
@@ -73,6 +83,14 @@ def test_a_command_that_fails_is_named(stand_in):
         score_run("runs/a", "a", "results")
 
 
+def test_a_command_that_was_killed_is_named_with_what_may_be_why(stand_in):
+    kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    (stand_in.parent / "stand_in.py").write_text(kill)
+    message = "^score of runs/a was killed by SIGKILL, as when memory runs out: once that is mended"
+    with pytest.raises(UserError, match=message):
+        score_run("runs/a", "a", "results")
+
+
 def wait_for(notes, text):
     deadline = time.monotonic() + 60
     while not (notes.is_file() and notes.read_text() == text):
@@ -90,3 +108,47 @@ def test_every_signal_reaches_the_command(stand_in):
             expected += " 15"
         wait_for(stand_in, expected)
         assert process.wait(timeout=60)
+
+
+def test_two_signals_beside_each_other_both_reach_the_command(stand_in):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(stand_in.parent)])}
+    with subprocess.Popen([sys.executable, "-c", WAITS], env=environment) as process:
+        wait_for(stand_in, "fit --seconds")
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        wait_for(stand_in, "fit --seconds 15 15")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60)
+
+
+@pytest.fixture
+def signalled(stand_in, monkeypatch):
+    """Get a signal when the command has begun, but is not known here; it ends with a status."""
+    popen = subprocess.Popen
+
+    def start(*arguments, **options):
+        process = popen(*arguments, **options)
+        wait_for(stand_in, "ready")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process
+
+    def run(status):
+        script = textwrap.dedent(ENDS_AT_A_SIGNAL).replace("STATUS", str(status))
+        (stand_in.parent / "stand_in.py").write_text(script)
+        monkeypatch.setattr(subprocess, "Popen", start)
+        score_run("runs/a", "a", "results")
+
+    return run
+
+
+@pytest.mark.parametrize("status", [0, 143])
+def test_a_signal_that_comes_before_the_command_is_known_reaches_it(signalled, status):
+    with pytest.raises(Interrupted, match="^ended by SIGTERM$"):
+        signalled(status)
+
+
+def test_a_command_that_fails_after_a_signal_is_named(signalled):
+    """As where a step could not be saved."""
+    with pytest.raises(UserError, match="^score of runs/a ended with status 2: once"):
+        signalled(2)

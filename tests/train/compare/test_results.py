@@ -78,3 +78,9 @@ def test_a_damaged_file_is_named(path, damage):
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError, match=r"ce-seed3\.json is damaged"):
         read_results(path)
+
+
+def test_a_file_that_is_not_there_is_one_line(path):
+    path.unlink()
+    with pytest.raises(UserError, match=r"ce-seed3\.json, a run's results, cannot be read: No"):
+        read_results(path)

@@ -20,6 +20,9 @@ from train.data.input.sampling import ComplementaryWeights
 from train.loop.cluster import Worker
 from train.loop.trainer import Trainer
 from train.runs import train as runs_train
+from train.runs.reporting import ProgressReport
+from train.runs.summary import read_seconds_per_step
+from train.runs.watching import Evaluations
 
 COMPLEMENTARY = (
     "--input.sampling.strategy=complementary",
@@ -216,6 +219,27 @@ def test_after_a_signal_what_is_not_finite_is_said_and_not_searched_for(
     assert outcome.status == 2
     assert "error: the loss is not finite at step 1: expected a finite number" in outcome.err
     assert "Taking the steps" not in outcome.out
+
+
+def test_a_signal_when_all_is_saved_and_scored_takes_nothing_from_a_run(
+    fit, tmp_path, small_networks, monkeypatch
+):
+    def step(trainer, batch):
+        trainer.optimizer.iterations.assign_add(1)
+        return {"loss": tf.constant(0.0)}
+
+    def end(report, logs=None):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+    monkeypatch.setattr(ProgressReport, "on_train_end", end)
+    monkeypatch.setattr(Evaluations, "on_scores", lambda *_: None)  # which takes seconds
+    options = ["--data.verify=false", "--trainer.evaluate_every=4"]
+    outcome = fit("--loss=SoftmaxCrossEntropy", *options)
+    assert (outcome.status, outcome.err.splitlines()[-1]) == (143, "ended by SIGTERM")
+    assert "goes on from there" not in outcome.out
+    assert "Last:  step 4: " in outcome.out
+    assert read_seconds_per_step(tmp_path / "run") > 0
 
 
 def test_a_lost_worker_is_said_with_the_error_it_was_found_by(monkeypatch):
