@@ -290,6 +290,12 @@ TRAINING = (
         "            raise\n",
     ),
     Fault(
+        "train/loop/fit.py",
+        "the best checkpoint is not kept",
+        "{*self.config.keep_at, self.best()}",
+        "self.config.keep_at",
+    ),
+    Fault(
         "train/loop/schedules.py",
         "warm-up starts at 0",
         "(step + 1) / max",
