@@ -81,6 +81,11 @@ def finish(process):
     return output
 
 
+def contents(folder, pattern="**/*"):
+    """Return the bytes of files by their paths, and False of folders."""
+    return {path: path.is_file() and path.read_bytes() for path in folder.glob(pattern)}
+
+
 def last_weights(run):
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(run / "checkpoints")))
     names = sorted(reader.get_variable_to_shape_map())
@@ -168,18 +173,13 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint(scenes_root, tm
     """Full for a checkpoint; the same command goes on where there is room again."""
     run = tmp_path / "run"
     kill_after(start(scenes_root, run, *AVERAGED, module=SMALL), run / "checkpoints", 1)
-
-    def contents():
-        files = [path for path in (run / "checkpoints").glob("ckpt-*") if path.is_file()]
-        return {path.name: path.read_bytes() for path in files}
-
-    before = contents()
+    before = contents(run / "checkpoints", "ckpt-*")
     process = start(scenes_root, run, *AVERAGED, module=SMALL, largest_file=8000)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2, output
     line = output.splitlines()[-1]
     assert re.search(r"error: \S*/ckpt-\d+ cannot be written: .*File too large", line)
-    assert contents() == before
+    assert contents(run / "checkpoints", "ckpt-*") == before
     finish(start(scenes_root, run, *AVERAGED, module=SMALL))
     assert last_step(run / "checkpoints") == STEPS
 
@@ -187,7 +187,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint(scenes_root, tm
 def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
     run = tmp_path / "run"
     kill_after(start(scenes_root, run), run / "checkpoints", 1)
-    before = sorted(path.name for path in run.rglob("*"))
+    before = contents(run)
     command = [sys.executable, "-m", "train", "fit", f"--run={run}", f"--data.root={scenes_root}"]
     outcome = subprocess.run(
         [*command, *TINY_RUN], cwd=ROOT, capture_output=True, text=True, check=False
@@ -196,7 +196,7 @@ def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
     (line,) = outcome.stderr.splitlines()
     assert line.startswith("python -m train: error: ")
     assert f"trainer.steps: {STEPS}, now 4" in line
-    assert sorted(path.name for path in run.rglob("*")) == before
+    assert contents(run) == before
 
 
 @pytest.mark.parametrize(
