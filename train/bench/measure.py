@@ -69,10 +69,10 @@ def memory_peaks(samples: Samples, crop: int, epochs: int) -> Iterator[float]:
     for _ in range(epochs):
         for _ in range(-(-len(samples) // pillow_baseline.BATCH)):
             tf.ensure_shape(next(stream)[0], [pillow_baseline.BATCH, crop, crop, 3])
-        yield peak_megabytes()
+        yield _peak_megabytes()
 
 
-def peak_megabytes() -> float:
+def _peak_megabytes() -> float:
     """Return the process' peak memory so far."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

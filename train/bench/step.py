@@ -1,6 +1,7 @@
 """How long a step takes: what the loop adds to a bare one, and what each loss adds."""
 
 import io
+import math
 import statistics
 import tempfile
 import time
@@ -16,7 +17,6 @@ import tensorflow as tf
 
 from tfsegloss import SegmentationLoss, SoftmaxCrossEntropy
 from tfsegloss.benchmark.measure import inputs, make_step
-from train.bench.measure import peak_megabytes
 from train.common import signals
 from train.config import TrainerConfig
 from train.loop.distribution import choose_strategy
@@ -25,23 +25,28 @@ from train.loop.fit import fit
 from train.loop.schedules import PolynomialWithWarmup
 from train.loop.trainer import Trainer
 from train.runs.reporting import ProgressReport
-from train.runs.watching import Curves, EventFile
+from train.runs.watching import MEGABYTE, Curves, EventFile, memory_in_use
 
 RATE = 0.01
 
 
 class LoopCost(NamedTuple):
-    """Seconds of a step, bare and in the loop, by round, and the memory meanwhile."""
+    """Seconds of a step, bare and in the loop, and the memory that is in use then, by round."""
 
     bare: list[float]
     loop: list[float]
-    megabytes: list[float]  # the process' peak, after each round
+    megabytes: list[float]  # after each round; NaN where the system does not tell
 
     @property
     def ratio(self) -> float:
         """The median of what the loop takes over what a bare step does in the same round."""
         pairs = zip(self.loop, self.bare, strict=True)
         return statistics.median(loop / bare for loop, bare in pairs)
+
+    @property
+    def growth(self) -> float:
+        """The megabytes by which memory grew after the first round, in which all is compiled."""
+        return self.megabytes[-1] - self.megabytes[0]
 
 
 def loop_cost(
@@ -73,8 +78,14 @@ def loop_cost(
         for _ in range(rounds):
             cost.bare.append(_seconds(partial(bare, *batch), steps))
             cost.loop.append(loop.seconds_per_step())
-            cost.megabytes.append(peak_megabytes())
+            cost.megabytes.append(megabytes_in_use())
     return cost
+
+
+def megabytes_in_use() -> float:
+    """Return the memory in use now; a peak would hide what grows below that of compiling."""
+    found = [n for name, n in memory_in_use().items() if name.endswith(" current")]
+    return sum(found) / MEGABYTE if found else math.nan
 
 
 def bare_step(model: keras.Model, loss: SegmentationLoss) -> Callable:

@@ -69,10 +69,9 @@ def _network(backbone: str, num_classes: int) -> Callable:
 
 
 def _loop_lines(cost: LoopCost) -> str:
-    early = min(1, len(cost.megabytes) - 1)
     return (
         f"the loop over a bare step: {100 * (cost.ratio - 1):+.1f} % (median of {len(cost.loop)} "
         f"rounds; bare {1000 * min(cost.bare):.0f} ms at best)\n"
-        f"peak memory after {early + 1} rounds {cost.megabytes[early]:.0f} MB, after "
-        f"{len(cost.megabytes)} {cost.megabytes[-1]:.0f} MB"
+        f"memory in use after the first round {cost.megabytes[0]:.0f} MB, after the last "
+        f"{cost.megabytes[-1]:.0f} MB: {cost.growth:+.1f} MB"
     )

@@ -28,6 +28,12 @@ TRAINING = (
         "",
     ),
     Fault(
+        "train/bench/step.py",
+        "a peak taken as the memory in use",
+        'name.endswith(" current")',
+        'name.endswith(" peak")',
+    ),
+    Fault(
         "train/common/cli.py",
         "status 0",
         "sys.exit(status)",
@@ -306,6 +312,12 @@ TRAINING = (
         "                loop.save()\n            raise\n",
         "                signals._State.is_deferred = False\n                loop.save()\n"
         "            raise\n",
+    ),
+    Fault(
+        "train/loop/fit.py",
+        "the best checkpoint is not kept",
+        "{*self.config.keep_at, self.best()}",
+        "self.config.keep_at",
     ),
     Fault(
         "train/loop/schedules.py",

@@ -15,6 +15,7 @@ LOSSES = {
     "DiceLoss": tfsegloss.DiceLoss,
     "CenterLoss": lambda: tfsegloss.CenterLoss(weight=0.1),
 }
+FAST = ("LMPLoss", "SSLLoss", "DiceLoss")
 
 
 def weights_after(data, folder, strategy=ONE_DEVICE, make_model=two_convolutions, **options):
@@ -30,7 +31,7 @@ def weights_after(data, folder, strategy=ONE_DEVICE, make_model=two_convolutions
 @pytest.mark.usefixtures("without_clusters")
 @pytest.mark.parametrize(
     "loss",
-    [pytest.param(loss, marks=[] if loss == "LMPLoss" else pytest.mark.full) for loss in LOSSES],
+    [pytest.param(loss, marks=[] if loss in FAST else pytest.mark.full) for loss in LOSSES],
 )
 def test_parts_with_very_unequal_labels_make_the_step_of_all(tmp_path, float64, loss):
     """Half of the images have almost no labels: means of parts would be far off."""

@@ -57,7 +57,14 @@ def gradient(trainer, batch):
     return [g.numpy().astype(float) for g in tape.gradient(loss, variables)]
 
 
-def assert_follows(trainer, change, multiplier=lambda path: 1.0, decay=lambda path: 0.0):
+def assert_follows(
+    trainer,
+    change=lambda gradients, *_: gradients,
+    multiplier=lambda path: 1.0,
+    decay=lambda path: 0.0,
+    data=None,
+    atol=1e-5,
+):
     """See that SGD with momentum moves each weight as it is written here.
 
     Args:
@@ -65,12 +72,14 @@ def assert_follows(trainer, change, multiplier=lambda path: 1.0, decay=lambda pa
         change: Makes what momentum is given of the gradients, the weights and their names.
         multiplier: Of the learning rate of a weight's name.
         decay: That is not in the gradient, of a weight's name.
+        data: The batches of the steps.
+        atol: How far a weight may be off.
     """
     variables = trainer.model.trainable_variables
     paths = [v.path for v in variables]
     weights = [v.numpy().astype(float) for v in variables]
     velocities = [np.zeros_like(w) for w in weights]
-    for step, batch in enumerate(batches(STEPS)):
+    for step, batch in enumerate(data or batches(STEPS)):
         rate = RATE * (1 - step / STEPS)
         for i, g in enumerate(change(gradient(trainer, batch), weights, paths)):
             factor = rate * multiplier(paths[i])
@@ -78,26 +87,28 @@ def assert_follows(trainer, change, multiplier=lambda path: 1.0, decay=lambda pa
             weights[i] = weights[i] * (1 - factor * decay(paths[i])) + velocities[i]
         trainer.train_step(batch)
         for v, w in zip(variables, weights, strict=True):
-            np.testing.assert_allclose(v.numpy(), w, atol=1e-5, err_msg=v.path)
+            np.testing.assert_allclose(v.numpy(), w, atol=atol, err_msg=v.path)
 
 
 def is_kernel(path):
     return path.endswith("kernel")
 
 
-@pytest.mark.parametrize("weights", ["kernels", "all"])
-def test_l2_goes_through_the_momentum_as_in_the_papers(tmp_path, weights):
+@pytest.mark.parametrize(("weights", "parts"), [("kernels", 1), ("all", 1), ("kernels", 2)])
+def test_l2_goes_through_the_momentum_as_in_the_papers(tmp_path, weights, parts):
     def add(gradients, values, paths):
         decays = (weights == "all" or is_kernel(path) for path in paths)
         return [g + 0.5 * w * d for g, w, d in zip(gradients, values, decays, strict=True)]
 
-    config = configuration(regularization={"l2": 0.5, "weights": weights})
+    config = configuration(
+        regularization={"l2": 0.5, "weights": weights}, trainer={"accumulation": parts}
+    )
     assert_follows(trainer_of(config, tmp_path), add)
 
 
 def test_the_optimizers_decay_is_beside_it(tmp_path):
     trainer = trainer_of(configuration(weight_decay=0.5), tmp_path)
-    assert_follows(trainer, lambda g, *_: g, decay=lambda path: 0.5 * is_kernel(path))
+    assert_follows(trainer, decay=lambda path: 0.5 * is_kernel(path))
 
 
 def test_l2_is_ten_times_as_strong_as_decay():
@@ -118,14 +129,16 @@ def test_l2_is_ten_times_as_strong_as_decay():
     assert left == pytest.approx([0.576, 0.942], abs=1e-3)
 
 
-def test_multipliers_change_the_rates(tmp_path):
+@pytest.mark.parametrize("parts", [1, 2])
+def test_multipliers_change_the_rates(tmp_path, parts):
     """The last pattern that is found counts; their decay follows."""
     multipliers = {"conv2d": 10, "bias": 20, "^no_such|conv2d.*bias$": 2}
-    config = configuration({"multipliers": multipliers}, weight_decay=0.1)
+    config = configuration(
+        {"multipliers": multipliers}, trainer={"accumulation": parts}, weight_decay=0.1
+    )
     trainer = trainer_of(config, tmp_path)
     assert_follows(
         trainer,
-        lambda g, *_: g,
         multiplier=lambda path: 10 if is_kernel(path) else 2,
         decay=lambda path: 0.1 * is_kernel(path),
     )
@@ -137,7 +150,7 @@ def test_groups_keep_the_scale_of_the_loss(tmp_path):
     config = configuration({"multipliers": {"bias": 2}}, loss_scale_factor=8.0)
     trainer = trainer_of(config, tmp_path)
     assert trainer.optimizer.scale_loss(1.0) == 8
-    assert_follows(trainer, lambda g, *_: g, multiplier=lambda path: 1 if is_kernel(path) else 2)
+    assert_follows(trainer, multiplier=lambda path: 1 if is_kernel(path) else 2)
 
 
 def test_zero_freezes(tmp_path):
@@ -146,7 +159,7 @@ def test_zero_freezes(tmp_path):
     kernels = [v for v in trainer.model.variables if is_kernel(v.path)]
     before = [v.numpy() for v in kernels]
     assert [v.path.split("/")[-1] for v in trainer.model.trainable_variables] == ["bias", "bias"]
-    assert_follows(trainer, lambda g, *_: g)
+    assert_follows(trainer)
     for v, old in zip(kernels, before, strict=True):
         np.testing.assert_array_equal(v, old)
 
@@ -180,11 +193,22 @@ CLIPPINGS = {
 }
 
 
-@pytest.mark.parametrize("kind", CLIPPINGS)
-def test_clipping(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "parts"), [*((kind, 1) for kind in CLIPPINGS), ("global_clipnorm", 2)]
+)
+def test_clipping(tmp_path, kind, parts):
     limit = 0.02
-    trainer = trainer_of(configuration(**{kind: limit}), tmp_path)
+    config = configuration(trainer={"accumulation": parts}, **{kind: limit})
+    trainer = trainer_of(config, tmp_path)
     assert_follows(trainer, lambda gradients, *_: CLIPPINGS[kind](gradients, limit))
+
+
+def test_four_parts_of_two_images_make_the_step_of_eight(tmp_path):
+    """Every other part has almost no labels: a mean of the parts' gradients would be far off."""
+    pairs = zip(*[batches(2 * STEPS)] * 2, strict=True)
+    data = [[np.concatenate(parts) for parts in zip(*pair, strict=True)] for pair in pairs]
+    trainer = trainer_of(configuration(trainer={"accumulation": 4}), tmp_path)
+    assert_follows(trainer, data=data, atol=1e-6)
 
 
 @pytest.mark.usefixtures("without_clusters")

@@ -22,8 +22,8 @@ from train.common import cli
 ROOT = Path(__file__).parents[3]
 PATIENCE = 300  # seconds until a step that must come has come
 STEPS = 40
-# KILLS=3 pytest …: after the checkpoints of so many steps a worker is killed, each in turn.
-KILLS = int(os.environ.get("KILLS", "1"))
+# KILLS=3 pytest …: so many times a worker is killed, each in turn.
+KILLS = int(os.environ.get("KILLS", "2"))
 
 SMALL = ("tests.train.small_network",)
 
@@ -64,6 +64,15 @@ def finish(processes):
     for process in processes:
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
+
+
+def last_step(run):
+    """Return the step of the last checkpoint."""
+    return max(int(path.stem.removeprefix("ckpt-")) for path in run.glob("checkpoints/*.index"))
+
+
+def read_starts(run):
+    return json.loads((run / "summary.json").read_text())["starts"]
 
 
 def weights_of(run, step=STEPS):
@@ -129,24 +138,27 @@ def never_killed(scenes_root, tmp_path_factory):
 def test_a_killed_worker_ends_the_others_and_the_same_command_goes_on(
     never_killed, scenes_root, tmp_path
 ):
-    run = tmp_path / "run"
+    run, saved = tmp_path / "run", [0]
     for kill in range(KILLS):
         processes = start(run, scenes_root)
-        killed, other = processes if kill % 2 else processes[::-1]
+        gone, left = (0, 1) if kill % 2 else (1, 0)
         deadline = time.monotonic() + PATIENCE
-        while not (run / f"checkpoints/ckpt-{4 + 8 * kill}.index").exists():
+        while not (run / f"checkpoints/ckpt-{saved[-1] + 4}.index").exists():
             assert time.monotonic() < deadline
-            assert other.poll() is None
+            assert processes[left].poll() is None
             time.sleep(0.02)
-        killed.send_signal(signal.SIGKILL)
-        output, _ = other.communicate(timeout=60)
-        assert other.returncode == 2
-        last = output.strip().splitlines()[-1]
-        assert last.startswith("python -m train: error: worker ")
-        assert "is gone" in last
-        assert "the same command on all workers goes on from the last checkpoint" in last
-        killed.communicate()
+        processes[gone].send_signal(signal.SIGKILL)
+        outputs = [process.communicate(timeout=60)[0] for process in processes]
+        assert processes[gone].returncode == -signal.SIGKILL, outputs[gone]
+        assert processes[left].returncode == 2, outputs[left]
+        last = outputs[left].strip().splitlines()[-1]
+        lost = rf"worker {gone} \(\S+\) is gone, so worker {left} \(\S+\) stops: "
+        remedy = "the same command on all workers goes on from the last checkpoint "
+        assert re.match(f"python -m train: error: {lost}{remedy}", last), last
+        saved.append(last_step(run))
+        assert saved[-1] < STEPS
     finish(start(run, scenes_root))
+    assert [start["step"] for start in read_starts(run)] == saved
     assert_equal(run, never_killed)
 
 
@@ -165,7 +177,7 @@ def test_ctrl_c_at_one_worker_saves_the_step_of_all(never_killed, scenes_root, t
     statuses = [128 + signal.SIGTERM] * 2
     statuses[stopped] = 128 + signal.SIGINT
     assert [process.returncode for process in processes] == statuses, outputs
-    saved = max(int(path.stem.removeprefix("ckpt-")) for path in run.glob("checkpoints/*.index"))
+    saved = last_step(run)
     assert 4 < saved < STEPS
     resumed = start(run, scenes_root)
     output = resumed[0].communicate(timeout=PATIENCE)[0]
@@ -253,8 +265,7 @@ def test_launch_starts_a_cluster_that_equals_one_started_by_hand(
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [STEPS // 2, STEPS]
     assert lines == (never_killed / "metrics.jsonl").read_text().splitlines()
-    starts = json.loads((tmp_path / "run/summary.json").read_text())["starts"]
-    assert [start["replicas"] for start in starts] == [2]
+    assert [start["replicas"] for start in read_starts(tmp_path / "run")] == [2]
     checkpoints = shutil.copytree(tmp_path / "run/checkpoints", tmp_path / "before")
     outcome = launched("--schedule.power=2")
     assert outcome.status == 2

@@ -1,6 +1,7 @@
 """A run killed without warning: the same command goes on where the last checkpoint is."""
 
 import json
+import math
 import os
 import random
 import re
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +62,17 @@ def last_step(checkpoints):
     return int(latest.rpartition("-")[2]) if latest else 0
 
 
-def kill_after(process, checkpoints, step):
-    """SIGKILL as soon as the checkpoint of a step is complete."""
+def kill_after(process, checkpoints, step, seconds=0.0):
+    """SIGKILL as soon as the checkpoint of a step is complete, or so many seconds later."""
     deadline = time.monotonic() + PATIENCE
     while last_step(checkpoints) < step:
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.01)
+    time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
 
 
 def finish(process):
@@ -79,10 +81,27 @@ def finish(process):
     return output
 
 
+def contents(folder, pattern="**/*"):
+    """Return the bytes of files by their paths, and False of folders."""
+    return {path: path.is_file() and path.read_bytes() for path in folder.glob(pattern)}
+
+
 def last_weights(run):
     reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(run / "checkpoints")))
     names = sorted(reader.get_variable_to_shape_map())
     return {n: reader.get_tensor(n) for n in names if n.endswith("VARIABLE_VALUE")}
+
+
+def seconds_between_checkpoints(run):
+    """Return how far the last two of a whole run are apart."""
+    last, before = checkpoints.steps(run / "checkpoints")[:2]
+    times = [(run / f"checkpoints/ckpt-{step}.index").stat().st_mtime for step in (last, before)]
+    return times[0] - times[1]
+
+
+def starts(run):
+    """Return the steps that each start of a run went on from."""
+    return [start["step"] for start in json.loads((run / "summary.json").read_text())["starts"]]
 
 
 def logged(run):
@@ -106,27 +125,28 @@ def test_killed_twice_equals_never_killed(scenes_root, tmp_path):
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_killed_at_random_moments_equals_never_killed(scenes_root, tmp_path, replicas):
-    """Of a small network, whose run is short enough to be killed often."""
+    """Of a small network, whose run is short enough to be killed often.
+
+    The moments are between its checkpoints: before the first it begins anew, which goes well even
+    where nothing can be resumed.
+    """
     options = [*AVERAGED, f"--trainer.replicas={replicas}"]
     whole = tmp_path / "whole"
-    began = time.monotonic()
     finish(start(scenes_root, whole, *options, module=SMALL))
-    seconds = time.monotonic() - began
+    seconds = seconds_between_checkpoints(whole)
     expected, seen = last_weights(whole), []
     assert any(name.startswith("averages/") for name in expected)
     moments = random.Random(replicas)
-    while len(seen) < KILLS:
-        killed = tmp_path / f"killed{len(seen)}"
+    for number in range(KILLS):
+        killed = tmp_path / f"killed{number}"
+        # The last steps are left out: a run that is not watched for a moment would reach its end.
+        share, step = math.modf(moments.uniform(1, STEPS - 2))
         process = start(scenes_root, killed, *options, module=SMALL)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(moments.uniform(0.1, 0.9) * seconds)
-        process.kill()
-        process.communicate()
-        if process.returncode == 0:  # it was faster than the first
-            shutil.rmtree(killed)
-            continue
+        kill_after(process, killed / "checkpoints", step, share * seconds)
         seen.append(last_step(killed / "checkpoints"))
+        assert 0 < seen[-1] < STEPS
         finish(start(scenes_root, killed, *options, module=SMALL))
+        assert starts(killed) == [0, seen[-1]]
         actual = last_weights(killed)
         assert expected.keys() == actual.keys()
         for name, value in expected.items():
@@ -153,18 +173,13 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint(scenes_root, tm
     """Full for a checkpoint; the same command goes on where there is room again."""
     run = tmp_path / "run"
     kill_after(start(scenes_root, run, *AVERAGED, module=SMALL), run / "checkpoints", 1)
-
-    def contents():
-        files = [path for path in (run / "checkpoints").glob("ckpt-*") if path.is_file()]
-        return {path.name: path.read_bytes() for path in files}
-
-    before = contents()
+    before = contents(run / "checkpoints", "ckpt-*")
     process = start(scenes_root, run, *AVERAGED, module=SMALL, largest_file=8000)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2, output
     line = output.splitlines()[-1]
     assert re.search(r"error: \S*/ckpt-\d+ cannot be written: .*File too large", line)
-    assert contents() == before
+    assert contents(run / "checkpoints", "ckpt-*") == before
     finish(start(scenes_root, run, *AVERAGED, module=SMALL))
     assert last_step(run / "checkpoints") == STEPS
 
@@ -172,7 +187,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint(scenes_root, tm
 def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
     run = tmp_path / "run"
     kill_after(start(scenes_root, run), run / "checkpoints", 1)
-    before = sorted(path.name for path in run.rglob("*"))
+    before = contents(run)
     command = [sys.executable, "-m", "train", "fit", f"--run={run}", f"--data.root={scenes_root}"]
     outcome = subprocess.run(
         [*command, *TINY_RUN], cwd=ROOT, capture_output=True, text=True, check=False
@@ -181,7 +196,7 @@ def test_another_configuration_does_not_touch_the_run(scenes_root, tmp_path):
     (line,) = outcome.stderr.splitlines()
     assert line.startswith("python -m train: error: ")
     assert f"trainer.steps: {STEPS}, now 4" in line
-    assert sorted(path.name for path in run.rglob("*")) == before
+    assert contents(run) == before
 
 
 @pytest.mark.parametrize(

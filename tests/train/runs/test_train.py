@@ -168,6 +168,8 @@ def test_bad_data_is_named_before_anything_is_written(fit, scenes_root, tmp_path
         ("--model.weights=none.weights.h5", ["model", "none.weights.h5"]),
         ("--model.options={sharp: 1}", ["deeplab_v3_plus", "atrous_rates", "sharp=1"]),
         ("--model.options={num_classes: 1}", ["model.options", "num_classes"]),
+        ("--optimizer=Adamm", ["optimizer: no class 'Adamm' (did you mean Adam or "]),
+        ("--schedule.multipliers={head: 9}", ["schedule.multipliers: 'head' is found in no name"]),
         ("--schedule.warmup_steps=4", ["schedule", "warmup_steps=4"]),
         (
             "--trainer.xla=true",
