@@ -228,9 +228,10 @@ class SegmentationLoss(keras_versions.Loss):
         terms = self.terms(targets, logits, pixel_weights)
         if self.needs_finite_logits and tf.executing_eagerly():
             _require_no_masked_class(type(self).__name__, terms, targets, logits)
-        # 0, or √−1: a constant NaN in the graph would stop `tf.debugging.enable_check_numerics`.
-        nan_if_wrong = tf.sqrt(tf.cast(targets.in_range, logits.dtype) - 1)
-        return {name: value + nan_if_wrong for name, value in terms.items()}
+        # 1, or √−1: a constant NaN in the graph would stop `tf.debugging.enable_check_numerics`. A
+        # factor, since one that is added would leave the gradient as it is, and a step be taken.
+        nan_if_wrong = tf.sqrt(2 * tf.cast(targets.in_range, logits.dtype) - 1)
+        return {name: value * nan_if_wrong for name, value in terms.items()}
 
     def _terms_of_no_image(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return empty terms, by the names that those of an image without labels have."""

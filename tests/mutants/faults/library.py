@@ -160,7 +160,7 @@ LIBRARY = (
     Fault(
         "tfsegloss/losses/base.py",
         "ids out of range pass under XLA",
-        "value + nan_if_wrong",
+        "value * nan_if_wrong",
         "value",
     ),
     Fault(

@@ -29,8 +29,9 @@ def test_what_is_wrong_is_named_in_a_graph(make_few):
 
 
 def test_id_out_of_range_is_nan_under_xla(make_few):
-    value, _ = make_few.compiled_step(*one_wrong(CLASSES))
+    value, gradient = make_few.compiled_step(*one_wrong(CLASSES))
     assert np.isnan(value)
+    assert np.isnan(gradient).any()  # or a step would be taken
 
 
 def test_fraction_is_no_id(make_few):
