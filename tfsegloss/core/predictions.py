@@ -4,7 +4,7 @@ import warnings
 
 import tensorflow as tf
 
-from tfsegloss.core.targets import zero_ignored
+from tfsegloss.core.targets import check_values, zero_ignored
 
 
 def check_prediction(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
@@ -40,8 +40,13 @@ def checked_size(y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         return tf.identity(y_pred)
 
 
-def weights_of_pixels(weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Return `sample_weight` of pixels as `[B, H, W]`, 0 where ignored, whatever it holds there."""
+def weights_of_pixels(
+    weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return `sample_weight` of pixels as `[B, H, W]`, and whether it is ≥ 0 wherever it counts.
+
+    It is 0 where ignored, whatever it holds there.
+    """
     if weights.shape.rank == 4 and weights.shape[-1] == 1:
         weights = tf.squeeze(weights, axis=-1)
     if weights.shape.rank != 3 or not weights.shape.is_compatible_with(valid.shape):
@@ -50,14 +55,8 @@ def weights_of_pixels(weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType) -> 
             f"as the labels {valid.shape}. Received: sample_weight.shape={weights.shape}"
         )
     weights = zero_ignored(tf.cast(weights, dtype), valid)
-    lowest = tf.reduce_min(weights)
-    message = "`sample_weight` must be ≥ 0. Received a weight of"
-    if tf.executing_eagerly():
-        if lowest < 0:
-            raise ValueError(f"{message} {lowest:g}")
-        return weights
-    with tf.control_dependencies([tf.debugging.Assert(lowest >= 0, [message, lowest])]):
-        return tf.identity(weights)
+    rule = "`sample_weight` must be ≥ 0. Received a weight of"
+    return weights, check_values(~(weights >= 0), weights, rule)
 
 
 def warn_of_probabilities(y_pred: tf.Tensor, loss: str) -> None:

@@ -23,7 +23,8 @@ class Targets(NamedTuple):
     ids: tf.Tensor | None  # int32 [B, H, W], 0 where ignored
     dense: tf.Tensor | None  # [B, H, W, C] in [0, 1], 0 where ignored
     valid: tf.Tensor  # bool [B, H, W]
-    in_range: tf.Tensor  # bool [], False where a target that counts is out of range
+    # bool [], False where a target that counts, or what comes beside it, is out of range
+    in_range: tf.Tensor
 
 
 def normalize_ignore_class(ignore_class: int | Sequence[int] | None) -> int | list[int] | None:
@@ -205,7 +206,7 @@ def _encode_ids(y_true: tf.Tensor, num_classes: int, ignored: list[int], name: s
     wrong = valid & ~(whole & (ids >= 0) & (ids < limit))
     or_ignored = f" or an ignored id ({ignored})" if ignored else ""
     rule = f"`{name}` must hold ids in [0, {limit}){or_ignored}. Received ids:"
-    in_range = _check_range(wrong, y_true, rule)
+    in_range = check_values(wrong, y_true, rule)
     return Targets(tf.where(valid & ~wrong, ids, 0), None, valid, in_range)
 
 
@@ -231,13 +232,26 @@ def _encode_dense(
     wrong = valid[..., tf.newaxis] & ~((dense >= 0) & (dense <= 1))
     or_ignored = f" or be an ignored id ({ignored})" if ignored else ""
     rule = f"Dense `{name}` must lie in [0, 1]{or_ignored}. Received values:"
-    in_range = _check_range(wrong, dense, rule)
+    in_range = check_values(wrong, dense, rule)
     safe = tf.where(valid[..., tf.newaxis] & ~wrong, dense, 0)
     return Targets(None, safe, valid, in_range)
 
 
-def _check_range(wrong: tf.Tensor, values: tf.Tensor, rule: str) -> tf.Tensor:
-    """Return False where anything is wrong, after saying so wherever an assertion can run."""
+def check_values(wrong: tf.Tensor, values: tf.Tensor, rule: str) -> tf.Tensor:
+    """Return whether nothing is wrong, after saying what is wherever an assertion can run.
+
+    Args:
+        wrong: bool, where a value is wrong.
+        values: In the shape of `wrong`.
+        rule: What the values must be, and what the wrong ones that follow are called.
+
+    Returns:
+        bool `[]`; False only under XLA, which drops assertions.
+
+    Raises:
+        ValueError: In eager mode, where anything is wrong; in a graph that is a
+            `tf.errors.InvalidArgumentError`.
+    """
     in_range = ~tf.reduce_any(wrong)
     if tf.executing_eagerly():
         if not in_range:

@@ -220,7 +220,7 @@ class SegmentationLoss(keras_versions.Loss):
     def _terms(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Return the terms, NaN where labels are out of range and XLA drops the assertion."""
+        """Return the terms, NaN where anything is out of range and XLA drops the assertion."""
         targets, logits, pixel_weights = self._prepare(y_true, y_pred)
         self.build(logits.shape[-1])
         if logits.shape[0] == 0:
@@ -265,7 +265,8 @@ class SegmentationLoss(keras_versions.Loss):
         y_pred = checked_size(y_pred, targets.valid)
         logits = self._logits(tf.cast(y_pred, dtype), targets.valid)
         if pixel_weights is not None:
-            pixel_weights = weights_of_pixels(pixel_weights, targets.valid, dtype)
+            pixel_weights, in_range = weights_of_pixels(pixel_weights, targets.valid, dtype)
+            targets = targets._replace(in_range=targets.in_range & in_range)
             if self.reduction == "mean_with_sample_weight":
                 pixel_weights = replicas.with_mean_one(pixel_weights, targets.valid)
         return targets, logits, pixel_weights

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tfsegloss
 from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tests.tfsegloss.grid import grid
-from tests.tfsegloss.steps import value_and_gradient
+from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.variants import VARIANTS
 from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.options import option_names
@@ -63,6 +63,23 @@ def test_negative_weights_of_pixels_are_refused(loss, weights):
         loss(ids, logits, weights)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be ≥ 0"):
         tf.function(loss.__call__)(ids, logits, weights)
+
+
+def test_a_negative_weight_of_a_pixel_is_nan_under_xla(weights):
+    """In the gradient too, by which the pixel's loss would rise."""
+    ids, logits = (tf.constant(part) for part in example())
+    weights[ids != IGNORED] = -0.5
+    step = tf.function(step_of(tfsegloss.SoftmaxCrossEntropy()), jit_compile=True)
+    value, gradient = step(ids, logits, tf.constant(weights))
+    assert np.isnan(value)
+    assert np.isnan(gradient[ids != IGNORED]).all()
+
+
+def test_a_weight_of_a_pixel_that_is_no_number_is_refused(weights):
+    ids, logits = example()
+    weights[ids != IGNORED] = np.nan
+    with pytest.raises(ValueError, match="must be ≥ 0. Received a weight of nan"):
+        tfsegloss.SoftmaxCrossEntropy()(ids, logits, weights)
 
 
 def test_negative_weights_of_ignored_pixels_mean_nothing(weights):
