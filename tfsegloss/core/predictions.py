@@ -6,6 +6,9 @@ import tensorflow as tf
 
 from tfsegloss.core.targets import check_values, zero_ignored
 
+# bfloat16 has eight bits: what is interpolated between its probabilities may be 1.004.
+ROUNDING = 0.01
+
 
 def check_prediction(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
     """Refuse a `y_pred` that is not (batch, height, width, classes)."""
@@ -38,6 +41,21 @@ def checked_size(y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     same = tf.debugging.assert_equal(tf.shape(valid), tf.shape(y_pred)[:3], message=rule)
     with tf.control_dependencies([same] if same is not None else []):
         return tf.identity(y_pred)
+
+
+def check_probabilities(p: tf.Tensor) -> tf.Tensor:
+    """Return whether all of `y_pred` is in [0, 1], but for rounding, after saying what is not.
+
+    Logits would be clipped, where no gradient flows, to a value that looks ordinary. Two numbers
+    tell, of one pass each. NaN is none of them: it reaches the value.
+    """
+    lowest, highest = tf.reduce_min(p), tf.reduce_max(p)
+    wrong = tf.stack([lowest < -ROUNDING, highest > 1 + ROUNDING])
+    rule = (
+        "`y_pred` must be probabilities in [0, 1] where from_logits=False; for logits, leave that "
+        "out. Received values:"
+    )
+    return check_values(wrong, tf.stack([lowest, highest]), rule)
 
 
 def weights_of_pixels(

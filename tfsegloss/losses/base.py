@@ -15,6 +15,7 @@ from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.options import option_names
 from tfsegloss.core.predictions import (
     check_prediction,
+    check_probabilities,
     checked_size,
     warn_of_probabilities,
     weights_of_pixels,
@@ -263,7 +264,8 @@ class SegmentationLoss(keras_versions.Loss):
             dtype=dtype,
         )
         y_pred = checked_size(y_pred, targets.valid)
-        logits = self._logits(tf.cast(y_pred, dtype), targets.valid)
+        logits, in_range = self._logits(tf.cast(y_pred, dtype), targets.valid)
+        targets = targets._replace(in_range=targets.in_range & in_range)
         if pixel_weights is not None:
             pixel_weights, in_range = weights_of_pixels(pixel_weights, targets.valid, dtype)
             targets = targets._replace(in_range=targets.in_range & in_range)
@@ -271,13 +273,16 @@ class SegmentationLoss(keras_versions.Loss):
                 pixel_weights = replicas.with_mean_one(pixel_weights, targets.valid)
         return targets, logits, pixel_weights
 
-    def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        """Return logits; at ignored pixels they may hold anything, see `zero_ignored`."""
+    def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | bool]:
+        """Return logits, anything where ignored, and whether all that counts is in range."""
         if self.from_logits:
-            return y_pred
+            return y_pred, True
         p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
+        in_range = check_probabilities(p)
         p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
-        return tf.math.log(p) if self.activation == "softmax" else tf.math.log(p / (1 - p))
+        return tf.math.log(p) if self.activation == "softmax" else tf.math.log(
+            p / (1 - p)
+        ), in_range
 
 
 def _require_no_masked_class(
