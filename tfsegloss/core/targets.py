@@ -3,6 +3,7 @@
 The rules for ignored pixels and for ids out of range live here alone.
 """
 
+import functools
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -56,7 +57,7 @@ def encode_targets(
     """Return labels as targets, with the mask of the pixels that count.
 
     Ids: a pixel is ignored where its id is in `ignore_class`. Dense targets (one-hot, soft or
-    multi-label): a pixel is ignored where any channel holds an id of `ignore_class`, or, with
+    multi-label): a pixel is ignored where every channel holds an id of `ignore_class`, or, with
     `empty_is_ignored`, where all channels are 0 (what `tf.one_hot` makes of an ignored id). For
     one class `[B, H, W, 1]` is dense: its ids 0 and 1 are the same numbers as targets.
 
@@ -225,12 +226,14 @@ def _encode_dense(
         )
     dense = tf.cast(y_true, dtype)  # [B, H, W, C]
     valid = tf.ones(tf.shape(dense)[:3], tf.bool)
-    for i in ignored:
-        valid &= tf.reduce_all(dense != i, axis=-1)
+    if ignored:
+        holds_ignored = functools.reduce(tf.logical_or, [dense == i for i in ignored])
+        # Not where any channel does: a map of 0 and 255 would lose all pixels that have a class.
+        valid &= ~tf.reduce_all(holds_ignored, axis=-1)
     if empty_is_ignored:
         valid &= tf.reduce_any(dense != 0, axis=-1)
     wrong = valid[..., tf.newaxis] & ~((dense >= 0) & (dense <= 1))
-    or_ignored = f" or be an ignored id ({ignored})" if ignored else ""
+    or_ignored = f" or be an ignored id ({ignored}) in every channel" if ignored else ""
     rule = f"Dense `{name}` must lie in [0, 1]{or_ignored}. Received values:"
     in_range = check_values(wrong, dense, rule)
     safe = tf.where(valid[..., tf.newaxis] & ~wrong, dense, 0)
