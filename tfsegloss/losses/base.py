@@ -69,6 +69,11 @@ class SegmentationLoss(keras_versions.Loss):
         self.ignore_class = normalize_ignore_class(ignore_class)
 
     @property
+    def least_classes(self) -> int:
+        """The number of classes C from which on the formula can be learnt from."""
+        return 2 if self.activation == "softmax" else 1
+
+    @property
     def variables(self) -> list[tf.Variable]:
         """What a training loop must keep beside the model's weights; see `StatefulLoss`."""
         return []
@@ -250,10 +255,11 @@ class SegmentationLoss(keras_versions.Loss):
         check_prediction(y_true, y_pred)
         if self.from_logits:
             warn_of_probabilities(y_pred, type(self).__name__)
-        if self.activation == "softmax" and y_pred.shape[-1] == 1:
+        if y_pred.shape[-1] < self.least_classes:
+            instead = "a loss on sigmoids" if y_pred.shape[-1] == 1 else "SoftmaxCrossEntropy"
             raise ValueError(
-                f"{type(self).__name__} needs at least 2 classes (batch, height, width, classes); "
-                f"for one class use a loss on sigmoids. Received: y_pred.shape={y_pred.shape}"
+                f"{type(self).__name__} needs at least {self.least_classes} classes (batch, height,"
+                f" width, classes); for fewer use {instead}. Received: y_pred.shape={y_pred.shape}"
             )
         dtype = y_pred.dtype if y_pred.dtype == tf.float64 else tf.float32
         targets = encode_targets(
