@@ -64,7 +64,7 @@ class SegmentationLoss(keras_versions.Loss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ):
-        super().__init__(name=name, reduction=reduction)
+        super().__init__(name=name, reduction=reduction, dtype=keras_versions.dtype_of_losses())
         self.from_logits = from_logits
         self.ignore_class = normalize_ignore_class(ignore_class)
 

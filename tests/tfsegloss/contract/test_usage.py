@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
+from tests import keras_versions
 from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
@@ -22,6 +23,14 @@ def weights():
     return np.random.default_rng(0).uniform(0, 2, example()[0].shape).astype(np.float32)
 
 
+@pytest.fixture(params=["float16", "bfloat16"])
+def half_precision(request):
+    """Keras in half precision for one test."""
+    keras_versions.set_floatx(request.param)
+    yield
+    keras_versions.set_floatx("float32")
+
+
 @pytest.fixture
 def check_numerics():
     tf.debugging.enable_check_numerics()
@@ -33,6 +42,17 @@ def keras_cross_entropy(**options):
     return keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, ignore_class=IGNORED, **options
     )
+
+
+@pytest.mark.usefixtures("half_precision")
+def test_labels_and_values_are_exact_where_keras_is_in_half_precision():
+    """4099 is 4100 in float16, and 301 is 300 in bfloat16: classes beside them."""
+    ids = np.array([[[301, 4099]]])
+    logits = np.zeros([1, 1, 2, 4101], np.float32)
+    logits[0, 0, 0, 300] = logits[0, 0, 1, 4100] = 80_000  # and float16 ends at 65,504
+    value = tfsegloss.SoftmaxCrossEntropy(ignore_class=None)(ids, logits)
+    assert value.dtype == tf.float32
+    assert float(value) == 80_000
 
 
 def test_the_mean_with_sample_weight_is_that_of_keras(weights):
