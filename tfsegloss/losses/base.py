@@ -129,6 +129,7 @@ class SegmentationLoss(keras_versions.Loss):
                     "`sample_weight` must be (batch,), (batch, height, width) or (batch, height, "
                     f"width, 1). Received: sample_weight.shape={sample_weight.shape}"
                 )
+            _require_one_replica_if_weighted_mean(self.reduction)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor) -> tf.Tensor:
@@ -289,6 +290,16 @@ class SegmentationLoss(keras_versions.Loss):
         return tf.math.log(p) if self.activation == "softmax" else tf.math.log(
             p / (1 - p)
         ), in_range
+
+
+def _require_one_replica_if_weighted_mean(reduction: str | None) -> None:
+    """Refuse weights of images where Keras divides by those of each replica alone."""
+    if reduction == "mean_with_sample_weight" and replicas.replica_count() > 1:
+        raise ValueError(
+            '`reduction` must be "sum_over_batch_size", or `sample_weight` weights of pixels, on '
+            'several replicas: of weights of images "mean_with_sample_weight" takes another step '
+            f"there than on one. Received: {replicas.replica_count()} replicas"
+        )
 
 
 def _require_no_masked_class(
