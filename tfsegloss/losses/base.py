@@ -231,7 +231,7 @@ class SegmentationLoss(keras_versions.Loss):
         targets, logits, pixel_weights = self._prepare(y_true, y_pred)
         self.build(logits.shape[-1])
         if logits.shape[0] == 0:
-            return self._terms_of_no_image(logits)
+            return self._terms_of_no_image(logits, pixel_weights)
         terms = self.terms(targets, logits, pixel_weights)
         if self.needs_finite_logits and tf.executing_eagerly():
             _require_no_masked_class(type(self).__name__, terms, targets, logits)
@@ -240,13 +240,21 @@ class SegmentationLoss(keras_versions.Loss):
         nan_if_wrong = tf.sqrt(2 * tf.cast(targets.in_range, logits.dtype) - 1)
         return {name: value * nan_if_wrong for name, value in terms.items()}
 
-    def _terms_of_no_image(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return empty terms, by the names that those of an image without labels have."""
-        one = tf.zeros([1, *logits.shape[1:]], logits.dtype)
+    def _terms_of_no_image(
+        self, logits: tf.Tensor, pixel_weights: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Return empty terms, of an image without labels that counts nothing.
+
+        So this replica takes part in all that the others sum, forward and backward.
+        """
+        one = tf.reduce_sum(logits, axis=0, keepdims=True)  # 0, with a gradient
         ids = tf.zeros(one.shape[:3], tf.int32)
         targets = Targets(ids, None, tf.zeros(ids.shape, tf.bool), tf.constant(True))
-        empty = tf.reduce_sum(logits, axis=[1, 2, 3])  # with a gradient
-        return {name: value[:0] + empty for name, value in self.terms(targets, one, None).items()}
+        if pixel_weights is not None:
+            pixel_weights = tf.zeros(ids.shape, logits.dtype)
+        with replicas.without_images():
+            terms = self.terms(targets, one, pixel_weights)
+        return {name: value[:0] for name, value in terms.items()}
 
     def _prepare(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
