@@ -9,6 +9,8 @@ MISSING = {
     "test_the_mean_with_sample_weight_is_that_of_keras": (
         "Keras 2 has no reduction mean_with_sample_weight; the losses refuse it by name"
     ),
+    "test_a_mean_with_weights_of_images_is_refused": "Keras 2 has no mean_with_sample_weight",
+    r"where_keras_is_in_half_precision\[bfloat16\]": "Keras 2 cannot be set to bfloat16",
     "test_dice_is_keras_dice_of_all_classes": "Keras 2 has no Dice loss",
     "test_probabilities_and_one_hot_labels_with_dice_of_keras": "Keras 2 has no Dice loss",
     "test_a_segmenter_of_keras_hub": "KerasHub is written for Keras 3",

@@ -122,9 +122,14 @@ def _check(options: argparse.Namespace, makers: measure.Losses) -> None:
     for name in options.losses or ():
         if name not in makers:
             raise ValueError(f"--losses: no {name}; there are {', '.join(makers)}")
+    names = (REFERENCE, *(options.losses or makers))
+    needed = {name: getattr(makers[name](), "least_classes", 2) for name in names}
+    most = max(needed, key=needed.get)
     for shape in options.shapes:
-        if min(shape) < 1 or shape[-1] < 2:
-            raise ValueError(f"--shape must be B H W ≥ 1 and C ≥ 2, not {shape}")
+        if min(shape) < 1 or shape[-1] < needed[most]:
+            raise ValueError(
+                f"--shape must be B H W ≥ 1 and C ≥ {needed[most]} for {most}, not {shape}"
+            )
     if options.rounds < 1:
         raise ValueError(f"--rounds must be at least 1, not {options.rounds}")
     if options.json:

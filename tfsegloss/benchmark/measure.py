@@ -21,7 +21,7 @@ WARM_UP = 2  # steps after the first call
 
 SIDES = (129, 257, 513, 1025)
 FITTED_SIDE = 257  # below, what a call costs whatever its size hides the growth
-CLASSES = (2, 6, 21, 60, 150)
+CLASSES = (3, 6, 21, 60, 150)
 CLASSES_SIDE = 257
 GROWTH_RUNS = 5
 

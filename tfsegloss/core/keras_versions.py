@@ -106,7 +106,10 @@ class _LossOfKeras2(keras.losses.Loss):
     """What a loss has in Keras 3: a name of its own, a dtype, and tensors of it in `call`."""
 
     def __init__(
-        self, name: str | None = None, reduction: str | None = "sum_over_batch_size"
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: str = "float32",
     ) -> None:
         if reduction == "mean_with_sample_weight":
             raise ValueError(
@@ -123,7 +126,7 @@ class _LossOfKeras2(keras.losses.Loss):
             reduction=reduction,
             name=_snake_case(type(self).__name__) if name is None else name,
         )
-        self.dtype = keras.backend.floatx()
+        self.dtype = dtype
 
     def __call__(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
@@ -132,6 +135,14 @@ class _LossOfKeras2(keras.losses.Loss):
             lambda value: convert_to_tensor(value, self.dtype), (y_true, y_pred)
         )
         return super().__call__(y_true, y_pred, sample_weight)
+
+
+def dtype_of_losses() -> str:
+    """Return the type of the library's losses: float32, or float64 where Keras is set to it.
+
+    Never half precision, to which Keras would cast labels (id 301 is 300 in bfloat16) and values.
+    """
+    return "float64" if keras.backend.floatx() == "float64" else "float32"
 
 
 # The base of the library's losses.

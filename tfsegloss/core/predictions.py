@@ -4,7 +4,10 @@ import warnings
 
 import tensorflow as tf
 
-from tfsegloss.core.targets import zero_ignored
+from tfsegloss.core.targets import check_values, zero_ignored
+
+# bfloat16 has eight bits: what is interpolated between its probabilities may be 1.004.
+ROUNDING = 0.01
 
 
 def check_prediction(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
@@ -40,8 +43,28 @@ def checked_size(y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         return tf.identity(y_pred)
 
 
-def weights_of_pixels(weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Return `sample_weight` of pixels as `[B, H, W]`, 0 where ignored, whatever it holds there."""
+def check_probabilities(p: tf.Tensor) -> tf.Tensor:
+    """Return whether all of `y_pred` is in [0, 1], but for rounding, after saying what is not.
+
+    Logits would be clipped, where no gradient flows, to a value that looks ordinary. Two numbers
+    tell, of one pass each. NaN is none of them: it reaches the value.
+    """
+    lowest, highest = tf.reduce_min(p), tf.reduce_max(p)
+    wrong = tf.stack([lowest < -ROUNDING, highest > 1 + ROUNDING])
+    rule = (
+        "`y_pred` must be probabilities in [0, 1] where from_logits=False; for logits, leave that "
+        "out. Received values:"
+    )
+    return check_values(wrong, tf.stack([lowest, highest]), rule)
+
+
+def weights_of_pixels(
+    weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return `sample_weight` of pixels as `[B, H, W]`, and whether it is ≥ 0 wherever it counts.
+
+    It is 0 where ignored, whatever it holds there.
+    """
     if weights.shape.rank == 4 and weights.shape[-1] == 1:
         weights = tf.squeeze(weights, axis=-1)
     if weights.shape.rank != 3 or not weights.shape.is_compatible_with(valid.shape):
@@ -50,14 +73,8 @@ def weights_of_pixels(weights: tf.Tensor, valid: tf.Tensor, dtype: tf.DType) -> 
             f"as the labels {valid.shape}. Received: sample_weight.shape={weights.shape}"
         )
     weights = zero_ignored(tf.cast(weights, dtype), valid)
-    lowest = tf.reduce_min(weights)
-    message = "`sample_weight` must be ≥ 0. Received a weight of"
-    if tf.executing_eagerly():
-        if lowest < 0:
-            raise ValueError(f"{message} {lowest:g}")
-        return weights
-    with tf.control_dependencies([tf.debugging.Assert(lowest >= 0, [message, lowest])]):
-        return tf.identity(weights)
+    rule = "`sample_weight` must be ≥ 0. Received a weight of"
+    return weights, check_values(~(weights >= 0), weights, rule)
 
 
 def warn_of_probabilities(y_pred: tf.Tensor, loss: str) -> None:

@@ -1,6 +1,13 @@
 """Division by counts: one device and many replicas take the same step."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 import tensorflow as tf
+
+# Of a thread: `MirroredStrategy` traces each replica in one of its own.
+_replica = threading.local()
 
 
 def replica_count() -> int:
@@ -142,4 +149,22 @@ def with_mean_one(weights: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
 
 def image_share(values: tf.Tensor) -> tf.Tensor:
     """Return values `[B]` weighted so that Keras' mean is that over all replicas' images."""
-    return normalize_globally(values, tf.shape(values)[0])
+    images = tf.shape(values)[0] if getattr(_replica, "has_images", True) else 0
+    return normalize_globally(values, images)
+
+
+@contextlib.contextmanager
+def without_images() -> Iterator[None]:
+    """Count no image inside, on a replica that has none and computes with one that it made up.
+
+    Example:
+
+    >>> with without_images():
+    ...     image_share(tf.constant([3.0])).numpy().tolist()
+    [0.0]
+    """
+    _replica.has_images = False
+    try:
+        yield
+    finally:
+        _replica.has_images = True

@@ -3,6 +3,7 @@
 The rules for ignored pixels and for ids out of range live here alone.
 """
 
+import functools
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,8 @@ class Targets(NamedTuple):
     ids: tf.Tensor | None  # int32 [B, H, W], 0 where ignored
     dense: tf.Tensor | None  # [B, H, W, C] in [0, 1], 0 where ignored
     valid: tf.Tensor  # bool [B, H, W]
-    in_range: tf.Tensor  # bool [], False where a target that counts is out of range
+    # bool [], False where a target that counts, or what comes beside it, is out of range
+    in_range: tf.Tensor
 
 
 def normalize_ignore_class(ignore_class: int | Sequence[int] | None) -> int | list[int] | None:
@@ -55,7 +57,7 @@ def encode_targets(
     """Return labels as targets, with the mask of the pixels that count.
 
     Ids: a pixel is ignored where its id is in `ignore_class`. Dense targets (one-hot, soft or
-    multi-label): a pixel is ignored where any channel holds an id of `ignore_class`, or, with
+    multi-label): a pixel is ignored where every channel holds an id of `ignore_class`, or, with
     `empty_is_ignored`, where all channels are 0 (what `tf.one_hot` makes of an ignored id). For
     one class `[B, H, W, 1]` is dense: its ids 0 and 1 are the same numbers as targets.
 
@@ -205,7 +207,7 @@ def _encode_ids(y_true: tf.Tensor, num_classes: int, ignored: list[int], name: s
     wrong = valid & ~(whole & (ids >= 0) & (ids < limit))
     or_ignored = f" or an ignored id ({ignored})" if ignored else ""
     rule = f"`{name}` must hold ids in [0, {limit}){or_ignored}. Received ids:"
-    in_range = _check_range(wrong, y_true, rule)
+    in_range = check_values(wrong, y_true, rule)
     return Targets(tf.where(valid & ~wrong, ids, 0), None, valid, in_range)
 
 
@@ -224,20 +226,35 @@ def _encode_dense(
         )
     dense = tf.cast(y_true, dtype)  # [B, H, W, C]
     valid = tf.ones(tf.shape(dense)[:3], tf.bool)
-    for i in ignored:
-        valid &= tf.reduce_all(dense != i, axis=-1)
+    if ignored:
+        holds_ignored = functools.reduce(tf.logical_or, [dense == i for i in ignored])
+        # Not where any channel does: a map of 0 and 255 would lose all pixels that have a class.
+        valid &= ~tf.reduce_all(holds_ignored, axis=-1)
     if empty_is_ignored:
         valid &= tf.reduce_any(dense != 0, axis=-1)
     wrong = valid[..., tf.newaxis] & ~((dense >= 0) & (dense <= 1))
-    or_ignored = f" or be an ignored id ({ignored})" if ignored else ""
+    or_ignored = f" or be an ignored id ({ignored}) in every channel" if ignored else ""
     rule = f"Dense `{name}` must lie in [0, 1]{or_ignored}. Received values:"
-    in_range = _check_range(wrong, dense, rule)
+    in_range = check_values(wrong, dense, rule)
     safe = tf.where(valid[..., tf.newaxis] & ~wrong, dense, 0)
     return Targets(None, safe, valid, in_range)
 
 
-def _check_range(wrong: tf.Tensor, values: tf.Tensor, rule: str) -> tf.Tensor:
-    """Return False where anything is wrong, after saying so wherever an assertion can run."""
+def check_values(wrong: tf.Tensor, values: tf.Tensor, rule: str) -> tf.Tensor:
+    """Return whether nothing is wrong, after saying what is wherever an assertion can run.
+
+    Args:
+        wrong: bool, where a value is wrong.
+        values: In the shape of `wrong`.
+        rule: What the values must be, and what the wrong ones that follow are called.
+
+    Returns:
+        bool `[]`; False only under XLA, which drops assertions.
+
+    Raises:
+        ValueError: In eager mode, where anything is wrong; in a graph that is a
+            `tf.errors.InvalidArgumentError`.
+    """
     in_range = ~tf.reduce_any(wrong)
     if tf.executing_eagerly():
         if not in_range:

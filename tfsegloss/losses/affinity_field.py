@@ -12,6 +12,7 @@ from tfsegloss.core.shapes import sizes
 from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
 from tfsegloss.kernels import affinity_pairs, downsampling, xla
 from tfsegloss.kernels.affinity_pairs import LOW
+from tfsegloss.kernels.local_pooling import classes
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
 from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
 
@@ -31,7 +32,8 @@ def affinity_field(
 
     With KL_ijc = p_jc log(p_jc / p_ic) + q_jc log(q_jc / q_ic), q = 1 − p + 1e-4, p = softmax(x)
     clipped to [1e-4, 1], i a pixel of the downsampled image, j each of its 8 neighbors at the
-    distance `distance`, c a class, t the downsampled one-hot truth:
+    distance `distance`, c a class, t the downsampled one-hot truth, which of dense targets is the
+    class of the largest share:
 
     - non_edge: mean of KL_ijc over all (i, j, c) with t_ic = t_jc;
     - edge: mean of max(0, margin − KL_ijc) over those with t_ic ≠ t_jc.
@@ -141,13 +143,14 @@ def _downsampled_truth(
     targets: Targets, num_classes: int, dtype: tf.DType, factor: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the nearest one-hot truth `[B, H', W', C]` and whether it counts `[B, H', W']`."""
-
     small = {
         name: None if maps is None else downsampling.nearest(maps, factor)
         for name, maps in targets._asdict().items()
         if name != "in_range"
     }
     small = targets._replace(**small)
+    # Shares differ between nearly all neighbors, of one class too.
+    small = small._replace(ids=classes(small), dense=None)
     return one_hot(small, num_classes, dtype), small.valid
 
 
@@ -175,7 +178,8 @@ class AffinityFieldLoss(StatefulLoss):
         name: As in Keras.
 
     Call:
-        y_true: ids `[B, H, W]` or `[B, H, W, 1]`, or dense targets `[B, H, W, C]`.
+        y_true: ids `[B, H, W]` or `[B, H, W, 1]`, or dense targets `[B, H, W, C]`, whose shares the
+            cross-entropy alone sees.
         y_pred: `[B, H, W, C]`, C ≥ 2.
         sample_weight: None, `[B]`, or `[B, H, W]`, which the cross-entropy alone sees.
 

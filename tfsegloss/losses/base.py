@@ -15,6 +15,7 @@ from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.options import option_names
 from tfsegloss.core.predictions import (
     check_prediction,
+    check_probabilities,
     checked_size,
     warn_of_probabilities,
     weights_of_pixels,
@@ -63,9 +64,14 @@ class SegmentationLoss(keras_versions.Loss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ):
-        super().__init__(name=name, reduction=reduction)
+        super().__init__(name=name, reduction=reduction, dtype=keras_versions.dtype_of_losses())
         self.from_logits = from_logits
         self.ignore_class = normalize_ignore_class(ignore_class)
+
+    @property
+    def least_classes(self) -> int:
+        """The number of classes C from which on the formula can be learnt from."""
+        return 2 if self.activation == "softmax" else 1
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -123,6 +129,7 @@ class SegmentationLoss(keras_versions.Loss):
                     "`sample_weight` must be (batch,), (batch, height, width) or (batch, height, "
                     f"width, 1). Received: sample_weight.shape={sample_weight.shape}"
                 )
+            _require_one_replica_if_weighted_mean(self.reduction)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor) -> tf.Tensor:
@@ -220,25 +227,34 @@ class SegmentationLoss(keras_versions.Loss):
     def _terms(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Return the terms, NaN where labels are out of range and XLA drops the assertion."""
+        """Return the terms, NaN where anything is out of range and XLA drops the assertion."""
         targets, logits, pixel_weights = self._prepare(y_true, y_pred)
         self.build(logits.shape[-1])
         if logits.shape[0] == 0:
-            return self._terms_of_no_image(logits)
+            return self._terms_of_no_image(logits, pixel_weights)
         terms = self.terms(targets, logits, pixel_weights)
         if self.needs_finite_logits and tf.executing_eagerly():
             _require_no_masked_class(type(self).__name__, terms, targets, logits)
-        # 0, or √−1: a constant NaN in the graph would stop `tf.debugging.enable_check_numerics`.
-        nan_if_wrong = tf.sqrt(tf.cast(targets.in_range, logits.dtype) - 1)
-        return {name: value + nan_if_wrong for name, value in terms.items()}
+        # 1, or √−1: a constant NaN in the graph would stop `tf.debugging.enable_check_numerics`. A
+        # factor, since one that is added would leave the gradient as it is, and a step be taken.
+        nan_if_wrong = tf.sqrt(2 * tf.cast(targets.in_range, logits.dtype) - 1)
+        return {name: value * nan_if_wrong for name, value in terms.items()}
 
-    def _terms_of_no_image(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return empty terms, by the names that those of an image without labels have."""
-        one = tf.zeros([1, *logits.shape[1:]], logits.dtype)
+    def _terms_of_no_image(
+        self, logits: tf.Tensor, pixel_weights: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Return empty terms, of an image without labels that counts nothing.
+
+        So this replica takes part in all that the others sum, forward and backward.
+        """
+        one = tf.reduce_sum(logits, axis=0, keepdims=True)  # 0, with a gradient
         ids = tf.zeros(one.shape[:3], tf.int32)
         targets = Targets(ids, None, tf.zeros(ids.shape, tf.bool), tf.constant(True))
-        empty = tf.reduce_sum(logits, axis=[1, 2, 3])  # with a gradient
-        return {name: value[:0] + empty for name, value in self.terms(targets, one, None).items()}
+        if pixel_weights is not None:
+            pixel_weights = tf.zeros(ids.shape, logits.dtype)
+        with replicas.without_images():
+            terms = self.terms(targets, one, pixel_weights)
+        return {name: value[:0] for name, value in terms.items()}
 
     def _prepare(
         self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor
@@ -248,10 +264,11 @@ class SegmentationLoss(keras_versions.Loss):
         check_prediction(y_true, y_pred)
         if self.from_logits:
             warn_of_probabilities(y_pred, type(self).__name__)
-        if self.activation == "softmax" and y_pred.shape[-1] == 1:
+        if y_pred.shape[-1] < self.least_classes:
+            instead = "a loss on sigmoids" if y_pred.shape[-1] == 1 else "SoftmaxCrossEntropy"
             raise ValueError(
-                f"{type(self).__name__} needs at least 2 classes (batch, height, width, classes); "
-                f"for one class use a loss on sigmoids. Received: y_pred.shape={y_pred.shape}"
+                f"{type(self).__name__} needs at least {self.least_classes} classes (batch, height,"
+                f" width, classes); for fewer use {instead}. Received: y_pred.shape={y_pred.shape}"
             )
         dtype = y_pred.dtype if y_pred.dtype == tf.float64 else tf.float32
         targets = encode_targets(
@@ -262,20 +279,35 @@ class SegmentationLoss(keras_versions.Loss):
             dtype=dtype,
         )
         y_pred = checked_size(y_pred, targets.valid)
-        logits = self._logits(tf.cast(y_pred, dtype), targets.valid)
+        logits, in_range = self._logits(tf.cast(y_pred, dtype), targets.valid)
+        targets = targets._replace(in_range=targets.in_range & in_range)
         if pixel_weights is not None:
-            pixel_weights = weights_of_pixels(pixel_weights, targets.valid, dtype)
+            pixel_weights, in_range = weights_of_pixels(pixel_weights, targets.valid, dtype)
+            targets = targets._replace(in_range=targets.in_range & in_range)
             if self.reduction == "mean_with_sample_weight":
                 pixel_weights = replicas.with_mean_one(pixel_weights, targets.valid)
         return targets, logits, pixel_weights
 
-    def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        """Return logits; at ignored pixels they may hold anything, see `zero_ignored`."""
+    def _logits(self, y_pred: tf.Tensor, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | bool]:
+        """Return logits, anything where ignored, and whether all that counts is in range."""
         if self.from_logits:
-            return y_pred
+            return y_pred, True
         p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
+        in_range = check_probabilities(p)
         p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
-        return tf.math.log(p) if self.activation == "softmax" else tf.math.log(p / (1 - p))
+        return tf.math.log(p) if self.activation == "softmax" else tf.math.log(
+            p / (1 - p)
+        ), in_range
+
+
+def _require_one_replica_if_weighted_mean(reduction: str | None) -> None:
+    """Refuse weights of images where Keras divides by those of each replica alone."""
+    if reduction == "mean_with_sample_weight" and replicas.replica_count() > 1:
+        raise ValueError(
+            '`reduction` must be "sum_over_batch_size", or `sample_weight` weights of pixels, on '
+            'several replicas: of weights of images "mean_with_sample_weight" takes another step '
+            f"there than on one. Received: {replicas.replica_count()} replicas"
+        )
 
 
 def _require_no_masked_class(

@@ -94,7 +94,8 @@ class LADLoss(PixelLoss):
 
     Call:
         y_true: ids `[B, H, W]` or `[B, H, W, 1]`, or dense targets `[B, H, W, C]`.
-        y_pred: `[B, H, W, C]`, C ≥ 2.
+        y_pred: `[B, H, W, C]`, C ≥ 3: two standardized logits are ±1 however far apart the logits
+            are, and so have no gradient.
         sample_weight: None, `[B]`, or `[B, H, W]`, which multiplies ℓ; the window does not see it.
 
     Raises:
@@ -104,7 +105,7 @@ class LADLoss(PixelLoss):
     Example:
 
     >>> loss = LADLoss(kernel_size=3)
-    >>> logits = tf.constant([[[[9.0, 0.0], [0.0, 1.0]]]])
+    >>> logits = tf.constant([[[[9.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]])
     >>> loss(tf.constant([[[0, 0]]]), logits) < loss(tf.constant([[[1, 0]]]), logits)
     <tf.Tensor: shape=(), dtype=bool, numpy=True>
 
@@ -114,6 +115,7 @@ class LADLoss(PixelLoss):
     """
 
     activation = "softmax"
+    least_classes = 3
     needs_finite_logits = True
 
     def __init__(

@@ -168,8 +168,9 @@ class LovaszLoss(SegmentationLoss):
         if pixel_weights is not None:
             losses *= pixel_weights
         values = tf.reduce_sum(losses, axis=[1, 2])
-        images = tf.shape(logits)[0] if self.per_image else 1 / replicas.replica_count()
-        return {"overlap": replicas.normalize_globally(values, images)}
+        if self.per_image:
+            return {"overlap": replicas.image_share(values)}
+        return {"overlap": replicas.normalize_globally(values, 1 / replicas.replica_count())}
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return what each pixel adds, times the number of valid pixels."""

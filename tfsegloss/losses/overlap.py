@@ -227,9 +227,9 @@ class TverskyLoss(SegmentationLoss):
         value = _mean_over_classes(
             hit, missed, truth, self.gamma, self.smooth, self.classes, *weighted
         )
-        if self.per_image:
-            return {"overlap": replicas.image_share(value)}
-        return {"overlap": tf.fill(tf.shape(logits)[:1], value)}
+        if not self.per_image:
+            value = tf.fill(tf.shape(logits)[:1], value)
+        return {"overlap": replicas.image_share(value)}
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")

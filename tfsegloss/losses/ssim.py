@@ -114,7 +114,8 @@ class SSIMLoss(SegmentationLoss):
 
     Args:
         form: "full" or "contrast_structure".
-        window_size: Odd side of the window, ≥ 1.
+        window_size: Odd side of the window, ≥ 1; ≥ 3 for "contrast_structure", since one pixel has
+            neither contrast nor structure.
         sigma: σ of the Gaussian window > 0, in pixels.
         weight: λ in [0, 1].
         from_logits: Whether `y_pred` holds logits (otherwise the probabilities of sigmoids).
@@ -161,6 +162,11 @@ class SSIMLoss(SegmentationLoss):
         )
         self.form = check_choice("form", form, FORMS)
         self.window_size = check_odd("window_size", window_size)
+        if self.form == "contrast_structure" and self.window_size == 1:
+            raise ValueError(
+                '`window_size` must be at least 3 with form="contrast_structure", which is a '
+                "constant for one pixel. Received: window_size=1"
+            )
         self.sigma = check_positive("sigma", sigma)
         self.weight = check_range("weight", weight, 0, 1)
 

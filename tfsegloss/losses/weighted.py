@@ -104,6 +104,11 @@ class WeightedLosses(SegmentationLoss):
             )
         return next(iter(found.values()))
 
+    @property
+    def least_classes(self) -> int:
+        """The number of classes from which on all losses of this library can be learnt from."""
+        return max((loss.least_classes for loss in self._ours().values()), default=1)
+
     def __add__(self, other: keras.losses.Loss) -> "WeightedLosses":
         """Return the sum of all losses of both; a name that is there twice gets a number."""
         if not isinstance(other, keras.losses.Loss):

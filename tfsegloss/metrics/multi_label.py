@@ -24,7 +24,7 @@ class MultiLabelIoU(keras_versions.Metric):
     Args:
         num_classes: Number of channels C of `y_pred`.
         threshold: Probability in (0, 1) above which a pixel has a class.
-        ignore_class: Id or ids that are not counted: a pixel is ignored where any channel holds
+        ignore_class: Id or ids that are not counted: a pixel is ignored where every channel holds
             one. None: every pixel counts.
         from_logits: Whether `y_pred` holds logits x; otherwise σ(x).
         name: As in Keras.

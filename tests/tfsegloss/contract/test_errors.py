@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tfsegloss.examples import CLASSES, example
-from tests.tfsegloss.steps import DYNAMIC
+from tests.tfsegloss.steps import DYNAMIC, reusable_step
 
 
 def one_wrong(wrong):
@@ -29,8 +29,9 @@ def test_what_is_wrong_is_named_in_a_graph(make_few):
 
 
 def test_id_out_of_range_is_nan_under_xla(make_few):
-    value, _ = make_few.compiled_step(*one_wrong(CLASSES))
+    value, gradient = make_few.compiled_step(*one_wrong(CLASSES))
     assert np.isnan(value)
+    assert np.isnan(gradient).any()  # or a step would be taken
 
 
 def test_fraction_is_no_id(make_few):
@@ -63,7 +64,9 @@ def test_one_class_is_for_sigmoids(make):
     if getattr(loss, "class_weights", None):
         loss.class_weights = [1.0, 2.0]  # of the background and of the class
     if loss.activation == "softmax":
-        with pytest.raises(ValueError, match="at least 2 classes"):
+        with pytest.raises(
+            ValueError, match=f"at least {loss.least_classes} classes.* a loss on sig"
+        ):
             loss(ids, logits)
     else:
         assert np.isfinite(loss(ids, logits))
@@ -77,3 +80,26 @@ def test_softmax_output_with_from_logits_warns_once(make_few):
         tf.function(lambda: loss(ids, tf.nn.softmax(logits))).get_concrete_function()
     losses = len(getattr(loss, "losses", [loss]))  # of a sum, each says so
     assert len([w for w in caught if "from_logits" in str(w.message)]) == losses
+
+
+def test_logits_with_from_logits_false_are_refused(make_few):
+    ids, logits = example()
+    loss = make_few(from_logits=False)
+    with pytest.raises(ValueError, match=r"probabilities in \[0, 1\] where .* values: -\d.*, \d"):
+        loss(ids, logits)
+    call = tf.function(loss.__call__, input_signature=DYNAMIC)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="for logits, leave that out"):
+        call(ids, logits)
+
+
+def test_logits_with_from_logits_false_are_nan_under_xla(make_few):
+    value, gradient = reusable_step(make_few(from_logits=False), jit_compile=True)(*example())
+    assert np.isnan(value)
+    assert np.isnan(gradient).any()
+
+
+def test_probabilities_beyond_0_and_1_by_rounding_are_taken(make_few):
+    ids, logits = example()
+    wider = tf.nn.softmax(8 * logits) * (1 + 2e-6) - 1e-6
+    assert tf.reduce_max(wider) > 1
+    assert np.isfinite(make_few(from_logits=False)(ids, wider))

@@ -73,6 +73,38 @@ def test_two_replicas_take_the_step_of_one(make, shards, two_replicas):
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * abs(expected).max())
 
 
+# One counts images, one sums its weights, one sums in the backward pass.
+@pytest.mark.usefixtures("without_clusters")
+@grid(lambda make: make in ("RMILoss", "DiceLoss", "CenterLoss"), make=FIRST)
+def test_a_replica_without_images_counts_nothing(make, two_replicas):
+    """And sums all that the other one does, which would wait for it."""
+    ids, logits = example((3, 13, 11))
+    weights = np.random.default_rng(0).random(ids.shape).astype(np.float32)
+    expected_value, expected = value_and_gradient(make(), ids, logits, weights)
+    step = tf.function(step_of(keras_versions.in_own_loop(make())))
+    results = on_replicas(two_replicas, step, 3, ids, logits, weights)
+    (value, gradient), (_, nothing) = results
+    np.testing.assert_allclose(value, expected_value, rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 * abs(expected).max())
+    assert nothing.shape == (0, *logits.shape[1:])
+
+
+@pytest.mark.usefixtures("without_clusters")
+@pytest.mark.parametrize("axes", [0, 2])
+def test_a_mean_with_weights_of_images_is_refused_on_two_replicas(axes, two_replicas):
+    """Keras divides by each replica's own: of means 1 and 5, weights 1 and 3, it makes 3 for 4."""
+    ids, logits = example((2, 5, 4))
+    weights = np.array([1, 3], np.float32)
+    step = step_of(tfsegloss.SoftmaxCrossEntropy(reduction="mean_with_sample_weight"))
+    if axes:
+        weights = np.broadcast_to(weights[:, None, None], ids.shape)
+        results = on_replicas(two_replicas, step, 1, ids, logits, weights)
+        assert all(np.isfinite(value) for value, _ in results)
+        return
+    with pytest.raises(ValueError, match="weights of pixels, on several.*Received: 2 replicas"):
+        on_replicas(two_replicas, step, 1, ids, logits, weights)
+
+
 @pytest.mark.slow
 def test_keras_fit_on_two_replicas_equals_one(make_first, two_replicas, monkeypatch):
     """With clusters on the replicas, which sum their counts outside of them."""

@@ -17,6 +17,7 @@ def one_hot(num_classes):
 
 
 SOFT = np.where(COUNTED[..., None], 0.75 * (IDS[..., None] == 1) + 0.125, 255.0)
+SOFT_OF_TWO = np.where(COUNTED[..., None], np.concatenate([1 - SOFT, SOFT], -1), 255.0)
 MASK = np.where(COUNTED, 255 * (IDS == 1), 255)
 # By number of classes and format: the labels, and the target of each class that they mean.
 RIGHT = {
@@ -29,7 +30,7 @@ RIGHT = {
     (2, "ids with an axis"): (IDS[..., None].astype(np.float32), one_hot(2)),
     (2, "bool"): (IDS == 1, np.eye(2)[np.where(COUNTED, IDS, 0)]),
     (2, "one-hot"): (one_hot(2), one_hot(2)),
-    (2, "soft"): (np.concatenate([1 - SOFT, SOFT], -1), np.concatenate([1 - SOFT, SOFT], -1)),
+    (2, "soft"): (SOFT_OF_TWO, SOFT_OF_TWO),
     (3, "ids"): (IDS, one_hot(3)),
     (3, "one-hot"): (one_hot(3), one_hot(3)),
 }
@@ -41,6 +42,7 @@ REFUSED = {
     (2, "a third id"): (2 * IDS % 510, r"ids in \[0, 2\).*ids: 2"),
     (2, "three channels"): (one_hot(3), r"y_true.shape=\(1, 2, 4, 3\)"),
     (2, "soft with one channel"): (SOFT, "Received ids: 0.125, 0.875"),
+    (3, "one-hot of 0 and 255"): (255 * np.eye(3)[IDS % 255], "in every channel.*values: 255"),
     (3, "RGB"): (np.full([1, 2, 4, 3], 128), r"\[0, 1\].*values: 128"),
 }
 

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 import tfsegloss
+from tests import keras_versions
 from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tests.tfsegloss.grid import grid
-from tests.tfsegloss.steps import value_and_gradient
+from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.variants import VARIANTS
 from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.options import option_names
@@ -20,6 +21,14 @@ from tfsegloss.losses import registry
 def weights():
     """Of the example's pixels."""
     return np.random.default_rng(0).uniform(0, 2, example()[0].shape).astype(np.float32)
+
+
+@pytest.fixture(params=["float16", "bfloat16"])
+def half_precision(request):
+    """Keras in half precision for one test."""
+    keras_versions.set_floatx(request.param)
+    yield
+    keras_versions.set_floatx("float32")
 
 
 @pytest.fixture
@@ -33,6 +42,17 @@ def keras_cross_entropy(**options):
     return keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, ignore_class=IGNORED, **options
     )
+
+
+@pytest.mark.usefixtures("half_precision")
+def test_labels_and_values_are_exact_where_keras_is_in_half_precision():
+    """4099 is 4100 in float16, and 301 is 300 in bfloat16: classes beside them."""
+    ids = np.array([[[301, 4099]]])
+    logits = np.zeros([1, 1, 2, 4101], np.float32)
+    logits[0, 0, 0, 300] = logits[0, 0, 1, 4100] = 80_000  # and float16 ends at 65,504
+    value = tfsegloss.SoftmaxCrossEntropy(ignore_class=None)(ids, logits)
+    assert value.dtype == tf.float32
+    assert float(value) == 80_000
 
 
 def test_the_mean_with_sample_weight_is_that_of_keras(weights):
@@ -63,6 +83,23 @@ def test_negative_weights_of_pixels_are_refused(loss, weights):
         loss(ids, logits, weights)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be ≥ 0"):
         tf.function(loss.__call__)(ids, logits, weights)
+
+
+def test_a_negative_weight_of_a_pixel_is_nan_under_xla(weights):
+    """In the gradient too, by which the pixel's loss would rise."""
+    ids, logits = (tf.constant(part) for part in example())
+    weights[ids != IGNORED] = -0.5
+    step = tf.function(step_of(tfsegloss.SoftmaxCrossEntropy()), jit_compile=True)
+    value, gradient = step(ids, logits, tf.constant(weights))
+    assert np.isnan(value)
+    assert np.isnan(gradient[ids != IGNORED]).all()
+
+
+def test_a_weight_of_a_pixel_that_is_no_number_is_refused(weights):
+    ids, logits = example()
+    weights[ids != IGNORED] = np.nan
+    with pytest.raises(ValueError, match="must be ≥ 0. Received a weight of nan"):
+        tfsegloss.SoftmaxCrossEntropy()(ids, logits, weights)
 
 
 def test_negative_weights_of_ignored_pixels_mean_nothing(weights):

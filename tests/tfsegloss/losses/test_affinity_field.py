@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests import keras_versions
 from tests.tfsegloss import oracles
-from tests.tfsegloss.examples import CLASSES, example
+from tests.tfsegloss.examples import CLASSES, example, soft_targets
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import step_of, value_and_gradient
 from tests.tfsegloss.unequal_replicas import SHARDS, on_replicas, unequal_batch
@@ -88,6 +88,16 @@ def test_weights_and_parts():
     assert list(parts) == ["cross_entropy", "edge", "non_edge"]
     expected = parts["cross_entropy"] + 0.3 * parts["edge"] + 2 * parts["non_edge"]
     np.testing.assert_allclose(loss(ids, logits), expected, rtol=1e-6)
+
+
+def test_edges_of_soft_targets_are_those_of_the_largest_shares():
+    """And not of all neighbors whose shares differ."""
+    ids, logits = example(ignored_share=0)
+    soft = 0.6 * np.eye(CLASSES)[ids] + 0.4 * soft_targets(ids.shape)
+    loss = AffinityFieldLoss(downsample_factor=2)
+    parts, expected = loss.parts(soft, logits), loss.parts(ids, logits)
+    assert (parts["edge"], parts["non_edge"]) == (expected["edge"], expected["non_edge"])
+    np.testing.assert_allclose(parts["cross_entropy"], SoftmaxCrossEntropy()(soft, logits))
 
 
 def test_no_pair_is_zero():

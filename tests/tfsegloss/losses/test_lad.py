@@ -132,7 +132,7 @@ def test_a_kernel_of_one_is_cross_entropy_of_twice_the_standardized_logits():
 
 def test_neighbors_of_other_classes_and_ignored_ones_are_not_seen():
     ids = np.array([[[0, 1, 255, 0]]])
-    logits = np.random.default_rng(0).normal(size=[1, 1, 4, 2]).astype(np.float32)
+    logits = np.random.default_rng(0).normal(size=[1, 1, 4, 3]).astype(np.float32)
     loss = LADLoss(kernel_size=3, pooling=Mean(), reduction="none")
     alone = LADLoss(kernel_size=1, pooling=Mean(), reduction="none")
     np.testing.assert_allclose(loss(ids, logits), alone(ids, logits), rtol=1e-6)
@@ -140,8 +140,8 @@ def test_neighbors_of_other_classes_and_ignored_ones_are_not_seen():
 
 def test_a_wrong_pixel_pulls_its_neighbors():
     ids = np.zeros([1, 3, 3], np.int32)
-    logits = np.tile(np.float32([4, 0]), [1, 3, 3, 1])
-    logits[0, 1, 1] = [0, 4]
+    logits = np.tile(np.float32([4, 0, 0]), [1, 3, 3, 1])
+    logits[0, 1, 1] = [0, 4, 0]
     _, gradient = value_and_gradient(LADLoss(kernel_size=3, pooling=Mean()), ids, logits)
     softmax = value_and_gradient(SoftmaxCrossEntropy(), ids, logits)[1]
     assert abs(gradient[0, 1, 1]).sum() > 0
@@ -161,7 +161,7 @@ def test_bad_options_are_named(options, message):
         LADLoss(**options)
 
 
-@pytest.mark.parametrize("num_classes", [2, 2100])
+@pytest.mark.parametrize("num_classes", [3, 2100])
 def test_one_sure_class_among_thousands(num_classes):
     """Its standardized logit is √(C − 1), and twice that the pooled one: e⁹¹ has no float32."""
     logits = np.zeros([1, 1, 2, num_classes], np.float32)
@@ -169,3 +169,11 @@ def test_one_sure_class_among_thousands(num_classes):
     value, gradient = value_and_gradient(LADLoss(kernel_size=1), np.array([[[1, 0]]]), logits)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("use", ["__call__", "maps"])
+def test_two_classes_have_no_gradient_and_are_refused(use):
+    ids, logits = np.array([[[0, 1]]]), np.zeros([1, 1, 2, 2], np.float32)
+    call = getattr(LADLoss(), use)
+    with pytest.raises(ValueError, match="LADLoss needs at least 3 classes.*SoftmaxCrossEntropy"):
+        call(ids, logits)
