@@ -43,8 +43,8 @@ def _parser() -> Parser:
         "--losses",
         nargs="+",
         metavar="LOSS",
-        help=f"some of {', '.join(LOSSES)} (default: all; the first is the one that the others' "
-        "gradients are compared with)",
+        help=f"some of {', '.join(LOSSES)} (default: all that the classes are enough for; the first "
+        "is the one that the others' gradients are compared with)",
     )
     add("--image", type=Path, help="the image to show beside the maps: JPEG or PNG")
     add(
@@ -57,8 +57,9 @@ def _write_picture(values: argparse.Namespace) -> None:
     inputs = (values.labels, values.logits, values.image)
     check_writable(values.output, SUFFIXES, others=inputs)
     require_matplotlib()
-    losses = losses_by_name(values.losses or tuple(LOSSES))
+    losses_by_name(values.losses)  # names are refused before files are read
     labels, logits = read_labels(values.labels), read_array(values.logits)
+    losses = losses_by_name(values.losses, num_classes=(logits.shape or [1])[-1])
     image = None if values.image is None else read_image(values.image)
     save(draw(losses, labels, logits, image=image), values.output)
     print(f"Picture: {values.output}")

@@ -2,7 +2,6 @@
 
 import io
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,8 +39,7 @@ def draw(
     than the first. Pixels that a loss ignores are gray.
 
     Args:
-        losses: By the name that is written above the row. Those that need more classes than there
-            are, are left out with a warning, if others are left.
+        losses: By the name that is written above the row.
         y_true: Class ids `[H, W]` or `[1, H, W]`.
         y_pred: As for `explain`; what all the losses take.
         image: uint8 `[H, W, 3]`.
@@ -71,7 +69,6 @@ def draw(
             f"`image` must be {(*size, 3)} (height, width, 3), as the prediction. "
             f"Received: image.shape={np.shape(image)}"
         )
-    losses = _losses_of(prediction.shape[-1], losses)
     rows = {name: explain(loss, y_true, y_pred) for name, loss in losses.items()}
     valid = np.logical_or.reduce([maps["valid"] for maps in rows.values()])
     if not valid.any():
@@ -110,20 +107,6 @@ def save(figure: "Figure", path: str | os.PathLike) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, **PILLOW_OPTIONS.get(kind, {}))
     write_whole(path, buffer.getvalue())
-
-
-def _losses_of(
-    num_classes: int, losses: Mapping[str, SegmentationLoss]
-) -> Mapping[str, SegmentationLoss]:
-    """Return the losses that so many classes are enough for; all, if they are for none."""
-    fitting = {n: loss for n, loss in losses.items() if loss.least_classes <= num_classes}
-    if fitting and len(fitting) < len(losses):
-        warnings.warn(
-            f"Not drawn, for {num_classes} classes are too few: "
-            f"{', '.join(name for name in losses if name not in fitting)}",
-            stacklevel=3,
-        )
-    return fitting or losses
 
 
 def _classes_of_truth(truth: np.ndarray) -> np.ndarray:

@@ -295,9 +295,8 @@ class SegmentationLoss(keras_versions.Loss):
         p = tf.where(valid[..., tf.newaxis], y_pred, 0.5)
         in_range = check_probabilities(p)
         p = tf.clip_by_value(p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
-        return tf.math.log(p) if self.activation == "softmax" else tf.math.log(
-            p / (1 - p)
-        ), in_range
+        logits = tf.math.log(p if self.activation == "softmax" else p / (1 - p))
+        return logits, in_range
 
 
 def _require_one_replica_if_weighted_mean(reduction: str | None) -> None:

@@ -43,11 +43,14 @@ LOSSES: dict[str, type[SegmentationLoss]] = {
 __all__ = list(LOSSES)
 
 
-def losses_by_name(names: Sequence[str] | None = None) -> dict[str, SegmentationLoss]:
+def losses_by_name(
+    names: Sequence[str] | None = None, num_classes: int | None = None
+) -> dict[str, SegmentationLoss]:
     """Return losses of the library with their default options.
 
     Args:
         names: Names of their classes; None: all but `WeightedLosses`, which has no defaults.
+        num_classes: Number of classes; where no names are given, without the losses that need more.
 
     Returns:
         The losses by these names, in this order.
@@ -60,8 +63,10 @@ def losses_by_name(names: Sequence[str] | None = None) -> dict[str, Segmentation
     >>> losses_by_name(["RMILoss"])["RMILoss"].region_size
     3
     """
-    names = list(LOSSES) if names is None else names
-    for name in names:
+    for name in names or ():
         if name not in LOSSES:
             raise ValueError(f"a loss must be one of {', '.join(LOSSES)}; got {name!r}")
-    return {name: LOSSES[name]() for name in names}
+    losses = {name: LOSSES[name]() for name in (LOSSES if names is None else names)}
+    if names is not None or num_classes is None:
+        return losses
+    return {name: loss for name, loss in losses.items() if loss.least_classes <= num_classes}

@@ -85,13 +85,9 @@ def _read(sample: Samples) -> tuple[tf.Tensor, tf.Tensor]:
 def _losses(own: SegmentationLoss, num_outputs: int) -> dict[str, SegmentationLoss]:
     """Return the library's losses, and the run's own, in its first state, if it is none of them.
 
-    A softmax of one class has nothing to tell.
+    A softmax of one class has nothing to tell, nor has LAD of two.
     """
-    losses = {
-        name: loss
-        for name, loss in tfsegloss.explain.losses_by_name().items()
-        if num_outputs > 1 or loss.activation == "sigmoid"
-    }
+    losses = tfsegloss.explain.losses_by_name(num_classes=num_outputs)
     if all(_options(own) != _options(loss) for loss in losses.values()):
         losses[f"{type(own).__name__} of the run"] = own
     return losses

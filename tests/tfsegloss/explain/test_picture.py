@@ -51,15 +51,14 @@ def test_wrong_arguments_are_named():
         losses_by_name(["NoSuchLoss"])
 
 
-def test_a_loss_that_needs_more_classes_is_left_out_with_a_warning():
-    losses = losses_by_name(["SoftmaxCrossEntropy", "LADLoss"])
-    losses["sum"] = losses["SoftmaxCrossEntropy"] + losses["LADLoss"]
-    ids, logits = IDS % 2, LOGITS[..., :2]
-    with pytest.warns(UserWarning, match="2 classes are too few: LADLoss, sum"):
-        figure = draw(losses, ids, logits)
-    assert [text.get_text() for text in figure.texts] == ["SoftmaxCrossEntropy"]
-    with pytest.raises(ValueError, match="LADLoss needs at least 3"):
-        draw({"LAD": losses["LADLoss"]}, ids, logits)
+@pytest.mark.parametrize(
+    ("num_classes", "missing"),
+    [(None, set()), (3, set()), (2, {"LADLoss"}), (1, {"LADLoss", "SoftmaxCrossEntropy"})],
+)
+def test_losses_that_need_more_classes_are_left_out_where_none_is_named(num_classes, missing):
+    names = {"SoftmaxCrossEntropy", "SigmoidCrossEntropy", "LADLoss"}
+    assert names - set(losses_by_name(num_classes=num_classes)) == missing
+    assert set(losses_by_name([*names], num_classes)) == names
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def choose_losses(monkeypatch):
     losses_by_name = tfsegloss.explain.losses_by_name
 
     def choose(*names):
-        monkeypatch.setattr(tfsegloss.explain, "losses_by_name", lambda: losses_by_name(names))
+        monkeypatch.setattr(tfsegloss.explain, "losses_by_name", lambda **_: losses_by_name(names))
 
     choose("FocalLoss", "SigmoidCrossEntropy")
     return choose
