@@ -43,8 +43,8 @@ def _parser() -> Parser:
         "--losses",
         nargs="+",
         metavar="LOSS",
-        help=f"some of {', '.join(LOSSES)} (default: all that the classes are enough for; the first "
-        "is the one that the others' gradients are compared with)",
+        help=f"some of {', '.join(LOSSES)} (default: all that the classes are enough for; the "
+        "first is the one that the others' gradients are compared with)",
     )
     add("--image", type=Path, help="the image to show beside the maps: JPEG or PNG")
     add(
