@@ -52,12 +52,14 @@ def run(values: Namespace) -> None:
     shares = share_gpus(len(tf.config.list_physical_devices("GPU")), workers, os.environ)
     addresses = _free_addresses(workers)
     with ExitStack() as stack:
-        with signals.deferred():  # or one that is being started would be left alone
+        heard: list[int] = []
+        with signals.heard_by(heard.append):  # or one that is being started would be left alone
             processes = [
                 stack.enter_context(_worker(options, addresses, number, share))
                 for number, share in enumerate(shares)
             ]
-        signals.raise_caught()
+        if heard:
+            raise signals.Interrupted(heard[-1], is_second=len(heard) > 1)
         _wait(processes)
 
 

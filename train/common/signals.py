@@ -109,7 +109,7 @@ def as_interrupts() -> Iterator[None]:
         yield
     except LostWorkerError as error:
         if stop := _State.caught:
-            words = f"{stop}, not saved: {error}"
+            words = f"{stop}: {error}"
             raise Interrupted(stop.signal, is_second=stop.is_second, words=words) from error
         raise
     except Exception as error:

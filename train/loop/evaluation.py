@@ -33,7 +33,8 @@ class Metric(NamedTuple):
     of: Callable[[np.ndarray], tf.Tensor]
 
 
-# What training logs, tables show and `metrics.json` holds, by name: a new metric is an entry here.
+# What training logs, tables show and `metrics.json` holds, by name: a new metric is an entry here
+# (and a choice of `trainer.best_by`).
 METRICS = {
     "mean_iou": Metric("mean IoU", confusion.mean_iou),
     "pixel_accuracy": Metric("pixel accuracy", confusion.pixel_accuracy),

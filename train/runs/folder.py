@@ -240,13 +240,13 @@ class MetricsFile(keras.callbacks.Callback):
 
     Raises:
         UserError: A line has no step but the last, which a killed process may not have finished; or
-            there are lines, but no step was taken, or steps but no file.
+            there are lines, but no step was taken, or steps but no file to write on.
     """
 
     def __init__(self, path: Path, step: int, *, best_by: str = "mean_iou", writes: bool = True):
         super().__init__()
         self.path, self._best_by, self._writes = path, best_by, writes
-        if step and not path.exists():
+        if step and writes and not path.exists():
             raise UserError(
                 f"{path} is missing: {step} steps were taken, and which of them is the best is "
                 "written there: bring it back, or choose another --run"

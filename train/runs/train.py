@@ -215,9 +215,11 @@ def _fit(
             raise_first_fault(data.train, worker.seconds_to_explain)
         raise
     except KeyboardInterrupt:
-        print(
-            f"Stopped and saved at step {trainer.saved_step}: the same command goes on from there"
-        )
+        if not metrics.is_finished(config.trainer, trainer.step):
+            print(
+                f"Stopped and saved at step {trainer.saved_step}: the same command goes on from "
+                "there"
+            )
         raise
     finally:
         trainer.forget_first_state()

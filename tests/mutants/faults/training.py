@@ -544,7 +544,7 @@ TRAINING = (
     Fault(
         "train/common/signals.py",
         "a signal hides that a worker is gone",
-        'words = f"{stop}, not saved: {error}"',
+        'words = f"{stop}: {error}"',
         "words = str(stop)",
     ),
     Fault(

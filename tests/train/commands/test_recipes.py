@@ -179,7 +179,7 @@ def test_rmi_on_camvid():
     config = config_of("rmi/camvid_v3p_rmi")
     assert (config.data.train_split, config.data.val_split) == ("train+val", "test")
     assert (config.trainer.steps, config.input.crop) == (6000, (479, 479))
-    assert config.schedule.multipliers == {"^(aspp|decoder|logits)": 5}
+    assert config.schedule.multipliers == {"^(aspp|decoder|logits)": 10}
     schedule = build_optimization(config_of("rmi/camvid_v3_ce"), small_head()).schedule
     assert float(schedule(0)) == pytest.approx(1e-4 + (0.025 - 1e-4) / 300)
     assert float(schedule(6000)) == pytest.approx(1e-6)

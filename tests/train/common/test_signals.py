@@ -132,7 +132,7 @@ def test_a_worker_that_is_gone_is_said_with_the_signal():
 
     with pytest.raises(signals.Interrupted) as stop:
         command()
-    assert str(stop.value) == "ended by SIGTERM, not saved: worker 1 is gone"
+    assert str(stop.value) == "ended by SIGTERM: worker 1 is gone"
     assert stop.value.status == 143
 
 

@@ -106,6 +106,7 @@ def test_steps_whose_scores_are_gone_do_not_go_on_as_if_none_had_been_the_best(t
     with pytest.raises(UserError, match=f"{path} is missing: 4 steps were taken.*bring it back"):
         MetricsFile(path, step=4)
     assert not path.exists()
+    assert MetricsFile(path, step=4, writes=False).last_step == 0  # as for who looks alone
 
 
 def test_what_is_the_best_is_said_by_a_chosen_score(tmp_path):

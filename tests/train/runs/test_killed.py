@@ -58,8 +58,8 @@ def start(scenes_root, run, *more, module="train", largest_file=resource.RLIM_IN
 
 def last_step(checkpoints):
     """Return the step of the last complete checkpoint, 0 where there is none."""
-    latest = tf.train.latest_checkpoint(str(checkpoints))
-    return int(latest.rpartition("-")[2]) if latest else 0
+    steps = [int(path.stem.removeprefix("ckpt-")) for path in checkpoints.glob("ckpt-*.index")]
+    return max(steps, default=0)
 
 
 def kill_after(process, checkpoints, step, seconds=0.0):
