@@ -85,7 +85,7 @@ def _print_memory(options: argparse.Namespace, makers: measure.Losses) -> None:
 
 def _benchmark(options: argparse.Namespace, makers: measure.Losses) -> None:
     _check(options, makers)
-    names = {REFERENCE, *(options.losses or makers)}
+    names = {REFERENCE, *_names(options, makers)}
     chosen = {name: make for name, make in makers.items() if name in names}
     setup = {**describe(), "rounds": options.rounds}
     tables = {}
@@ -117,18 +117,29 @@ def _rows(
         yield rows
 
 
+def _names(options: argparse.Namespace, makers: measure.Losses) -> list[str]:
+    """Return the losses that are asked for, or all that every shape has enough classes for."""
+    fewest = min(shape[-1] for shape in options.shapes)
+    return options.losses or [n for n, make in makers.items() if _least_classes(make) <= fewest]
+
+
+def _least_classes(make: Callable) -> int:
+    return getattr(make(), "least_classes", 2)  # Keras' own has none
+
+
 def _check(options: argparse.Namespace, makers: measure.Losses) -> None:
     """Refuse wrong options before a long run starts."""
     for name in options.losses or ():
         if name not in makers:
             raise ValueError(f"--losses: no {name}; there are {', '.join(makers)}")
-    names = (REFERENCE, *(options.losses or makers))
-    needed = {name: getattr(makers[name](), "least_classes", 2) for name in names}
+    names = (REFERENCE, *_names(options, makers))
+    needed = {name: _least_classes(makers[name]) for name in names}
     most = max(needed, key=needed.get)
     for shape in options.shapes:
         if min(shape) < 1 or shape[-1] < needed[most]:
             raise ValueError(
-                f"--shape must be B H W ≥ 1 and C ≥ {needed[most]} for {most}, not {shape}"
+                f"--shape must be B H W ≥ 1 and C (--num_classes) ≥ {needed[most]} for {most}, not "
+                f"{shape}"
             )
     if options.rounds < 1:
         raise ValueError(f"--rounds must be at least 1, not {options.rounds}")

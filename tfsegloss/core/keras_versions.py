@@ -191,8 +191,11 @@ def option_of(loss: keras.losses.Loss, name: str) -> Any:
 def reduce_values(values: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:
     """Return values `[B]` reduced as a loss reduces them in a training loop of one's own.
 
-    A mean is divided by the number of replicas: in Keras 3 a call does it, in Keras 2 `fit`.
+    A mean is divided by the number of replicas: in Keras 3 a call does it, in Keras 2 `fit`. The
+    mean of no image is 0.
     """
+    if values.shape[0] == 0 and loss.reduction not in (None, "none"):
+        return tf.reduce_sum(values)
     if IS_KERAS_2:
         reductions = {"none": tf.identity, "sum": tf.reduce_sum}
         return as_share_of_replica(reductions.get(loss.reduction, tf.reduce_mean)(values), loss)

@@ -153,6 +153,17 @@ def image_share(values: tf.Tensor) -> tf.Tensor:
     return normalize_globally(values, images)
 
 
+def mean_of_images(values: tf.Tensor) -> tf.Tensor:
+    """Return the mean of values `[B]`; 0 on a replica without images.
+
+    Example:
+
+    >>> float(mean_of_images(tf.zeros([0])))
+    0.0
+    """
+    return tf.reduce_sum(values) if values.shape[0] == 0 else tf.reduce_mean(values)
+
+
 @contextlib.contextmanager
 def without_images() -> Iterator[None]:
     """Count no image inside, on a replica that has none and computes with one that it made up.

@@ -173,7 +173,7 @@ class SegmentationLoss(keras_versions.Loss):
         terms = self._terms((y_true, *weights) if weights else y_true, y_pred)
         values = self.combine(terms)
         value = keras_versions.reduce_values(values, self)
-        return value, {name: tf.reduce_mean(term) for name, term in terms.items()}
+        return value, {name: replicas.mean_of_images(term) for name, term in terms.items()}
 
     def maps(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return what the loss looks at: the maps of `term_maps`, and "valid".

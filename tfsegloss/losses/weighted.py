@@ -321,7 +321,11 @@ def _value(
 
 
 def _by_image(values: tf.Tensor) -> tf.Tensor:
-    """Return the means `[B]` of values `[B, …]`: other libraries' losses may give one a pixel."""
+    """Return the means `[B]` of values `[B, …]`: other libraries' losses may give one a pixel.
+
+    In float32 at least, as all of this library's are.
+    """
+    values = tf.cast(values, tf.float32) if values.dtype.size < tf.float32.size else values
     rank = values.shape.rank
     return tf.reduce_mean(values, axis=[*range(1, rank)]) if rank > 1 else values
 
@@ -329,7 +333,7 @@ def _by_image(values: tf.Tensor) -> tf.Tensor:
 def _part(value: tf.Tensor, reduction: str | None) -> tf.Tensor:
     """Return a loss' value as the replica's share of a mean over replicas."""
     if value.shape.rank > 0:
-        return tf.reduce_mean(value)
+        return replicas.mean_of_images(value)
     # Keras divides a mean by the number of replicas, and nothing else.
     return value * replicas.replica_count() if reduction in keras_versions.MEANS else value
 

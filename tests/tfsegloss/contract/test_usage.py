@@ -55,6 +55,16 @@ def test_labels_and_values_are_exact_where_keras_is_in_half_precision():
     assert float(value) == 80_000
 
 
+@pytest.mark.usefixtures("half_precision")
+def test_a_sum_with_a_loss_of_keras_is_exact_where_keras_is_in_half_precision():
+    ids, logits = example()
+    total = tfsegloss.SoftmaxCrossEntropy() + keras_cross_entropy()
+    value, parts = total.value_and_parts(ids, logits)
+    ours, theirs = parts.values()
+    assert {number.dtype for number in (value, ours, theirs, total(ids, logits))} == {tf.float32}
+    assert float(theirs) == pytest.approx(float(ours), rel=0.05)  # Keras' mean, of ignored ones too
+
+
 def test_the_mean_with_sample_weight_is_that_of_keras(weights):
     """Σ w ℓ / Σ w over the valid pixels."""
     ids, logits = example()
@@ -119,7 +129,9 @@ def test_an_empty_batch_has_no_values(make):
 def test_parts_of_an_empty_batch_have_their_names():
     ids, logits = example()
     loss = tfsegloss.RMILoss()
-    assert set(loss.parts(ids[:0], logits[:0])) == set(loss.parts(ids, logits))
+    value, parts = loss.value_and_parts(ids[:0], logits[:0])
+    assert set(parts) == set(loss.parts(ids, logits))
+    assert (float(value), *map(float, parts.values())) == (0,) * (1 + len(parts))
 
 
 def test_recomputed_gradients_are_the_same(make):

@@ -100,6 +100,17 @@ def test_edges_of_soft_targets_are_those_of_the_largest_shares():
     np.testing.assert_allclose(parts["cross_entropy"], SoftmaxCrossEntropy()(soft, logits))
 
 
+def test_a_pixel_without_a_class_is_none_of_the_first_class():
+    """As where `ignore_class` is None."""
+    _, logits = example((1, 9, 9))
+    first = np.zeros([1, 9, 9, CLASSES], np.float32)
+    first[..., 0] = 1
+    without = first.copy()
+    without[:, 4, 4] = 0
+    loss = AffinityFieldLoss(downsample_factor=1, ignore_class=None)
+    assert loss.parts(without, logits)["edge"] != loss.parts(first, logits)["edge"]
+
+
 def test_no_pair_is_zero():
     """One class has edges at the border only; where the border is ignored, there is none."""
     ids, logits = np.full([1, 9, 9], 255), example((1, 9, 9))[1]
