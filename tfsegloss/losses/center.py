@@ -147,9 +147,7 @@ class CenterLoss(StatefulLoss):
 
     def initial_state(self, num_classes: int) -> tf.Tensor:
         """Return the centers, 0."""
-        return tf.zeros(
-            [num_classes, num_classes], "float64" if self.dtype == "float64" else "float32"
-        )
+        return tf.zeros([num_classes, num_classes], self.dtype)
 
     def build(self, num_classes: int) -> None:
         """Make the centers, if they are not there yet, or check that they are of as many classes.
