@@ -8,7 +8,9 @@ import pytest
 
 from tests.commands import assert_one_line
 from tests.tfsegloss.benchmark.command import run
+from tfsegloss.benchmark import __main__ as program
 from tfsegloss.benchmark import measure
+from tfsegloss.benchmark.losses import losses
 
 SHAPE = ("--shape", "1", "17", "17", "3")
 CHOSEN = ("Keras", "SoftmaxCrossEntropy")
@@ -105,6 +107,13 @@ def test_a_table_for_each_number_of_classes_and_a_dash_for_what_is_skipped(capfd
     assert [table["shape"][-1] for table in tables] == [2, 300]
 
 
+def test_losses_of_more_classes_are_left_out(capfd, monkeypatch):
+    some = {name: losses()[name] for name in (*CHOSEN, "LADLoss")}
+    monkeypatch.setattr(program, "losses", lambda: some)
+    options = ("--rounds", 1, "--skip_memory", "--skip_growth", "--num_classes", 2)
+    assert list(rows(run(capfd, *SHAPE, *options).out)) == list(CHOSEN)
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -113,7 +122,7 @@ def test_a_table_for_each_number_of_classes_and_a_dash_for_what_is_skipped(capfd
         (["--shape", "1", "0", "17", "3"], ["--shape", "0"]),
         (["--shape", "1", "17", "17", "1"], ["--shape", "C"]),
         (["--num_classes", "1"], ["C", "1)"]),
-        (["--num_classes", "2"], ["C ≥ 3 for LADLoss", "2)"]),
+        (["--num_classes", "2", "--losses", "LADLoss"], ["≥ 3 for LADLoss", "2)"]),
         (["--num_classes", "3", "4", "--plot", "x.png"], ["--plot", "--num_classes"]),
         (["--rounds", "0"], ["--rounds", "0"]),
         (["--json", "no/such/folder/x.json"], ["no/such/folder/x.json"]),
