@@ -119,6 +119,20 @@ def is_class(ids: tf.Tensor, num_classes: int) -> tf.Tensor:
     return ids[..., tf.newaxis] == tf.constant([*class_ids(num_classes)])
 
 
+def classes(targets: Targets) -> tf.Tensor:
+    """Return the class of each pixel, int32 `[B, H, W]`, −1 where ignored.
+
+    Example:
+
+    >>> classes(encode_targets(tf.constant([[[1, 255]]]), num_classes=2)).numpy().tolist()
+    [[[1, -1]]]
+    """
+    ids = targets.ids
+    if ids is None:
+        ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
+    return tf.where(targets.valid, ids, -1)
+
+
 def one_hot(targets: Targets, num_classes: int, dtype: tf.DType) -> tf.Tensor:
     """Return targets as maps `[B, H, W, C]`, 0 where ignored."""
     if targets.dense is not None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfsegloss.core.shapes import sizes
-from tfsegloss.core.targets import Targets, zero_ignored
+from tfsegloss.core.targets import Targets, classes, zero_ignored
 from tfsegloss.kernels import windows
 from tfsegloss.kernels.class_sums import sum_over_classes
 from tfsegloss.kernels.row_blocks import (
@@ -54,21 +54,6 @@ def pooled_losses(targets: Targets, logits: tf.Tensor, kernel_size: int) -> tf.T
         return value, backward
 
     return pixel_losses(logits)
-
-
-def classes(targets: Targets) -> tf.Tensor:
-    """Return the class of each pixel, int32 `[B, H, W]`, −1 where ignored.
-
-    Example:
-
-    >>> from tfsegloss.core.targets import encode_targets
-    >>> classes(encode_targets(tf.constant([[[1, 255]]]), num_classes=2)).numpy().tolist()
-    [[[1, -1]]]
-    """
-    ids = targets.ids
-    if ids is None:
-        ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
-    return tf.where(targets.valid, ids, -1)
 
 
 class _Pooled(NamedTuple):

@@ -9,10 +9,9 @@ from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_at_least, check_integer
 from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.shapes import sizes
-from tfsegloss.core.targets import Targets, one_hot, zeroing_ignored
+from tfsegloss.core.targets import Targets, classes, one_hot, zeroing_ignored
 from tfsegloss.kernels import affinity_pairs, downsampling, xla
 from tfsegloss.kernels.affinity_pairs import LOW
-from tfsegloss.kernels.local_pooling import classes
 from tfsegloss.kernels.pixel_cross_entropy import softmax_losses
 from tfsegloss.losses.stateful import StatefulLoss, in_backward_pass
 
