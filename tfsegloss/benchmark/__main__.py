@@ -57,7 +57,12 @@ def _parser(makers: measure.Losses) -> Parser:
         metavar="C",
         help="measure everything for each of these numbers of classes, instead of --shape's C",
     )
-    add("--losses", nargs="+", metavar="NAME", help=f"some of {', '.join(makers)} (default: all)")
+    add(
+        "--losses",
+        nargs="+",
+        metavar="NAME",
+        help=f"some of {', '.join(makers)} (default: all that the classes are enough for)",
+    )
     add(
         "--rounds",
         type=int,
@@ -85,11 +90,14 @@ def _print_memory(options: argparse.Namespace, makers: measure.Losses) -> None:
 
 def _benchmark(options: argparse.Namespace, makers: measure.Losses) -> None:
     _check(options, makers)
-    names = {REFERENCE, *_names(options, makers)}
-    chosen = {name: make for name, make in makers.items() if name in names}
     setup = {**describe(), "rounds": options.rounds}
     tables = {}
     for shape in options.shapes:
+        names = {REFERENCE, *_names(options, makers, shape)}
+        chosen = {name: make for name, make in makers.items() if name in names}
+        if not options.losses and names != makers.keys():
+            left_out = ", ".join(name for name in makers if name not in names)
+            _progress(f"Not measured, for {shape[-1]} classes are too few: {left_out}")
         for rows in _rows(chosen, shape, options):
             tables[shape] = rows
             _write_numbers(options, setup, tables, complete=False)
@@ -117,10 +125,9 @@ def _rows(
         yield rows
 
 
-def _names(options: argparse.Namespace, makers: measure.Losses) -> list[str]:
-    """Return the losses that are asked for, or all that every shape has enough classes for."""
-    fewest = min(shape[-1] for shape in options.shapes)
-    return options.losses or [n for n, make in makers.items() if _least_classes(make) <= fewest]
+def _names(options: argparse.Namespace, makers: measure.Losses, shape: measure.Shape) -> list[str]:
+    """Return the losses that are asked for, or all that the shape has enough classes for."""
+    return options.losses or [n for n, make in makers.items() if _least_classes(make) <= shape[-1]]
 
 
 def _least_classes(make: Callable) -> int:
@@ -132,10 +139,10 @@ def _check(options: argparse.Namespace, makers: measure.Losses) -> None:
     for name in options.losses or ():
         if name not in makers:
             raise ValueError(f"--losses: no {name}; there are {', '.join(makers)}")
-    names = (REFERENCE, *_names(options, makers))
-    needed = {name: _least_classes(makers[name]) for name in names}
-    most = max(needed, key=needed.get)
     for shape in options.shapes:
+        names = (REFERENCE, *_names(options, makers, shape))
+        needed = {name: _least_classes(makers[name]) for name in names}
+        most = max(needed, key=needed.get)
         if min(shape) < 1 or shape[-1] < needed[most]:
             raise ValueError(
                 f"--shape must be B H W ≥ 1 and C (--num_classes) ≥ {needed[most]} for {most}, not "

@@ -14,6 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfsegloss.core import replicas
+
 # As TensorFlow reads it.
 USES_TF_KERAS = os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")
 # The oldest pair of the Keras 3 lane, as in setup.cfg.
@@ -149,13 +151,6 @@ def dtype_of_losses() -> str:
 Loss = _LossOfKeras2 if IS_KERAS_2 else keras.losses.Loss
 
 
-class _Reduction(Loss):
-    """Keras' reduction, of values already computed."""
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return y_pred
-
-
 def _snake_case(name: str) -> str:
     """Return a class' name as Keras 3 names its instances: RMILoss is rmi_loss."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
@@ -191,16 +186,17 @@ def option_of(loss: keras.losses.Loss, name: str) -> Any:
 def reduce_values(values: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:
     """Return values `[B]` reduced as a loss reduces them in a training loop of one's own.
 
-    A mean is divided by the number of replicas: in Keras 3 a call does it, in Keras 2 `fit`. The
-    mean of no image is 0.
+    A mean is divided by the number of replicas: in Keras 3 a call does it, in Keras 2 `fit`.
     """
-    if values.shape[0] == 0 and loss.reduction not in (None, "none"):
-        return tf.reduce_sum(values)
-    if IS_KERAS_2:
-        reductions = {"none": tf.identity, "sum": tf.reduce_sum}
-        return as_share_of_replica(reductions.get(loss.reduction, tf.reduce_mean)(values), loss)
-    reduce = _Reduction(reduction=loss.reduction, name=loss.name, dtype=loss.dtype)
-    return reduce(values, values)
+    if loss.reduction in MEANS:
+        return replicas.mean_of_images(values) / replicas.replica_count()
+    return tf.reduce_sum(values) if loss.reduction == "sum" else values
+
+
+def reduce_no_values(value: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:
+    """Return what a call of a loss gave, but 0 for no image, whose values Keras 3 leaves as [0]."""
+    is_reduced = loss.reduction not in (None, "none")
+    return tf.reduce_sum(value) if is_reduced and value.shape == (0,) else value
 
 
 def call_part(
@@ -217,7 +213,7 @@ def call_part(
     none is, the value is for `as_share_of_replica`.
     """
     if not IS_KERAS_2:
-        return loss(y_true, y_pred, sample_weight)
+        return reduce_no_values(loss(y_true, y_pred, sample_weight), loss)
     y_pred = convert_to_tensor(y_pred, dtype_of(loss))  # as losses of Keras 3 do
     if hasattr(loss, "build"):
         loss.build(y_pred.shape[-1])  # the variables are not the copy's
@@ -240,7 +236,7 @@ def track_parts(sum_of: keras.losses.Loss, parts: Iterable[keras.losses.Loss]) -
 def as_share_of_replica(value: tf.Tensor, loss: keras.losses.Loss) -> tf.Tensor:
     """Return what `call_part` gave as the replica's share of a mean over replicas."""
     if IS_KERAS_2 and loss.reduction in MEANS:
-        return value / tf.distribute.get_strategy().num_replicas_in_sync
+        return value / replicas.replica_count()
     return value
 
 

@@ -161,7 +161,7 @@ def mean_of_images(values: tf.Tensor) -> tf.Tensor:
     >>> float(mean_of_images(tf.zeros([0])))
     0.0
     """
-    return tf.reduce_sum(values) if values.shape[0] == 0 else tf.reduce_mean(values)
+    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The command line of `tfsegloss.explain`."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,9 +60,13 @@ def _write_picture(values: argparse.Namespace) -> None:
     require_matplotlib()
     losses_by_name(values.losses)  # names are refused before files are read
     labels, logits = read_labels(values.labels), read_array(values.logits)
-    losses = losses_by_name(values.losses, num_classes=(logits.shape or [1])[-1])
+    num_classes = max(logits.shape[-1], 1) if logits.ndim else 1  # what has none is refused below
+    losses = losses_by_name(values.losses, num_classes=num_classes)
     image = None if values.image is None else read_image(values.image)
     save(draw(losses, labels, logits, image=image), values.output)
+    if values.losses is None and losses.keys() != LOSSES.keys():
+        left_out = ", ".join(name for name in LOSSES if name not in losses)
+        print(f"Not drawn, for {num_classes} classes are too few: {left_out}", file=sys.stderr)
     print(f"Picture: {values.output}")
 
 

@@ -90,7 +90,9 @@ def region_values(
             # Of both maps and of the gradient: points, and points less their means.
             bytes_each=[6 * region_size**2 * tf.float64.size, pixels],
         )
-        steps = -(-count // at_least(at_once, 1))
+        # Of no image one step too: XLA compiles no loop over nothing.
+        at_once = at_least(at_once, 1)
+        steps = at_least(-(-count // at_once), 1)
 
         def split(maps):
             maps = tf.pad(maps_of_classes(maps), [[0, steps * at_once - count], [0, 0], [0, 0]])

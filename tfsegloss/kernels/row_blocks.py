@@ -61,13 +61,14 @@ def map_row_blocks(
     """
 
     def forward(logits, targets, *others):
+        batch = sizes(logits)[0]
+        maps = tf.nest.map_structure(_of_an_image_at_least, (logits, targets, *others))
+
         def of_block(image, images, row, rows):
             wanted = tf.range(rows + 2 * margin) + row - margin
-            return function(
-                *_take((logits, targets, *others), image + tf.range(images), wanted, reflect)
-            )
+            return function(*_take(maps, image + tf.range(images), wanted, reflect))
 
-        return _over_blocks(of_block, logits, write_later)
+        return _over_blocks(of_block, maps[0], write_later)[:batch]
 
     return xla.compiled(forward, logits, targets, *others)
 
@@ -108,6 +109,17 @@ def one_hot_to_vector_width(targets: Targets, num_classes: int, dtype: tf.DType)
 def _is_for_cpu() -> bool:
     """Return whether a cluster for a CPU is being traced."""
     return xla.is_compiling() and xla.planned_device() == "CPU"
+
+
+def _of_an_image_at_least(maps: tf.Tensor | None) -> tf.Tensor | None:
+    """Return maps `[B, …]`, or one of zeros where a cluster is for any B and it is 0.
+
+    XLA compiles no slice of nothing: a replica without images could not take the others' step.
+    """
+    if maps is None or maps.shape.rank == 0 or maps.shape[0] is not None or not xla.is_compiling():
+        return maps
+    missing = tf.cast(tf.shape(maps)[0] == 0, tf.int32)
+    return tf.pad(maps, [[0, missing], *[[0, 0]] * (maps.shape.rank - 1)])
 
 
 def _over_blocks(function: Callable, logits: tf.Tensor, write_later: bool) -> tf.Tensor:

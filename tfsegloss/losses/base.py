@@ -123,14 +123,16 @@ class SegmentationLoss(keras_versions.Loss):
             rank = sample_weight.shape.rank
             if rank in (3, 4):
                 # Keras would multiply the values [B] by it: hand it to `call` beside the labels.
-                return super().__call__((y_true, sample_weight), y_pred)
-            if rank is None or rank > 4 or (rank == 2 and sample_weight.shape[-1] != 1):
+                y_true, sample_weight = (y_true, sample_weight), None
+            elif rank is None or rank > 4 or (rank == 2 and sample_weight.shape[-1] != 1):
                 raise ValueError(
                     "`sample_weight` must be (batch,), (batch, height, width) or (batch, height, "
                     f"width, 1). Received: sample_weight.shape={sample_weight.shape}"
                 )
-            _require_one_replica_if_weighted_mean(self.reduction)
-        return super().__call__(y_true, y_pred, sample_weight)
+            else:
+                _require_one_replica_if_weighted_mean(self.reduction)
+        value = super().__call__(y_true, y_pred, sample_weight)
+        return keras_versions.reduce_no_values(value, self)
 
     def call(self, y_true: tf.Tensor | tuple[tf.Tensor, tf.Tensor], y_pred: tf.Tensor) -> tf.Tensor:
         """Return values per image `[B]` whose mean over the global batch is the formula."""

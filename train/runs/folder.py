@@ -240,16 +240,16 @@ class MetricsFile(keras.callbacks.Callback):
 
     Raises:
         UserError: A line has no step but the last, which a killed process may not have finished; or
-            there are lines, but no step was taken, or steps but no file to write on.
+            there are lines, but no step was taken, or steps but no file.
     """
 
     def __init__(self, path: Path, step: int, *, best_by: str = "mean_iou", writes: bool = True):
         super().__init__()
         self.path, self._best_by, self._writes = path, best_by, writes
-        if step and writes and not path.exists():
+        if step and not path.exists():
             raise UserError(
                 f"{path} is missing: {step} steps were taken, and which of them is the best is "
-                "written there: bring it back, or choose another --run"
+                "written there: bring it back, or choose another folder"
             )
         lines = path.read_text().splitlines() if path.exists() else []
         steps = [_step(path, number, lines) for number in range(len(lines))]
@@ -295,6 +295,7 @@ class MetricsFile(keras.callbacks.Callback):
         step = int(self.model.optimizer.iterations.numpy())
         line = {"step": step, **{key: defined(float(value)) for key, value in logs.items()}}
         self.lines.append(line)
+        self.last_step = step
         if not self._writes:
             return
         with self.path.open("a") as file:

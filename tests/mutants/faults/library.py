@@ -33,7 +33,7 @@ LIBRARY = (
     Fault(
         "tfsegloss/core/keras_versions.py",
         "the share of a replica forgotten",
-        "return value / tf.distribute.get_strategy().num_replicas_in_sync",
+        "return value / replicas.replica_count()",
         "return value",
         keras_2=True,
     ),
@@ -134,6 +134,12 @@ LIBRARY = (
         "valid &= ((rows >= 0) | (rows < height))[:, tf.newaxis]",
     ),
     Fault(
+        "tfsegloss/kernels/row_blocks.py",
+        "no image to loop over",
+        "missing = tf.cast(tf.shape(maps)[0] == 0, tf.int32)",
+        "missing = 0",
+    ),
+    Fault(
         "tfsegloss/kernels/structural_similarity.py",
         "hard where the difference is small",
         "tf.cast(e > threshold, x.dtype)",
@@ -178,8 +184,8 @@ LIBRARY = (
     Fault(
         "tfsegloss/losses/base.py",
         "weights of pixels counted by Keras too",
-        "return super().__call__((y_true, sample_weight), y_pred)",
-        "return super().__call__((y_true, sample_weight), y_pred, sample_weight[:, 0, 0])",
+        "y_true, sample_weight = (y_true, sample_weight), None",
+        "y_true, sample_weight = (y_true, sample_weight), sample_weight[:, 0, 0]",
     ),
     Fault(
         "tfsegloss/losses/base.py",

@@ -111,7 +111,9 @@ def test_losses_of_more_classes_are_left_out(capfd, monkeypatch):
     some = {name: losses()[name] for name in (*CHOSEN, "LADLoss")}
     monkeypatch.setattr(program, "losses", lambda: some)
     options = ("--rounds", 1, "--skip_memory", "--skip_growth", "--num_classes", 2)
-    assert list(rows(run(capfd, *SHAPE, *options).out)) == list(CHOSEN)
+    outcome = run(capfd, *SHAPE, *options)
+    assert list(rows(outcome.out)) == list(CHOSEN)
+    assert "Not measured, for 2 classes are too few: LADLoss\n" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_a_softmax_does_not_see_a_constant_added_to_a_pixel(make_traced, batch, 
     if isinstance(loss, CenterLoss):
         pytest.skip("the logits are its features, and their centers see it")
     ids, logits = batch
-    logits = np.round(logits * 8) / 8  # so that the sum is exact in float32
+    logits = np.round(logits * 512) / 512  # so that the sum is exact in float32
     constants = np.random.default_rng(seed).integers(-size, size + 1, ids.shape)
     values, gradient = make_traced.dynamic_step(ids, logits)
     shifted = logits + constants[..., None].astype(np.float32)

@@ -16,6 +16,8 @@ from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.options import option_names
 from tfsegloss.losses import registry
 
+LOOPS_OVER_IMAGES = ("LADLoss", "SSLLoss", "SSIMLoss", "RMILoss")
+
 
 @pytest.fixture
 def weights():
@@ -56,13 +58,13 @@ def test_labels_and_values_are_exact_where_keras_is_in_half_precision():
 
 
 @pytest.mark.usefixtures("half_precision")
-def test_a_sum_with_a_loss_of_keras_is_exact_where_keras_is_in_half_precision():
+def test_a_sum_with_a_loss_of_keras_is_float32_where_that_is_in_half_precision():
     ids, logits = example()
     total = tfsegloss.SoftmaxCrossEntropy() + keras_cross_entropy()
     value, parts = total.value_and_parts(ids, logits)
     ours, theirs = parts.values()
     assert {number.dtype for number in (value, ours, theirs, total(ids, logits))} == {tf.float32}
-    assert float(theirs) == pytest.approx(float(ours), rel=0.05)  # Keras' mean, of ignored ones too
+    assert float(theirs) == pytest.approx(float(ours), rel=0.05)
 
 
 def test_the_mean_with_sample_weight_is_that_of_keras(weights):
@@ -126,12 +128,40 @@ def test_an_empty_batch_has_no_values(make):
     assert gradient.shape == logits.shape
 
 
-def test_parts_of_an_empty_batch_have_their_names():
+@pytest.mark.parametrize("is_sum", [False, True])
+def test_an_empty_batch_is_0_in_all_parts(is_sum):
     ids, logits = example()
-    loss = tfsegloss.RMILoss()
-    value, parts = loss.value_and_parts(ids[:0], logits[:0])
+    loss = tfsegloss.RMILoss() + keras_cross_entropy() if is_sum else tfsegloss.RMILoss()
+    value = loss(ids[:0], logits[:0])
+    same, parts = loss.value_and_parts(ids[:0], logits[:0])
     assert set(parts) == set(loss.parts(ids, logits))
-    assert (float(value), *map(float, parts.values())) == (0,) * (1 + len(parts))
+    assert [float(number) for number in (value, same, *parts.values())] == [0] * (2 + len(parts))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in LOOPS_OVER_IMAGES else pytest.mark.full)
+        for name in registry.LOSSES
+    ],
+)
+def test_a_graph_for_batches_of_any_size_takes_an_empty_one(name):
+    """As a replica gets where there are fewer images than replicas."""
+    ids, logits = example()
+    loss = registry.LOSSES[name]()
+    loss.build(CLASSES)
+    any_size = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in (ids, logits)]
+
+    @tf.function(input_signature=any_size)
+    def step(ids, logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value, parts = loss.value_and_parts(ids, logits)
+        return value, parts, tape.gradient(value, logits)
+
+    value, parts, gradient = step(ids[:0], logits[:0])
+    assert [float(number) for number in (value, *parts.values())] == [0] * (1 + len(parts))
+    assert gradient.shape == (0, *logits.shape[1:])
 
 
 def test_recomputed_gradients_are_the_same(make):

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tests.commands import assert_one_line, command
 from tests.tfsegloss.examples import example
+from tfsegloss.explain import picture
+from tfsegloss.losses.registry import LOSSES
 
 IDS, LOGITS = (batch[0] for batch in example((1, 13, 11)))
 
@@ -50,9 +52,19 @@ def test_the_command_draws_files(run, files, labels):
     outcome = run(*pair, *losses, "--image", files / "image.png", "--output", output)
     assert outcome.status == 0
     assert outcome.out == f"Picture: {output}\n"
-    picture = tf.io.decode_jpeg(output.read_bytes())
-    assert picture.shape[1] == 1200
+    pixels = tf.io.decode_jpeg(output.read_bytes())
+    assert pixels.shape[1] == 1200
     assert len([*files.iterdir()]) == before + 1
+
+
+def test_losses_of_more_classes_are_left_out_and_named(run, files, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(picture, "draw", lambda losses, *_, **__: drawn.extend(losses))
+    monkeypatch.setattr(picture, "save", lambda *_: None)
+    np.save(files / "two.npy", LOGITS[..., :2])
+    outcome = run(files / "labels.npy", files / "two.npy", "--output", files / "p.png")
+    assert outcome.err.splitlines()[-1] == "Not drawn, for 2 classes are too few: LADLoss"
+    assert {*drawn} == LOSSES.keys() - {"LADLoss"}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +91,7 @@ def test_the_command_draws_files(run, files, labels):
 def test_a_mistake_is_one_line_and_nothing_is_written(run, files, monkeypatch, arguments, parts):
     monkeypatch.chdir(files)
     before = sorted(path.name for path in files.iterdir())
-    if "--output" in arguments and "--losses" not in arguments:
+    if "--output" in arguments and not {"--losses", "empty.npy"} & {*arguments}:
         arguments = [*arguments, "--losses", "SoftmaxCrossEntropy"]
     assert_one_line(run(*arguments), *parts)
     assert sorted(path.name for path in files.iterdir()) == before
@@ -118,7 +130,7 @@ def test_without_matplotlib_the_command_says_what_to_install(run, files, monkeyp
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name)
     )
-    picture = (files / "none.npy", files / "logits.npy", "--output", files / "p.png")
-    for arguments in (picture, ("--figures", files / "figures")):
+    one_picture = (files / "none.npy", files / "logits.npy", "--output", files / "p.png")
+    for arguments in (one_picture, ("--figures", files / "figures")):
         assert_one_line(run(*arguments), "pip install tfsegloss[plot]")
     assert not (files / "figures").exists()

@@ -18,20 +18,19 @@ from train.compare.execute import score_run, train_recipe
 ROOT = Path(__file__).parents[3]
 # In the place of `train`: notes its words, then each signal, and ends at the third one.
 STAND_IN = """
-    import signal, sys, time
-    from pathlib import Path
+    import os, signal, sys, time
 
-    notes, caught = Path("notes"), []
+    notes, caught = os.open("notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT), []
 
-    def note(number, frame):
+    def note(number, frame):  # each appends its own: one may come while another is noted
         caught.append(number)
-        notes.write_text(" ".join([*sys.argv[1:], *map(str, caught)]))
+        os.write(notes, f" {number}".encode())
         if len(caught) == 3:
             sys.exit(130)
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGHUP, note)
-    notes.write_text(" ".join(sys.argv[1:]))
+    os.write(notes, " ".join(sys.argv[1:]).encode())
     if "--seconds" in sys.argv:
         time.sleep(60)
         time.sleep(60)
@@ -47,10 +46,11 @@ ENDS_AT_A_SIGNAL = """
     sys.exit(1)
 """
 WAITS = """
-import sys
+import signal
 from train.common import cli, signals
 from train.compare import execute
 cli.MODULE = "stand_in"
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup` ignores for whatever it starts
 with signals.as_interrupts():
     execute._execute("fit", ["--seconds"], "run")
 """
