@@ -187,6 +187,9 @@ class SSLLoss(SegmentationLoss):
     sum over the classes, averaged over pixels, against a mean over pairs of pixel and class, by the
     letter of Eq. 1, 13 and 17. Were both means over pairs, λ = ½ would be `weight` = 1 / (C + 1)
     here, and the loss (C + 1) / 2C times as large. β = 0.01 in section 4.2.2 is a misprint of 0.10.
+
+    It is not above `SigmoidCrossEntropy` in the trainings on CamVid of docs/training.md: 57.5 %
+    mean IoU after 2400 steps, to 58.7 % (one seed).
     """
 
     activation = "sigmoid"

@@ -27,8 +27,8 @@ class WeightedLosses(SegmentationLoss):
 
     Besides losses of this library any `keras.losses.Loss` will do that takes these labels and
     predictions. Keras does not divide a `call` that returns a single number for the whole batch by
-    the number of replicas R: such a loss weighs R times more on R replicas. Where Keras is set to half
-    precision, its own losses are computed in it, and round ids; those of this library are not.
+    the number of replicas R: such a loss weighs R times more on R replicas. Where Keras is set to
+    half precision, its own losses are computed in it, and round ids; those of this library are not.
 
     Args:
         losses: (w_i, L_i) by name, w_i finite. All with the same `reduction`, which becomes that of
