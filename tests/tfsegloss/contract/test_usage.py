@@ -58,7 +58,7 @@ def test_labels_and_values_are_exact_where_keras_is_in_half_precision():
 
 
 @pytest.mark.usefixtures("half_precision")
-def test_a_sum_with_a_loss_of_keras_is_float32_where_that_is_in_half_precision():
+def test_a_sum_with_a_loss_of_keras_is_float32_where_keras_is_in_half_precision():
     ids, logits = example()
     total = tfsegloss.SoftmaxCrossEntropy() + keras_cross_entropy()
     value, parts = total.value_and_parts(ids, logits)
