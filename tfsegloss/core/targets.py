@@ -120,7 +120,9 @@ def is_class(ids: tf.Tensor, num_classes: int) -> tf.Tensor:
 
 
 def classes(targets: Targets) -> tf.Tensor:
-    """Return the class of each pixel, int32 `[B, H, W]`, −1 where ignored.
+    """Return the class of each pixel, int32 `[B, H, W]`, −1 where ignored or of no class.
+
+    Of dense targets it is the class of the largest share, the first of equal ones.
 
     Example:
 
@@ -130,6 +132,7 @@ def classes(targets: Targets) -> tf.Tensor:
     ids = targets.ids
     if ids is None:
         ids = tf.argmax(targets.dense, axis=-1, output_type=tf.int32)
+        ids = tf.where(tf.reduce_any(targets.dense > 0, axis=-1), ids, -1)
     return tf.where(targets.valid, ids, -1)
 
 

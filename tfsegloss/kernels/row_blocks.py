@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfsegloss.core.shapes import at_least, sizes
+from tfsegloss.core.shapes import at_least, of_one_at_least, sizes
 from tfsegloss.core.targets import Targets, one_hot
 from tfsegloss.kernels import windows, xla
 
@@ -112,14 +112,9 @@ def _is_for_cpu() -> bool:
 
 
 def _of_an_image_at_least(maps: tf.Tensor | None) -> tf.Tensor | None:
-    """Return maps `[B, …]`, or one of zeros where a cluster is for any B and it is 0.
-
-    XLA compiles no slice of nothing: a replica without images could not take the others' step.
-    """
-    if maps is None or maps.shape.rank == 0 or maps.shape[0] is not None or not xla.is_compiling():
+    if maps is None or maps.shape.rank == 0:  # `Targets.in_range`
         return maps
-    missing = tf.cast(tf.shape(maps)[0] == 0, tf.int32)
-    return tf.pad(maps, [[0, missing], *[[0, 0]] * (maps.shape.rank - 1)])
+    return of_one_at_least(maps, copy=xla.is_compiling())
 
 
 def _over_blocks(function: Callable, logits: tf.Tensor, write_later: bool) -> tf.Tensor:

@@ -32,7 +32,7 @@ def affinity_field(
     With KL_ijc = p_jc log(p_jc / p_ic) + q_jc log(q_jc / q_ic), q = 1 − p + 1e-4, p = softmax(x)
     clipped to [1e-4, 1], i a pixel of the downsampled image, j each of its 8 neighbors at the
     distance `distance`, c a class, t the downsampled one-hot truth, which of dense targets is the
-    class of the largest share, the first of equal ones:
+    class of the largest share, the first of equal ones (where all are 0, t is 0 in all channels):
 
     - non_edge: mean of KL_ijc over all (i, j, c) with t_ic = t_jc;
     - edge: mean of max(0, margin − KL_ijc) over those with t_ic ≠ t_jc.
@@ -148,11 +148,9 @@ def _downsampled_truth(
         if name != "in_range"
     }
     small = targets._replace(**small)
-    ids = classes(small)
-    if small.dense is not None:  # −1: a pixel of no class is none of class 0
-        ids = tf.where(tf.reduce_any(small.dense > 0, axis=-1), ids, -1)
     # Not the shares themselves: they differ between nearly all neighbors, of one class too.
-    return one_hot(small._replace(ids=ids, dense=None), num_classes, dtype), small.valid
+    of_classes = small._replace(ids=classes(small), dense=None)
+    return one_hot(of_classes, num_classes, dtype), small.valid
 
 
 @keras.saving.register_keras_serializable(package="tfsegloss")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfsegloss.core.checks import check_integer, check_odd
 from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.shapes import sizes
-from tfsegloss.core.targets import Targets, one_hot
+from tfsegloss.core.targets import Targets, classes, one_hot
 from tfsegloss.kernels import local_pooling, windows
 from tfsegloss.kernels.second_derivatives import with_formula
 from tfsegloss.losses.pixel import PixelLoss
@@ -27,7 +27,7 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
 
     Args:
         targets: From `encode_targets`. Dense targets: y is the class of the largest share, and
-            the cross-entropy that of the shares.
+            the cross-entropy that of the shares; a pixel of which all are 0 is in no sum.
         logits: x, `[B, H, W, C]`, C ≥ 2, float32 or float64.
         kernel_size: Odd side of the window, ≥ 1.
 
@@ -45,7 +45,7 @@ def locally_adaptive(targets: Targets, logits: tf.Tensor, *, kernel_size: int = 
     Reference: LAD (Guo et al., 2018), Eq. 2 to 4. ω sums to more than 1 over the window, as in the
     paper, so f is sharper than z. The offset under the root is ours.
     """
-    ids = local_pooling.classes(targets)
+    ids = classes(targets)
     x = tf.where(targets.valid[..., tf.newaxis], logits, 0)
     # Not `tf.nn.moments`, which takes the mean for a constant: its second derivative is wrong.
     offset = x - tf.reduce_mean(x, axis=-1, keepdims=True)
@@ -150,7 +150,7 @@ class LADLoss(PixelLoss):
 
     def term_maps(self, targets: Targets, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return those of `PixelLoss`, and ξ, the number of pixels that agree in the window."""
-        ids = local_pooling.classes(targets)
+        ids = classes(targets)
         count = _same_class_sum(
             tf.ones([*sizes(ids), 1]),
             ids,

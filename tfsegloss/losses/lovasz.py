@@ -8,7 +8,7 @@ from tfsegloss.core import replicas
 from tfsegloss.core.checks import check_choice
 from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.predictions import probabilities
-from tfsegloss.core.shapes import sizes
+from tfsegloss.core.shapes import of_one_at_least, sizes
 from tfsegloss.core.targets import Targets, one_hot, zero_ignored
 from tfsegloss.losses.base import ACTIVATIONS, SegmentationLoss
 from tfsegloss.losses.overlap import COUNTED_CLASSES, counted_classes, mean_over_counted
@@ -195,13 +195,16 @@ class LovaszLoss(SegmentationLoss):
 
 def _weights_by_image(errors: tf.Tensor, truth: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     """Return g `[B, H, W, C]`, of each image by itself."""
-    batch, height, width, num_classes = sizes(errors)
+    batch = sizes(errors)[0]
+    errors, truth, counted = map(of_one_at_least, (errors, truth, counted))
+    images, height, width, num_classes = sizes(errors)
 
     def rows(maps):
-        return tf.reshape(tf.transpose(maps, [0, 3, 1, 2]), [batch * num_classes, -1])
+        maps = tf.transpose(maps, [0, 3, 1, 2])
+        return tf.reshape(maps, [images * num_classes, height * width])
 
     weights = _weights_of_rows(rows(errors), rows(truth), tf.reshape(counted, [-1]))
-    weights = tf.reshape(weights, [batch, num_classes, height, width])
+    weights = tf.reshape(weights, [images, num_classes, height, width])[:batch]
     return tf.transpose(weights, [0, 2, 3, 1])
 
 

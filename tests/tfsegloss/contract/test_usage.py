@@ -10,13 +10,13 @@ import tfsegloss
 from tests import keras_versions
 from tests.tfsegloss.examples import CLASSES, IGNORED, example
 from tests.tfsegloss.grid import grid
-from tests.tfsegloss.steps import step_of, value_and_gradient
+from tests.tfsegloss.steps import DYNAMIC, step_of, value_and_gradient
 from tests.tfsegloss.variants import VARIANTS
 from tfsegloss.core.keras_versions import keras
 from tfsegloss.core.options import option_names
 from tfsegloss.losses import registry
 
-LOOPS_OVER_IMAGES = ("LADLoss", "SSLLoss", "SSIMLoss", "RMILoss")
+LOOPS_OVER_IMAGES = ("LADLoss", "SSLLoss", "SSIMLoss", "RMILoss", "LovaszLoss/hinge")
 
 
 @pytest.fixture
@@ -138,21 +138,16 @@ def test_an_empty_batch_is_0_in_all_parts(is_sum):
     assert [float(number) for number in (value, same, *parts.values())] == [0] * (2 + len(parts))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in LOOPS_OVER_IMAGES else pytest.mark.full)
-        for name in registry.LOSSES
-    ],
-)
-def test_a_graph_for_batches_of_any_size_takes_an_empty_one(name):
+@pytest.mark.parametrize("images", ["of one size", "of any size"])
+@grid(lambda make: make in LOOPS_OVER_IMAGES, make=VARIANTS)
+def test_a_graph_for_batches_of_any_size_takes_an_empty_one(make, images):
     """As a replica gets where there are fewer images than replicas."""
     ids, logits = example()
-    loss = registry.LOSSES[name]()
+    loss = make()
     loss.build(CLASSES)
-    any_size = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in (ids, logits)]
+    batch = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in (ids, logits)]
 
-    @tf.function(input_signature=any_size)
+    @tf.function(input_signature=batch if images == "of one size" else DYNAMIC)
     def step(ids, logits):
         with tf.GradientTape() as tape:
             tape.watch(logits)

@@ -101,14 +101,13 @@ def test_edges_of_soft_targets_are_those_of_the_largest_shares():
 
 
 def test_a_pixel_without_a_class_is_none_of_the_first_class():
-    """As where `ignore_class` is None."""
-    _, logits = example((1, 9, 9))
-    first = np.zeros([1, 9, 9, CLASSES], np.float32)
-    first[..., 0] = 1
-    without = first.copy()
-    without[:, 4, 4] = 0
-    loss = AffinityFieldLoss(downsample_factor=1, ignore_class=None)
-    assert loss.parts(without, logits)["edge"] != loss.parts(first, logits)["edge"]
+    """It counts, as it does where `ignore_class` is None, with t = 0 in all channels."""
+    ids, logits = example((1, 5, 6), ignored_share=0)
+    ids[:, 2, 2:] = -1
+    truth = (ids[..., np.newaxis] == np.arange(CLASSES)).astype(np.float32)
+    parts = AffinityFieldLoss(downsample_factor=1, ignore_class=None).parts(truth, logits)
+    expected = oracles.affinity_field(ids, logits.astype(np.float64), downsample_factor=1)
+    np.testing.assert_allclose([parts["edge"], parts["non_edge"]], expected, rtol=2e-5)
 
 
 def test_no_pair_is_zero():

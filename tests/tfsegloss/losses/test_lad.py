@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tfsegloss import oracles
-from tests.tfsegloss.examples import CLASSES, example, soft_targets
+from tests.tfsegloss.examples import CLASSES, IGNORED, example, soft_targets
 from tests.tfsegloss.grid import grid
 from tests.tfsegloss.steps import value_and_gradient
 from tfsegloss import LADLoss, MaxPooling, Mean, Minkowski, SoftmaxCrossEntropy, TopK
@@ -136,6 +136,19 @@ def test_neighbors_of_other_classes_and_ignored_ones_are_not_seen():
     loss = LADLoss(kernel_size=3, pooling=Mean(), reduction="none")
     alone = LADLoss(kernel_size=1, pooling=Mean(), reduction="none")
     np.testing.assert_allclose(loss(ids, logits), alone(ids, logits), rtol=1e-6)
+
+
+def test_a_pixel_without_a_class_is_not_seen():
+    """As where `ignore_class` is None: it is none of the first class."""
+    ids, logits = example((1, 5, 6))
+    truth = (ids[..., np.newaxis] == np.arange(CLASSES)).astype(np.float32)  # 0 where ignored
+    loss = LADLoss(kernel_size=3, pooling=Mean(), reduction="sum", ignore_class=None)
+    valid = LADLoss(kernel_size=3, pooling=Mean(), reduction="sum")
+    value, gradient = value_and_gradient(loss, truth, logits)
+    expected, expected_gradient = value_and_gradient(valid, ids, logits)
+    share = np.mean(ids != IGNORED)  # the pixels without a class count, with a loss of 0
+    np.testing.assert_allclose(value, share * expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient, share * expected_gradient, atol=1e-7)
 
 
 def test_a_wrong_pixel_pulls_its_neighbors():
