@@ -9,10 +9,11 @@ from models.architectures.deeplab_v3 import deeplab_v3
 from models.architectures.deeplab_v3_plus import deeplab_v3_plus
 from models.backbones.encoder import build_backbone
 from models.backbones.registry import BACKBONES
-from models.builder import ARCHITECTURES, WEIGHT_FILES, build, stored_classes
+from models.builder import ARCHITECTURES, build, stored_classes, stored_part
 from models.class_count import class_count_by_pairs
 from models.dilation.dilate import OUTPUT_STRIDES, dilate
 from models.layer_names import layers_of, other_layers
+from models.stored_weights import WEIGHT_FILES
 
 __all__ = [
     "ARCHITECTURES",
@@ -29,4 +30,5 @@ __all__ = [
     "layers_of",
     "other_layers",
     "stored_classes",
+    "stored_part",
 ]

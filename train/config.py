@@ -120,7 +120,8 @@ class ModelConfig:
         backbone: Backbone.
         output_stride: Input size over size of the last features; default: 8 for DeepLabV2, 16 for
             the others.
-        weights: null (random weights), imagenet, or a file of weights.
+        weights: null (random weights), imagenet, or a file of weights: of the whole network, or of
+            its backbone alone, and the others are random.
         batch_norm_momentum: Share of the old statistics kept at each step.
         freeze_batch_norm: Whether batch normalization keeps its statistics; all: its scale and
             offset too.
@@ -196,7 +197,8 @@ class TrainerConfig:
             its steps.
         replicas: Number of devices to train on; default: all GPUs, or one CPU. Without a GPU, more
             than 1 splits the CPU into logical devices, to try distribution out.
-        seed: Seed of the first weights, of the order of the images and of their augmentation.
+        seed: Seed of the first weights that are random, of the order of the images and of their
+            augmentation.
         ema_momentum: Share of the old moving average of the weights kept at each step, like 0.999;
             lower in the first steps. The averages are evaluated beside the weights, and are what is
             exported; default: none.

@@ -71,16 +71,17 @@ def import_parser() -> "ArgumentParser":
         "--output",
         type=Path,
         required=True,
-        help=f"The file that `models.build(..., weights=FILE)` takes: its name ends in {SUFFIX}.",
+        help=f"The file that `models.build(..., weights=FILE)` takes: its name ends in {SUFFIX}. "
+        "It holds no random weights.",
     )
     add(
         "--architecture",
         type=Literal[tuple(builder.ARCHITECTURES)],
         default="deeplab_v3_plus",
-        help="Of the checkpoint's network.",
+        help="Of the checkpoint's network; any one where that is a backbone alone.",
     )
+    add("--num_classes", type=PositiveInt, default=21, help="Number of classes; likewise.")
     add("--backbone", type=Literal[tuple(_FORMATS)], default="xception_65", help="The backbone.")
-    add("--num_classes", type=PositiveInt, default=21, help="Number of classes.")
     add(
         "--separable",
         type=bool | None,
@@ -97,8 +98,9 @@ def import_parser() -> "ArgumentParser":
         "--partial",
         type=bool,
         default=False,
-        help="Accept a checkpoint that lacks variables behind the backbone, as those of ImageNet, "
-        "or has others.",
+        help="Accept a checkpoint that has other variables, or lacks some behind the backbone, as "
+        "those of ImageNet: the file holds the backbone alone, or all but the logits where they "
+        "alone are missing, and serves any number of classes.",
     )
     return parser
 
@@ -119,8 +121,8 @@ def import_weights(options: "Namespace") -> str:
         **{name: value for name, value in chosen.items() if value is not None},
     )
     report = _FORMATS[options.backbone].load(model, content, partial=options.partial)
-    _save_whole(model, options.output)
-    return f"{_listed(report)}\nWeights: {options.output}"
+    _save_whole(report.part.network, options.output)
+    return f"{_listed(report)}\nWeights of {report.part.name}: {options.output}"
 
 
 def _read(checkpoint: Path, backbone: str) -> Any:

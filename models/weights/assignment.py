@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from models.checks import shorten
 from models.class_count import Shape, class_count_by_pairs
+from models.parts import Part, parts
 
 # From the order of Caffe and PyTorch (output, input, height, width) to Keras'.
 CHANNELS_LAST = (2, 3, 1, 0)
@@ -26,16 +27,19 @@ class Report:
         missing: Variables the network has a place for and the checkpoint lacks: the weights stay.
         ignored: Variables that are no weights of a segmentation network: the step, what the
             optimizer kept of each weight, running averages, ImageNet's classifier.
+        part: The part of the network that is set wholly; None: not known yet.
     """
 
     used: tuple[str, ...]
     unused: tuple[str, ...]
     missing: tuple[str, ...]
     ignored: tuple[str, ...]
+    part: Part | None = dataclasses.field(default=None, repr=False)
 
     def __str__(self) -> str:
         """One line of counts."""
-        return ", ".join(f"{len(names)} {kind}" for kind, names in dataclasses.asdict(self).items())
+        kinds = ("used", "unused", "missing", "ignored")
+        return ", ".join(f"{len(getattr(self, kind))} {kind}" for kind in kinds)
 
     def check(
         self,
@@ -73,6 +77,22 @@ class Report:
                 f"the architecture and options it was trained with. Received: {self}; "
                 f"unused of the head: {shorten(surplus)}"
             )
+
+    def of_a_part(self, model: keras.Model, weights: Mapping[str, keras.Variable]) -> "Report":
+        """Return the report of the largest part of a network that the checkpoint has wholly.
+
+        A decoder with random weights in it is of no use: what is behind that part stays too.
+
+        Args:
+            model: The network, none of whose backbone is missing.
+            weights: By names of the checkpoint.
+        """
+        lacking = {id(weights[name]) for name in self.missing}
+        part = next(x for x in parts(model) if lacking.isdisjoint(map(id, x.network.weights)))
+        held = {id(weight) for weight in part.network.weights}
+        used = tuple(name for name in self.used if id(weights[name]) in held)
+        unused = tuple(sorted({*self.unused, *self.used} - set(used)))
+        return dataclasses.replace(self, used=used, unused=unused, part=part)
 
 
 class Place(NamedTuple):
@@ -134,6 +154,7 @@ def place_of(weight: keras.Variable) -> Place:
 
 
 def assign_arrays(
+    model: keras.Model,
     backbone: Mapping[str, Place],
     head: Mapping[str, Place],
     arrays: Mapping[str, np.ndarray],
@@ -141,12 +162,12 @@ def assign_arrays(
     like_backbone: re.Pattern[str],
     like_head: re.Pattern[str] | None = None,
     ignored: Collection[str],
-    num_classes: int,
     partial: bool,
 ) -> Report:
     """Set weights from arrays of the same names; none unless everything fits.
 
     Args:
+        model: The network.
         backbone: The places of the backbone's weights, by the names in the file.
         head: The places of all weights behind it.
         arrays: Of the file.
@@ -154,8 +175,7 @@ def assign_arrays(
             without a place is of another backbone.
         like_head: Matches the beginning of the names behind it; None: a file has none.
         ignored: Names of arrays that are no weights of a segmentation network.
-        num_classes: Of the network.
-        partial: Whether weights behind the backbone may stay because the file lacks them.
+        partial: Whether weights behind the backbone may stay because the file lacks some.
 
     Returns:
         The names of all arrays, by what became of them.
@@ -168,7 +188,7 @@ def assign_arrays(
     check_shapes(
         {name: place.shape for name, place in places.items()},
         {name: array.shape for name, array in arrays.items()},
-        num_classes,
+        model.output_shape[-1],
     )
     report = Report(
         used=tuple(name for name in places if name in arrays),
@@ -178,6 +198,7 @@ def assign_arrays(
     )
     others = [name for name in report.unused if like_backbone.match(name)]
     report.check(backbone, others=others, like_head=like_head, partial=partial)
+    report = report.of_a_part(model, {name: place.weight for name, place in places.items()})
     set_values(
         {name: places[name].weight for name in report.used},
         {name: arrays[name].transpose(places[name].axes) for name in report.used},

@@ -83,13 +83,13 @@ def import_caffemodel(
     for name, blobs in layers.items():
         arrays |= _arrays(name, blobs)
     return assign_arrays(
+        model,
         _backbone_places(backbone),
         _head_places(model, _head_name(layers)),
         arrays,
         like_backbone=_LIKE_BACKBONE,
         like_head=_LIKE_HEAD,
         ignored=[name for name in arrays if _is_ignored(name.partition("/")[0])],
-        num_classes=model.output_shape[-1],
         partial=partial,
     )
 

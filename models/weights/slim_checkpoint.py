@@ -34,8 +34,9 @@ def import_checkpoint(model: keras.Model, reader: Any, *, partial: bool = False)
     Args:
         model: One of `ARCHITECTURES` of `models.build` on one of `slim_names.SCOPES`.
         reader: What `open_checkpoint` returns.
-        partial: Whether weights behind the backbone may keep their values because the checkpoint
-            lacks them, as one of ImageNet does, and may hold others.
+        partial: Whether all weights behind the backbone, or those of the logits, may keep their
+            values because the checkpoint lacks some, as one of ImageNet does, and it may hold
+            others.
 
     Returns:
         The names of all variables, by what became of them.
@@ -65,6 +66,7 @@ def import_checkpoint(model: keras.Model, reader: Any, *, partial: bool = False)
     check_shapes(expected, shapes, model.output_shape[-1])
     report = _sort_variables(targets, shapes, scope)
     report.check(in_backbone, like_head=LIKE_HEAD, partial=partial)
+    report = report.of_a_part(model, weights)
     values = {name: _read(reader, name) for name in report.used}
     set_values({name: weights[name] for name in report.used}, values)
     return report

@@ -70,12 +70,12 @@ def import_pth(
         elif isinstance(layer, keras.layers.BatchNormalization):
             places |= _batch_norm_places(layer)
     return assign_arrays(
+        model,
         places,
         places_behind(model),
         arrays,
         like_backbone=_LIKE_BACKBONE,
         ignored=[name for name in arrays if _IGNORED.fullmatch(name)],
-        num_classes=model.output_shape[-1],
         partial=partial,
     )
 

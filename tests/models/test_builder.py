@@ -103,7 +103,7 @@ def test_a_file_that_holds_more_is_refused(file, more, tmp_path):
     path = save(model, tmp_path / file)
     same = build("deeplab_v2", weights=path, **{**options, **more})
     assert same.count_params() == model.count_params()
-    with pytest.raises(ValueError, match=r"it holds \d+ weights, the network has \d+"):
+    with pytest.raises(ValueError, match=r"it holds \d+ weights; it lacks none; has besides \("):
         build("deeplab_v2", weights=path, **options)
 
 
@@ -144,6 +144,84 @@ def test_a_file_beyond_the_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, "read", read)
     with pytest.raises(ValueError, match="Received: MemoryError"):
         models.stored_classes(path, built("deeplab_v2"))
+
+
+def save_backbone(model, path):
+    return save(model.get_layer("backbone"), path)
+
+
+def values(model):
+    return [weight.numpy() for weight in model.weights]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Return a backbone of other values than `build` begins with."""
+    inner = build("deeplab_v2").get_layer("backbone")
+    for i, weight in enumerate(inner.weights):
+        weight.assign(np.full(weight.shape, i + 1.0))
+    return inner
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_backbone_alone_leaves_the_head_to_the_seed(file, trained, tmp_path):
+    path = save(trained, tmp_path / file)
+    networks = []
+    for seed in (0, 1, 1):
+        keras.utils.set_random_seed(seed)
+        networks.append(build(weights=path))
+    first, other, again = networks
+    for model in networks:
+        for ours, theirs in zip(values(model.get_layer("backbone")), values(trained), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    kernels = [model.get_layer("logits").kernel.numpy() for model in (first, other)]
+    assert np.any(kernels[0] != kernels[1])
+    for ours, theirs in zip(values(other), values(again), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert models.stored_part(path, first).name == "the backbone alone"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_one_file_serves_all_architectures_and_classes(
+    architecture, num_classes, trained, tmp_path
+):
+    path = save(trained, tmp_path / "model.weights.h5")
+    model = build(architecture, num_classes=num_classes, weights=path)
+    for got, weight in zip(model.get_layer("backbone").weights, trained.weights, strict=True):
+        assert got.path == weight.path
+        np.testing.assert_array_equal(got, weight)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_another_backbone_alone_is_told_by_its_layers(file, tmp_path):
+    path = save_backbone(build("deeplab_v2", backbone=twin("caffe")), tmp_path / file)
+    with pytest.raises(ValueError, match=r"of other layers, .*: 'caffe_a', .* and 2 more\)"):
+        build("deeplab_v2", backbone=twin("pytorch"), weights=path)
+
+
+def test_a_part_of_a_backbone_is_refused(tmp_path):
+    path = save_backbone(built(), tmp_path / "model.weights.h5")
+    count = len(built().get_layer("backbone").weights)
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d/vars/0"]
+    with pytest.raises(ValueError, match=rf"holds {count - 1} weights; it lacks .*none\)") as error:
+        build(weights=path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_backbone_with_more_layers_is_refused(tmp_path):
+    inner = built().get_layer("backbone")
+    more = keras.layers.Conv2D(2, 1, name="more")(inner.outputs[-1])
+    path = save(keras.Model(inner.input, more), tmp_path / "model.weights.h5")
+    with pytest.raises(ValueError, match=r"has besides \(1, 1, "):
+        build(weights=path)
+
+
+def test_a_backbone_alone_has_no_number_of_classes(tmp_path):
+    path = save_backbone(built(), tmp_path / "model.weights.h5")
+    with pytest.raises(ValueError, match=r"Received: the backbone alone, .*model\.weights"):
+        models.stored_classes(path, built())
 
 
 def test_existing_file_of_another_kind_is_refused(tmp_path):

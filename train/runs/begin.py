@@ -18,7 +18,7 @@ from train.loop.distribution import choose_strategy
 from train.runs.build import build_model
 from train.runs.class_weights import require_class_weights
 from train.runs.folder import CHECKPOINTS
-from train.runs.initialize import initialize_from
+from train.runs.initialize import initialize_from, print_what_is_new
 
 
 def begin(
@@ -58,8 +58,11 @@ def begin(
 def first_model(config: FitConfig, dataset: Dataset) -> keras.Model:
     """Build the network, with the weights of another run where this one begins with them."""
     model = build_model(config, dataset)
-    if config.init_from is not None and not checkpoints.steps(config.run / CHECKPOINTS):
-        initialize_from(model, config, dataset)
+    if not checkpoints.steps(config.run / CHECKPOINTS):
+        if config.init_from is not None:
+            initialize_from(model, config, dataset)
+        elif config.model.weights not in (None, "imagenet"):
+            print_what_is_new(model, config)
     return model
 
 

@@ -80,6 +80,15 @@ def initialize_from(model: keras.Model, config: FitConfig, dataset: Dataset) -> 
     print(f"First weights: {len(pairs) - len(others)} of {source.name}{new}")
 
 
+def print_what_is_new(model: keras.Model, config: FitConfig) -> None:
+    """Say which weights of a network are those of the file `model.weights`, and which are drawn."""
+    part = models.stored_part(config.model.weights, model)
+    held = len(part.network.weights)
+    more = len(model.weights) - held
+    new = f"; new, drawn with trainer.seed {config.trainer.seed}: the other {more}" if more else ""
+    print(f"First weights: {held} of {config.model.weights}, {part.name}{new}")
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Let errors begin with the option and its path, where they do not name it themselves."""

@@ -10,6 +10,7 @@ import models
 from tests.commands import assert_one_line, command
 from tests.models.backbones.torch_files import archive
 from tests.models.networks import THIN_WIDTHS
+from tests.models.weights import slim_networks
 from tests.models.weights.caffe_files import caffemodel
 from tests.models.weights.resnet_reference import caffe_layers, state_dict
 from tests.models.weights.slim_networks import (
@@ -54,7 +55,7 @@ def test_it_writes_weights(run, asked, model, prefix, tmp_path):
         *(f"ignored {name}" for name in TRAINING),
     }
     counts = f"{len(thin_values())} used, 0 unused, 0 missing, {len(TRAINING)} ignored"
-    assert lines[-2:] == [f"Variables: {counts}", f"Weights: {output}"]
+    assert lines[-2:] == [f"Variables: {counts}", f"Weights of the whole network: {output}"]
     assert [*tmp_path.iterdir()] == [output]
     model.load_weights(output)
     assert_has_values(model, targets_of("xception_65", **THIN), thin_values())
@@ -115,7 +116,33 @@ def test_it_names_what_is_missing(run, saved, tmp_path):
         "unused  other",
         *(f"missing {name}" for name in thin_values() if name not in backbone),
     }
+    assert lines[-1] == f"Weights of the backbone alone: {output}"
     assert [*folder.iterdir()] == [output]
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_file_without_logits_serves_any_number_of_classes(run, saved, tmp_path):
+    output = tmp_path / "coco.weights.h5"
+    logits = ("logits/semantic/weights", "logits/semantic/biases")
+    body = {name: value for name, value in thin_values().items() if name not in logits}
+    outcome = run(saved(body), "--output", output, "--partial=true")
+    assert outcome.out.splitlines()[-1] == f"Weights of all but the logits: {output}"
+    model = slim_networks.build(num_classes=2, weights=output)
+    targets = targets_of("xception_65", **THIN)
+    assert_has_values(model, {name: targets[name] for name in body}, body)
+    assert models.stored_part(output, model).name == "all but the logits"
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_part_of_a_head_is_left_out_with_the_rest_of_it(run, model, saved, tmp_path):
+    output = tmp_path / "backbone.weights.h5"
+    lacking = thin_values().copy()
+    lacking.pop("aspp0/weights")
+    outcome = run(saved(lacking), "--output", output, "--partial=true")
+    assert {"unused  logits/semantic/weights", "missing aspp0/weights"} <= {
+        *outcome.out.splitlines()
+    }
+    assert models.stored_part(output, model).name == "the backbone alone"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +253,6 @@ def test_weights_of_pytorch(run, built, networks, tmp_path):
     assert {"ignored fc.weight", "missing aspp_branch1/kernel"} <= set(outcome.out.splitlines())
     kernel = networks["resnet101_pytorch"].get_layer("backbone").get_layer("layer3_4_conv2").kernel
     kernel.assign(np.zeros(kernel.shape))
-    networks["resnet101_pytorch"].load_weights(output)
+    networks["resnet101_pytorch"].get_layer("backbone").load_weights(output)
     expected = values["layer3.4.conv2.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(kernel, expected)

@@ -117,7 +117,7 @@ def test_the_command_in_a_process_of_its_own(whole_prefix, whole_values, tmp_pat
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"Weights: {output}\n")
+    assert done.stdout.endswith(f"Weights of the whole network: {output}\n")
     network = published(weights=output)
     assert_has_values(network, targets_of("xception_65"), whole_values)
     assert np.isfinite(network(pixels(1, 33, 33, 3))).all()

@@ -95,6 +95,12 @@ NETWORKS = (
     ),
     Fault(
         "models/weights/assignment.py",
+        "random weights behind the backbone written too",
+        "part = next(x for x in parts(model) if lacking.isdisjoint(map(id, x.network.weights)))",
+        "part = next(parts(model))",
+    ),
+    Fault(
+        "models/weights/assignment.py",
         "values taken whatever they are",
         "ready = {name: _checked(name, weight, values[name]) for name, weight in weights.items()}",
         "ready = values",

@@ -16,8 +16,9 @@ from tests.models.networks import backbone, twin
 from tests.train.small_network import STEPS
 from tests.train.small_network import small_networks as networks_of_tests
 from train.common.errors import UserError
-from train.config import FitConfig, ModelConfig
+from train.config import FitConfig, ModelConfig, TrainerConfig
 from train.data.datasets.registry import SCENES
+from train.runs.begin import first_model
 from train.runs.initialize import initialize_from
 from train.runs.load import load_trained
 
@@ -205,6 +206,37 @@ def test_a_file_of_other_classes_gives_all_but_the_head(deeplab, tmp_path, capsy
     assert len(head) == (8 if upsampling == "bilinear" else 9)
     expected = f"First weights: {body} of {path}; new, for other classes than its 21: "
     assert capsys.readouterr().out == expected + ", ".join(head) + "\n"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_a_file_of_weights_leaves_to_the_seed_is_said(deeplab, tmp_path, capsys, whole):
+    path = tmp_path / "first.weights.h5"
+    first = deeplab(num_classes=11)
+    saved = first if whole else first.get_layer("backbone")
+    for weight in saved.weights:  # `deeplab` begins with the same backbone each time
+        weight.assign(weight.numpy() + 1)
+    saved.save_weights(path)
+    model = ModelConfig(name="deeplab_v2", weights=str(path))
+    heads = []
+    for seed in (1, 2):
+        keras.utils.set_random_seed(seed)
+        config = FitConfig(run=tmp_path / "run", model=model, trainer=TrainerConfig(seed=seed))
+        built = first_model(config, SCENES)
+        assert_equal(values(built.get_layer("backbone")), values(first.get_layer("backbone")))
+        heads.append(values(built.get_layer("aspp_branch1"))[0])
+    assert np.array_equal(*heads) == whole
+    held = len(saved.weights)
+    more = len(first.weights) - held
+    part = "the whole network" if whole else "the backbone alone"
+    new = "" if whole else f"; new, drawn with trainer.seed 2: the other {more}"
+    assert capsys.readouterr().out.endswith(f"First weights: {held} of {path}, {part}{new}\n")
+
+
+def test_a_file_of_a_backbone_alone_is_for_another_option(deeplab, tmp_path):
+    path = tmp_path / "first.weights.h5"
+    deeplab(num_classes=21).get_layer("backbone").save_weights(path)
+    with pytest.raises(UserError, match=r"^init_from: .*: the backbone alone, .* model\.weights"):
+        initialize(deeplab(num_classes=11), path, name="deeplab_v2")
 
 
 @pytest.mark.parametrize(("before", "now"), [(3, 21), (21, 3), (8, 21), (21, 8), (64, 8)])
