@@ -29,7 +29,7 @@ from train.loop.cluster import (
     only_first_prints,
 )
 from train.loop.cluster_start import cluster_strategy, wait_for_others
-from train.loop.distribution import choose_strategy, on_all_devices
+from train.loop.distribution import choose_strategy
 from train.loop.evaluation import evaluate
 
 ROOT = Path(__file__).parents[3]
@@ -342,21 +342,6 @@ def score(samples, batch_pixels=0, worker=ALONE, **options):
 def test_a_worker_without_an_image_scores_nothing(train_samples):
     scores, seen = score(train_samples, worker=Worker(6, tuple("abcdefg")))
     assert (scores.matrix.sum(), seen) == (0, [])
-
-
-def test_devices_share_images(two_replicas):
-    """And keep their order; what cannot be shared is left to one."""
-    devices = []
-
-    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.int32)])
-    def classify(images):
-        devices.append(tf.distribute.get_replica_context().replica_id_in_sync_group)
-        return 10 * images
-
-    shared = on_all_devices(two_replicas, ALONE, classify)
-    assert shared(tf.constant([[1], [2], [3], [4]])).numpy().tolist() == [[10], [20], [30], [40]]
-    assert len(devices) == 2
-    assert shared(tf.constant([[1], [2], [3]])).numpy().tolist() == [[10], [20], [30]]
 
 
 def test_devices_get_the_statistics_of_the_first(two_replicas):
