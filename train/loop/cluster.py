@@ -17,7 +17,12 @@ TF_CONFIG = "TF_CONFIG"
 # What Slurm sets for each process of a step.
 SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
 SLURM_NODES = "SLURM_STEP_NODELIST"
-SLURM_PORT = 8888
+SLURM_JOB, SLURM_STEP = "SLURM_JOB_ID", "SLURM_STEP_ID"
+# Of each step's first task on a node, where steps of several jobs may be; below the ports from
+# 32768 that Linux gives to whoever asks for any.
+SLURM_PORTS = range(10000, 32700, 64)
+# A job's second step should not meet the next job's first.
+PORTS_BETWEEN_STEPS = 97
 # Of Slurm's lists of nodes, such as "login,node[9-10,12]": a name, or its beginning and numbers.
 NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?")
 ADDRESS = re.compile(r"[^\s:,/]+:\d{1,5}")
@@ -34,10 +39,12 @@ class Worker(NamedTuple):
     Args:
         number: Which, from 0.
         addresses: Of all of them, host:port; none where there is only one.
+        is_of_slurm: Whether Slurm's variables say so.
     """
 
     number: int = 0
     addresses: tuple[str, ...] = ()
+    is_of_slurm: bool = False
 
     @property
     def count(self) -> int:
@@ -115,7 +122,7 @@ def _of_slurm() -> Worker:
     try:
         # The number of GPUs is for the resolver's sharing alone, and without it it looks for them.
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=SLURM_PORT, auto_set_gpu=False, gpus_per_node=int(os.environ[SLURM_TASKS])
+            port_base=_slurm_port(), auto_set_gpu=False, gpus_per_node=int(os.environ[SLURM_TASKS])
         )
         addresses = resolver.cluster_spec().as_dict()["worker"]
         # The resolver has them in the order of text, node10 before node9.
@@ -126,7 +133,17 @@ def _of_slurm() -> Worker:
             f"{SLURM_TASKS} says that this is one of several processes of a step of Slurm's: "
             f"{error}; unset it to train alone"
         ) from None
-    return Worker(resolver.task_id, tuple(addresses))
+    return Worker(resolver.task_id, tuple(addresses), is_of_slurm=True)
+
+
+def _slurm_port() -> int:
+    """Return the port of the first task on each node, the same for all tasks of a step.
+
+    Raises:
+        ValueError: The job or the step is not a number.
+    """
+    job, step = (int(os.environ.get(name) or 0) for name in (SLURM_JOB, SLURM_STEP))
+    return SLURM_PORTS[(job + PORTS_BETWEEN_STEPS * step) % len(SLURM_PORTS)]
 
 
 def _nodes_in_order(nodes: str) -> list[str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -21,6 +22,49 @@ SECONDS_OF_A_CALL = 2.0
 # What a waiting worker says to who calls, before its number and its cluster.
 GREETING = b"tfsegloss worker "
 OF = b" of "
+
+
+class Remedies(NamedTuple):
+    """What the user can do where a worker does not find the others.
+
+    Args:
+        absent: Nobody is there.
+        port: Another process has the port.
+        cluster: The worker there is of another cluster.
+        number: It has another number.
+    """
+
+    absent: str
+    port: str
+    cluster: str
+    number: str
+
+
+BY_HAND = Remedies(
+    absent="start the same command there",
+    port="choose another port",
+    cluster="give all workers the same addresses in the same order, and each cluster ports of its "
+    "own",
+    number="start each worker with its own number, and at its own address",
+)
+# Whose ports and numbers nobody chooses.
+OTHER_PORTS = (
+    "start another job, whose SLURM_JOB_ID gives it other ports, or choose them by --cluster and "
+    "--worker $SLURM_PROCID"
+)
+IN_ORDER = (
+    "start the step with srun --distribution=block, which puts its tasks where they are sought"
+)
+OF_SLURM = Remedies(
+    absent=f"see what its tasks have said, or {IN_ORDER}",
+    port=OTHER_PORTS,
+    cluster=OTHER_PORTS,
+    number=IN_ORDER,
+)
+
+
+def _remedies(worker: Worker) -> Remedies:
+    return OF_SLURM if worker.is_of_slurm else BY_HAND
 
 
 def cluster_strategy(worker: Worker, timeout: float) -> tf.distribute.Strategy:
@@ -71,7 +115,7 @@ def wait_for_others(worker: Worker, timeout: float) -> None:
                 addresses = ", ".join(worker.addresses[number] for number in missing)
                 raise UserError(
                     f"{worker}: after {timeout:g} s not all of the cluster was there; no answer "
-                    f"from {addresses}: start the same command there"
+                    f"from {addresses}: {_remedies(worker).absent}"
                 )
             time.sleep(SECONDS_BETWEEN_CALLS)
 
@@ -120,6 +164,7 @@ def _take_calls(listener: socket.socket, greeting: bytes, is_over: threading.Eve
 def _listening(worker: Worker, end: float) -> socket.socket:
     """Return a listener on the worker's port, once a worker of a former run has left it."""
     port = int(worker.addresses[worker.number].rpartition(":")[2])
+    remedy = _remedies(worker).port
     while True:
         try:
             if socket.has_dualstack_ipv6():
@@ -128,12 +173,12 @@ def _listening(worker: Worker, end: float) -> socket.socket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise UserError(
-                    f"{worker} cannot listen on port {port} ({error}): choose another port"
+                    f"{worker} cannot listen on port {port} ({error}): {remedy}"
                 ) from None
             if time.monotonic() > end:
                 raise UserError(
                     f"{worker} cannot listen on port {port} ({error}): another process uses it, "
-                    "perhaps a worker of a run that is ending: end it, or choose another port"
+                    f"perhaps a worker of a run that is ending: end it, or {remedy}"
                 ) from None
         time.sleep(SECONDS_BETWEEN_CALLS)
 
@@ -165,11 +210,6 @@ def _mistake(worker: Worker, number: int, said: bytes) -> str:
     """Return who has answered in the place of a worker, and what to do."""
     found, _, cluster = said.removeprefix(GREETING).partition(OF)
     if cluster != _cluster(worker):
-        return (
-            "a worker of another cluster: give all workers the same addresses in the same order, "
-            "and each cluster ports of its own"
-        )
-    return (
-        f"worker {found.decode(errors='replace')}, not worker {number}: start each worker with its "
-        "own number, and at its own address"
-    )
+        return f"a worker of another cluster: {_remedies(worker).cluster}"
+    name = found.decode(errors="replace")
+    return f"worker {name}, not worker {number}: {_remedies(worker).number}"

@@ -1,6 +1,7 @@
-"""Which devices train: the one function that picks the strategy."""
+"""Which devices train: the one function that picks the strategy, and work for each of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import tensorflow as tf
 
@@ -56,33 +57,46 @@ def _split_cpu(count: int) -> None:
         tf.config.set_logical_device_configuration(cpu, devices)
 
 
-def on_all_devices(
-    strategy: tf.distribute.Strategy,
-    worker: Worker,
-    classify: Callable[[tf.Tensor], tf.Tensor],
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Let a function of images be computed on all devices of this process, a part on each.
+@dataclass(frozen=True)
+class Devices:
+    """The devices of this process, which compute at once.
 
     Args:
-        strategy: Whose devices.
+        strategy: Whose devices; None: there is one.
         worker: This process.
-        classify: From images `[B, …]` to values `[B, …]`; a `tf.function`.
-
-    Returns:
-        The same function; images that cannot be shared are left to the first device.
     """
-    devices = strategy.num_replicas_in_sync // worker.count
 
-    def shared(images: tf.Tensor) -> tf.Tensor:
-        if devices == 1 or len(images) % devices:
-            return classify(images)
-        parts = tf.split(images, devices)
-        values = strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group % devices]
+    strategy: tf.distribute.Strategy | None = None
+    worker: Worker = ALONE
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return self.strategy.num_replicas_in_sync // self.worker.count if self.strategy else 1
+
+    def map(
+        self, classify: Callable[[tf.Tensor], tf.Tensor], batches: Sequence[tf.Tensor]
+    ) -> Sequence[tf.Tensor]:
+        """Return what a function makes of batches, each on a device of its own.
+
+        Args:
+            classify: From images `[B, …]` to values `[B, …]`; a `tf.function`.
+            batches: Images `[B, …]` of any sizes; at most one batch for each device.
+        """
+        if self.count == 1:
+            return [classify(images) for images in batches]
+        # A device that is left over gets no images.
+        given = [*batches, *[batches[0][:0]] * (self.count - len(batches))]
+        values = self.strategy.experimental_distribute_values_from_function(
+            lambda context: given[context.replica_id_in_sync_group % self.count]
         )
-        # A `tf.function` itself would be given the images of all devices.
-        results = strategy.run(lambda part: classify(part), args=(values,))
-        results = strategy.experimental_local_results(results)
-        return tf.concat(results, axis=0)
 
-    return shared
+        # A `tf.function` itself would be given the images of all devices.
+        def on_one(images: tf.Tensor) -> tf.Tensor:
+            return classify(images) if len(images) else images
+
+        results = self.strategy.run(on_one, args=(values,))
+        return self.strategy.experimental_local_results(results)[: len(batches)]
+
+
+ONE_DEVICE = Devices()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,12 @@ from train.data.decoding.palette import IGNORED
 from train.data.samples.decode import may_be_of_a_file, raise_first_fault, read_all
 from train.data.samples.samples import Samples
 from train.loop.cluster import ALONE, Worker, lost_worker
+from train.loop.distribution import ONE_DEVICE, Devices
 from train.loop.inference import Classify
 from train.loop.meetings import Meetings
 
+# Images uint8 [B, H, W, 3] and true ids uint8 [B, H, W].
+Batch = tuple[tf.Tensor, tf.Tensor]
 # Number of the sample, image uint8 [H, W, 3], true ids and predicted ids uint8 [H, W].
 Observe = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
 
@@ -85,6 +89,7 @@ def evaluate(
     observe: Observe | None = None,
     *,
     batch_pixels: int = 0,
+    devices: Devices = ONE_DEVICE,
     worker: Worker = ALONE,
     total: Callable[[np.ndarray], np.ndarray] = lambda matrix: matrix,
 ) -> Scores:
@@ -95,8 +100,9 @@ def evaluate(
         samples: The samples.
         dataset: Their dataset.
         observe: Sees each sample's number, image, true ids and predicted ids, in order.
-        batch_pixels: Images beside each other that have one size are classified together, as many
-            as have so many pixels; 0: one at a time.
+        batch_pixels: Images beside each other that have one size are classified together, on each
+            device as many as have so many pixels; 0: one at a time.
+        devices: Those of this worker, which share its images.
         worker: Which of several processes this is: it classifies and observes its share.
         total: Returns the sum of a matrix over the workers.
 
@@ -110,16 +116,19 @@ def evaluate(
     meetings = Meetings(worker, total)
     try:
         # A worker may have no sample at all, where there are fewer than workers.
-        for first, images, ids in _batches(own, batch_pixels) if numbers else ():
-            meetings.reached(first)
+        done = 0
+        for batches in _rounds(own, batch_pixels, devices.count) if numbers else ():
+            meetings.reached(done)
             meetings.raise_caught()
-            predicted = classify(tf.stack(images))
-            matrix += confusion.confusion_matrix(
-                tf.stack(ids), predicted, dataset.num_classes, ignore_class=IGNORED
-            ).numpy()
-            for place, sample in enumerate(zip(images, ids, predicted, strict=True)):
-                if observe is not None:
-                    observe(numbers[first + place], *(array.numpy() for array in sample))
+            found = devices.map(classify, [images for images, _ in batches])
+            for (images, ids), predicted in zip(batches, found, strict=True):
+                matrix += confusion.confusion_matrix(
+                    ids, predicted, dataset.num_classes, ignore_class=IGNORED
+                ).numpy()
+                for sample in zip(images, ids, predicted, strict=True):
+                    if observe is not None:
+                        observe(numbers[done], *(array.numpy() for array in sample))
+                    done += 1
         # The others may have an image more, or images that take longer.
         meetings.reached(-(-len(samples) // worker.count))
         meetings.raise_caught()
@@ -130,16 +139,20 @@ def evaluate(
     return Scores(total(matrix), dataset.class_names, len(samples))
 
 
-def _batches(
-    samples: Samples, most_pixels: int
-) -> Iterator[tuple[int, list[tf.Tensor], list[tf.Tensor]]]:
-    """Yield images of one size and their ids, and the number of the first."""
-    first, images, labels = 0, [], []
-    for image, ids in read_all(samples).prefetch(2):
-        pixels = ids.shape.num_elements() * (len(images) + 1)
-        if images and (image.shape != images[0].shape or pixels > most_pixels):
-            yield first, images, labels
-            first, images, labels = first + len(images), [], []
-        images.append(image)
-        labels.append(ids)
-    yield first, images, labels
+def _rounds(samples: Samples, most_pixels: int, devices: int) -> Iterator[list[Batch]]:
+    """Yield what the devices classify at once: at most one batch for each."""
+    batches = _batches(samples, most_pixels, devices)
+    while together := list(islice(batches, devices)):
+        yield together
+
+
+def _batches(samples: Samples, most_pixels: int, devices: int) -> Iterator[Batch]:
+    """Yield all samples in order, those of one size in equal shares for the devices."""
+    for shape, run in groupby(read_all(samples).prefetch(2), key=lambda sample: sample[1].shape):
+        most = max(1, most_pixels // shape.num_elements()) * devices
+        while taken := list(islice(run, most)):
+            shares = min(len(taken), devices)
+            ends = [len(taken) * share // shares for share in range(shares + 1)]
+            for start, end in pairwise(ends):
+                images, ids = zip(*taken[start:end], strict=True)
+                yield tf.stack(images), tf.stack(ids)

@@ -106,10 +106,10 @@ class _Loop:
     def _take_epoch(self, epoch: int) -> None:
         """Take the steps of an epoch that are left, save, and evaluate."""
         trainer, every = self.trainer, self.config.evaluate_every
-        self.chain.on_epoch_begin(epoch)
-        if trainer.step % every == 0:  # not where an epoch is resumed
-            trainer.epoch_logs.clear()
         start, end = epoch * every, min((epoch + 1) * every, self.config.steps)
+        if trainer.step == start:  # not where an epoch is resumed
+            trainer.epoch_logs.clear()
+        self.chain.on_epoch_begin(epoch, trainer.epoch_logs.means(trainer.step - start))
         while trainer.step < end:
             count = trainer.until_drawn_anew(end, self.config)
             self._take_steps(iter(self.batches(trainer.step)), start, count)

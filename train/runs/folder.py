@@ -294,10 +294,13 @@ class MetricsFile(keras.callbacks.Callback):
         """Append the logs with the step they were taken at."""
         step = int(self.model.optimizer.iterations.numpy())
         line = {"step": step, **{key: defined(float(value)) for key, value in logs.items()}}
+        if self._writes:
+            self._append(line)
+        # A signal may have come before: only what is in the file is on record.
         self.lines.append(line)
         self.last_step = step
-        if not self._writes:
-            return
+
+    def _append(self, line: dict) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()

@@ -18,7 +18,7 @@ from train.data.samples.decode import may_be_of_a_file, raise_first_fault
 from train.data.samples.statistics import list_skipped
 from train.loop.cluster import ALONE, Worker, lost_worker, only_first_prints, wait_for_all
 from train.loop.cluster_start import CLUSTER_TIMEOUT
-from train.loop.distribution import on_all_devices
+from train.loop.distribution import Devices
 from train.loop.evaluation import METRICS as SCORES
 from train.loop.evaluation import Scores, evaluate
 from train.loop.fit import fit
@@ -167,8 +167,10 @@ def _fit(
     curves = Curves(events, progress, lambda: trainer.learning_rate, multipliers)
     logits = whole_images(trainer.model, config.input.resolution)
     evaluations = Evaluations(events, trainer, logits, dataset, len(data.val), batches)
-    classify = on_all_devices(trainer.strategy, worker, classifier_of(logits))
-    batch_pixels = size * math.prod(config.input.crop) / config.input.resolution**2
+    classify = classifier_of(logits)
+    # As many for each device as it trains on.
+    replica_size = size / trainer.strategy.num_replicas_in_sync
+    batch_pixels = replica_size * math.prod(config.input.crop) / config.input.resolution**2
 
     def observe(number: int, *pictures: np.ndarray) -> None:
         progress.on_image_scored(number)
@@ -181,7 +183,8 @@ def _fit(
             data.val,
             dataset,
             observe,
-            batch_pixels=round(batch_pixels / worker.count),
+            batch_pixels=round(batch_pixels),
+            devices=Devices(trainer.strategy, worker),
             worker=worker,
             total=trainer.total,
         )

@@ -108,24 +108,25 @@ class Curves(keras.callbacks.Callback):
         self._learning_rate = learning_rate
         self._multipliers = sorted({*multipliers} - {0})
         self._read: Mapping | None = None
-        self._count, self._sums = 0, {}
+        self._count, self._means = 0, {}
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Forget the sums of the epoch before."""
-        self._count, self._sums = 0, {}
+        """Forget the epoch before; of a resumed one the logs are the means of its former steps."""
+        self._read, self._count, self._means = None, 0, logs or {}
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Write a point where the loop has read the loss; it hands the same logs on until then."""
         if logs == self._read:
             return
-        count = batch + 1
-        sums = {name: count * mean for name, mean in logs.items()}
-        steps = count - self._count
-        values = {f"step/{k}": (v - self._sums.get(k, 0.0)) / steps for k, v in sums.items()}
+        if self._read is None:  # the loop reads the loss of the first step that it takes
+            self._count = batch
+        former, count = self._count, batch + 1
+        sums = {k: count * mean - former * self._means.get(k, 0.0) for k, mean in logs.items()}
+        values = {f"step/{name}": total / (count - former) for name, total in sums.items()}
         values |= self._rates("step/learning_rate", self._learning_rate())
         values["step/images_per_second"] = self._progress.images_per_second
         self._events.scalars(values, self._step())
-        self._read, self._count, self._sums = logs, count, sums
+        self._read, self._count, self._means = logs, count, logs
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Write what is logged, and the memory in use."""

@@ -277,6 +277,12 @@ TRAINING = (
     ),
     Fault(
         "train/loop/evaluation.py",
+        "one device classifies what all should share",
+        "shares = min(len(taken), devices)",
+        "shares = 1",
+    ),
+    Fault(
+        "train/loop/evaluation.py",
         "absent classes are 0",
         "return None if math.isnan(value) else value",
         "return 0.0 if math.isnan(value) else value",
@@ -292,6 +298,12 @@ TRAINING = (
         "Slurm's nodes in the order of text",
         '        addresses.sort(key=lambda address: nodes.index(address.rpartition(":")[0]))\n',
         "",
+    ),
+    Fault(
+        "train/loop/cluster.py",
+        "all of Slurm's jobs on the same ports",
+        "SLURM_PORTS[(job + PORTS_BETWEEN_STEPS * step) % len(SLURM_PORTS)]",
+        "SLURM_PORTS[0]",
     ),
     Fault(
         "train/loop/cluster_start.py",

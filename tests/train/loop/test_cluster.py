@@ -29,7 +29,7 @@ from train.loop.cluster import (
     only_first_prints,
 )
 from train.loop.cluster_start import cluster_strategy, wait_for_others
-from train.loop.distribution import choose_strategy, on_all_devices
+from train.loop.distribution import choose_strategy
 from train.loop.evaluation import evaluate
 
 ROOT = Path(__file__).parents[3]
@@ -48,7 +48,7 @@ def free_addresses(count=2):
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch):
-    for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"):
+    for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS", "SLURM_JOB_ID", "SLURM_STEP_ID"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -85,28 +85,89 @@ def test_a_chief_is_the_first(monkeypatch):
 @pytest.mark.parametrize(
     ("nodes", "tasks", "addresses"),
     [
-        ("node[1-2]", "2,1", "node1:8888 node1:8889 node2:8888"),
-        ("node[9-10]", "1,2", "node9:8888 node10:8888 node10:8889"),
+        ("node[1-2]", "2,1", "node1:0 node1:1 node2:0"),
+        ("node[9-10]", "1,2", "node9:0 node10:0 node10:1"),
         (
             "node[98-100],login",
             "1(x3),2",
-            "node98:8888 node99:8888 node100:8888 login:8888 login:8889",
+            "node98:0 node99:0 node100:0 login:0 login:1",
         ),
-        ("b[07,009-010],a", "1(x4)", "b07:8888 b009:8888 b010:8888 a:8888"),
-        ("b-1,a-1", "3,1", "b-1:8888 b-1:8889 b-1:8890 a-1:8888"),
+        ("b[07,009-010],a", "1(x4)", "b07:0 b009:0 b010:0 a:0"),
+        ("b-1,a-1", "3,1", "b-1:0 b-1:1 b-1:2 a-1:0"),
     ],
 )
 def test_slurm_names_them_in_the_order_of_its_nodes(monkeypatch, nodes, tasks, addresses):
-    addresses = tuple(addresses.split())
-    variables = {
-        "SLURM_PROCID": "2",
-        "SLURM_STEP_NUM_TASKS": str(len(addresses)),
-        "SLURM_STEP_NODELIST": nodes,
-        "SLURM_STEP_TASKS_PER_NODE": tasks,
+    """Here with the place of each address among the ports of its node."""
+    addresses = [address.split(":") for address in addresses.split()]
+    worker = of_slurm(
+        monkeypatch,
+        SLURM_PROCID=2,
+        SLURM_STEP_NUM_TASKS=len(addresses),
+        SLURM_STEP_NODELIST=nodes,
+        SLURM_STEP_TASKS_PER_NODE=tasks,
+        SLURM_JOB_ID=355 + 2,
+    )
+    expected = [f"{node}:{10000 + 2 * 64 + int(place)}" for node, place in addresses]
+    assert worker == Worker(2, tuple(expected), is_of_slurm=True)
+
+
+def of_slurm(monkeypatch, **variables):
+    """Return the worker that Slurm's variables name; of two on two nodes, but for `variables`."""
+    two = {
+        "SLURM_PROCID": 0,
+        "SLURM_STEP_NUM_TASKS": 2,
+        "SLURM_STEP_NODELIST": "node[1-2]",
+        "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
     }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert find_worker() == Worker(2, addresses)
+    for name, value in {**two, **variables}.items():
+        monkeypatch.setenv(name, str(value))
+    return find_worker()
+
+
+def test_jobs_and_steps_of_slurm_on_one_node_have_ports_of_their_own(monkeypatch):
+    """And all tasks of a step the same."""
+    jobs = [(7, 0), (7, 1), (7, 2), (8, 0), (8, 1), (100, 0), (4_000_000_000, 4_294_967_291)]
+    found = []
+    for job, step in jobs:
+        variables = {"SLURM_JOB_ID": job, "SLURM_STEP_ID": step}
+        first, second = (of_slurm(monkeypatch, SLURM_PROCID=n, **variables) for n in (0, 1))
+        assert first.addresses == second.addresses
+        found.append(int(first.addresses[0].rpartition(":")[2]))
+    distances = np.diff(sorted(found))
+    assert distances.min() >= 64
+    assert min(found) >= 10000
+    assert max(found) + 64 <= 32768
+
+
+def test_a_job_of_slurm_that_is_no_number_is_named(monkeypatch):
+    with pytest.raises(UserError, match="of a step of Slurm's: .*'seven'; unset it to train alone"):
+        of_slurm(monkeypatch, SLURM_JOB_ID="seven")
+
+
+OTHER_PORTS = (
+    r"start another job, whose SLURM_JOB_ID .* or choose them by --cluster and --worker \$"
+)
+
+
+def test_a_step_of_slurm_that_lacks_its_port_or_a_task_is_told_what_it_can_do():
+    here, there = free_addresses(2)
+    worker = Worker(0, (here, there), is_of_slurm=True)
+    with listen(here), pytest.raises(UserError, match=f"in use.*: end it, or {OTHER_PORTS}"):
+        wait_for_others(worker, timeout=0.3)
+    with pytest.raises(UserError, match=f"no answer from {there}: see .*--distribution=block"):
+        wait_for_others(worker, timeout=0.3)
+
+
+def test_a_step_of_slurm_that_finds_another_task_is_told_what_it_can_do():
+    """Of another job, or of its own that is on another node."""
+    here, there, elsewhere = free_addresses(3)
+    with waiting(Worker(0, (there, elsewhere))):
+        time.sleep(0.2)
+        with pytest.raises(UserError, match=f"a worker of another cluster: {OTHER_PORTS}"):
+            wait_for_others(Worker(0, (here, there), is_of_slurm=True), timeout=2)
+    again = here.replace("localhost", "127.0.0.1")
+    with pytest.raises(UserError, match="not worker 1: start the step with srun --distribution="):
+        wait_for_others(Worker(0, (here, again), is_of_slurm=True), timeout=2)
 
 
 def test_slurm_without_all_of_its_variables_is_one_line(monkeypatch):
@@ -342,21 +403,6 @@ def score(samples, batch_pixels=0, worker=ALONE, **options):
 def test_a_worker_without_an_image_scores_nothing(train_samples):
     scores, seen = score(train_samples, worker=Worker(6, tuple("abcdefg")))
     assert (scores.matrix.sum(), seen) == (0, [])
-
-
-def test_devices_share_images(two_replicas):
-    """And keep their order; what cannot be shared is left to one."""
-    devices = []
-
-    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.int32)])
-    def classify(images):
-        devices.append(tf.distribute.get_replica_context().replica_id_in_sync_group)
-        return 10 * images
-
-    shared = on_all_devices(two_replicas, ALONE, classify)
-    assert shared(tf.constant([[1], [2], [3], [4]])).numpy().tolist() == [[10], [20], [30], [40]]
-    assert len(devices) == 2
-    assert shared(tf.constant([[1], [2], [3]])).numpy().tolist() == [[10], [20], [30]]
 
 
 def test_devices_get_the_statistics_of_the_first(two_replicas):

@@ -4,6 +4,7 @@ import io
 import json
 import re
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,7 +16,9 @@ from train.data.datasets.registry import SCENES
 from train.data.decoding.palette import IGNORED
 from train.data.samples.samples import FileSamples
 from train.loop import evaluation
+from train.loop.distribution import ONE_DEVICE, Devices
 from train.loop.evaluation import Scores, evaluate
+from train.loop.inference import classifier
 from train.reports.scores import scores_table
 
 
@@ -71,3 +74,69 @@ def test_a_file_that_breaks_later_is_named(samples):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match=r"b.png: cannot be decoded"):
         evaluate(lambda images: images[..., 0], samples, SCENES)
+
+
+def score(samples, pixels, devices):
+    """Return the matrix, what is observed, and of each batch its device and how many images."""
+    seen, batches = [], []
+
+    def brightness(images):
+        ids = tf.cast(tf.reduce_sum(images, axis=-1) % 11, tf.uint8)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        assert ids.device.endswith(f"CPU:{replica}")
+        batches.append((replica, len(images)))
+        return ids
+
+    scores = evaluate(
+        brightness,
+        samples,
+        SCENES,
+        lambda number, *arrays: seen.append((number, *map(np.ndarray.tolist, arrays))),
+        batch_pixels=pixels,
+        devices=devices,
+    )
+    return scores.matrix, seen, sorted(batches)
+
+
+@pytest.mark.parametrize(
+    ("images", "on_each", "batches"),
+    [
+        (6, 0, [(0, 1)] * 3 + [(1, 1)] * 3),
+        (6, 1, [(0, 1)] * 3 + [(1, 1)] * 3),
+        (6, 2, [(0, 1), (0, 2), (1, 1), (1, 2)]),
+        (6, 100, [(0, 3), (1, 3)]),
+        (5, 2, [(0, 1), (0, 2), (1, 2)]),
+        (3, 100, [(0, 1), (1, 2)]),
+        (1, 100, [(0, 1)]),
+    ],
+)
+def test_devices_share_images(train_samples, two_replicas, images, on_each, batches):
+    """Of one size: each at most as many as have its pixels, and none waits while two are left."""
+    few = train_samples.subset(range(images))
+    matrix, seen, _ = score(few, 0, ONE_DEVICE)
+    of_both, seen_of_both, found = score(few, on_each * 48 * 64, Devices(two_replicas))
+    assert found == batches
+    np.testing.assert_array_equal(of_both, matrix)
+    assert seen_of_both == seen
+
+
+def test_devices_share_images_of_different_sizes(samples, two_replicas):
+    matrix, seen, _ = score(samples, 0, ONE_DEVICE)
+    of_both, seen_of_both, batches = score(samples, 100, Devices(two_replicas))
+    assert batches == [(0, 1), (1, 1)]
+    np.testing.assert_array_equal(of_both, matrix)
+    assert seen_of_both == seen
+
+
+def test_two_devices_predict_what_one_does(train_samples, two_replicas):
+    """By a compiled network, whose variables each device has for itself."""
+    with two_replicas.scope():
+        model = keras.Sequential(
+            [keras.Input((None, None, 3)), keras.layers.Conv2D(11, 3, padding="same")]
+        )
+    classify = classifier(model, 1.0)
+    expected = evaluate(classify, train_samples, SCENES).matrix
+    for pixels in (2 * 48 * 64, 10**9):
+        options = {"batch_pixels": pixels, "devices": Devices(two_replicas)}
+        found = evaluate(classify, train_samples, SCENES, **options).matrix
+        np.testing.assert_array_equal(found, expected)

@@ -1,6 +1,7 @@
 """The folder of a run: one configuration, and metrics that survive a kill."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -25,6 +26,27 @@ def test_a_line_that_was_not_finished_and_scores_that_are_not_defined(tmp_path):
     callback.on_epoch_end(0, {"val_mean_iou": float("nan")})
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [{"step": 1}, {"step": 0, "val_mean_iou": None}]
+
+
+def test_scores_are_on_record_when_their_line_is_in_the_file(tmp_path, monkeypatch):
+    """A signal may come before."""
+
+    def interrupt(_file):
+        raise KeyboardInterrupt
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd")
+    model.optimizer.iterations.assign(4)
+    callback = MetricsFile(tmp_path / "metrics.jsonl", step=0)
+    callback.set_model(model)
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        callback.on_epoch_end(0, {"val_mean_iou": 0.5})
+    assert not callback.is_finished(TrainerConfig(steps=4), 4)
+    assert callback.last_step == 0
+    monkeypatch.undo()
+    callback.on_epoch_end(0, {"val_mean_iou": 0.5})
+    assert callback.is_finished(TrainerConfig(steps=4), 4)
 
 
 def test_a_folder_belongs_to_one_configuration(tmp_path):

@@ -18,6 +18,7 @@ from train.data.datasets.registry import SCENES
 from train.data.input.pipeline import step_samples, training_stream
 from train.data.input.sampling import ComplementaryWeights
 from train.loop.cluster import Worker
+from train.loop.evaluation import Scores
 from train.loop.trainer import Trainer
 from train.runs import train as runs_train
 from train.runs.reporting import ProgressReport
@@ -100,6 +101,26 @@ def test_complementary_sampling_learns_from_the_steps(fit, steps):
     assert fit(*COMPLEMENTARY, "--trainer.evaluate_every=4").status == 130
     assert len({id(weights) for _, weights in steps}) == 1
     assert isinstance(steps[0][1], ComplementaryWeights)
+
+
+@pytest.mark.full
+def test_each_replica_evaluates_as_many_pixels_as_it_trains_on(fit, small_networks, monkeypatch):
+    found = []
+
+    def step(trainer, batch):
+        trainer.optimizer.iterations.assign_add(1)
+        return {"loss": tf.constant(0.0)}
+
+    def score(*_arguments, batch_pixels, devices, **_options):
+        found.append((batch_pixels, devices.count))
+        return Scores(np.eye(11), SCENES.class_names, 3)
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+    monkeypatch.setattr(runs_train, "evaluate", score)
+    monkeypatch.setattr(Evaluations, "on_scores", lambda *_arguments: None)
+    outcome = fit("--trainer.replicas=2", "--trainer.batch_size=4", "--trainer.steps=2")
+    assert outcome.status == 0, outcome.err
+    assert found == [(2 * 48 * 64, 2)]
 
 
 def last_checkpoint(run):

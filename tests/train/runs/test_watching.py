@@ -12,9 +12,12 @@ from tests.commands import TINY_RUN, UNCAPTURED, command
 from tests.train.loop.small_trainer import make_trainer, two_convolutions
 from tests.train.small_network import small_networks as building_small_networks
 from tfsegloss.kernels import xla
+from train.config import TrainerConfig
 from train.data.datasets.registry import SCENES
+from train.loop import fit as loop
 from train.loop.evaluation import Scores
 from train.loop.inspection import GradientNorms
+from train.loop.trainer import Trainer
 from train.runs.watching import Curves, Evaluations, EventFile, memory_in_use
 
 SSL = '{"class_path": "tfsegloss.SSLLoss"}'
@@ -153,6 +156,30 @@ def test_points_between_two_reads_are_means_of_the_steps_since(curves, tmp_path)
     assert found["loss"] == [(5, pytest.approx(3.2))]
     assert "val_mean_iou" not in found  # not defined
     assert "learning_rate/x1" not in found  # one group
+
+
+def test_the_first_point_after_a_resume_is_of_the_steps_since(tmp_path, monkeypatch):
+    """The mean that the loop hands on is of the whole epoch."""
+    losses = iter([4.0, 2.0, 5.0, 3.0])
+
+    def step(trainer, batch):
+        trainer.optimizer.iterations.assign_add(1)
+        return {"loss": tf.constant(next(losses))}
+
+    def take(steps, folder):
+        trainer = make_trainer(tf.distribute.get_strategy(), two_convolutions, tmp_path)
+        trainer.restore()
+        points = Curves(EventFile(tmp_path / folder), Speed(), lambda: 0.5)
+        config = TrainerConfig(steps=4, evaluate_every=4, checkpoint_every=1)
+        scores = Scores(np.eye(3), ("a", "b", "c"), 1)
+        loop.fit(trainer, lambda first: iter([None] * steps), config, lambda: scores, [points])
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+    with pytest.raises(StopIteration):
+        take(2, "stopped")
+    take(2, "resumed")
+    assert scalars(tmp_path / "stopped")["step/loss"][0] == (1, 4)
+    assert scalars(tmp_path / "resumed")["step/loss"] == [(3, 5), (4, 3)]
 
 
 def test_memory_is_that_of_the_process():
