@@ -13,8 +13,10 @@ import tfsegloss
 from models.commands.import_checkpoint import import_parser
 from tests.commands import assert_one_line
 from train.commands.recipes import FOLDER, read_rows
+from train.common.errors import UserError
 from train.data.datasets.registry import find_dataset
 from train.loop.trainer import Trainer
+from train.runs import begin
 from train.runs.build import build_optimization
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
 
@@ -258,6 +260,16 @@ def test_a_dry_run_says_that_a_loss_is_not_finite(train, monkeypatch):
     assert_one_line(outcome, "the loss is not finite at step 1: loss nan")
 
 
+@pytest.mark.parametrize(("options", "replicas"), [([], 1), (["--trainer.replicas=2"], 2)])
+def test_a_dry_run_takes_one_device_unless_told_otherwise(train, monkeypatch, options, replicas):
+    def choose(asked_for, *_):
+        raise UserError(f"asked for {asked_for}")
+
+    monkeypatch.setattr(begin, "choose_strategy", choose)
+    outcome = train("fit", f"--config={FOLDER}/lmp/voc_base.yaml", "--dry_run", *options)
+    assert_one_line(outcome, f"error: asked for {replicas}")
+
+
 @pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize(("frozen", "trains"), [("true", True), ("all", False)])
 def test_a_dry_run_trains_scale_and_offset_where_the_run_does(train, monkeypatch, frozen, trains):
@@ -273,6 +285,10 @@ def test_a_dry_run_trains_scale_and_offset_where_the_run_does(train, monkeypatch
     [
         ("--data.train_split=trainagu", "voc2012 has the splits train, val, "),
         ("--data.val_split=val+val", "'val+val' names the split 'val' twice"),
+        (
+            "--trainer={replicas: 2, batch_size: 3}",
+            "of the 2 replicas, got 3; choose --trainer.rep",
+        ),
         ("--init_from=a", "init_from and model.weights are both given (a, imagenet)"),
     ],
 )
