@@ -561,6 +561,25 @@ TRAINING = (
     ),
     Fault(
         "train/commands/launch.py",
+        "a second signal leaves a worker alone that is being started",
+        """signals.heard_by(heard.append):  # or one that is being started would be left alone
+            processes = [
+                stack.enter_context(_worker(options, addresses, number, share))
+                for number, share in enumerate(shares)
+            ]
+        if heard:
+            raise signals.Interrupted(heard[-1], is_second=len(heard) > 1)
+""",
+        """signals.deferred():
+            processes = [
+                stack.enter_context(_worker(options, addresses, number, share))
+                for number, share in enumerate(shares)
+            ]
+        signals.raise_caught()
+""",
+    ),
+    Fault(
+        "train/commands/launch.py",
         "who ends for another is the cause",
         "    ended.sort(key=lambda worker: worker.stops_for_another)\n",
         "",
