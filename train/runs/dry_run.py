@@ -33,6 +33,9 @@ def dry_run(config: FitConfig) -> None:
     The first weights are random, and so batch normalization goes by the statistics of each batch:
     those that it freezes are not trained yet. Nothing is kept.
 
+    The images are of the dataset's classes, but gray PNGs in one folder: its own lists, folders and
+    colors, and splits that are joined, are not met. `train check` reads those of real data.
+
     Args:
         config: The configuration. It takes one device unless that says how many: a machine may have
             more than the batch divides into.

@@ -297,8 +297,23 @@ def test_a_dry_run_refuses_what_the_run_would(train, option, message):
     assert_one_line(outcome, message)
 
 
+REAL = ["lad/t1_k3", "lmp/city_p1.3", "ssl/v3p_ssl3", "ssl/city_ce", "rmi/camvid_v3_rmi"]
+
+
+def kinds(name):
+    """Return what a recipe, or a base, has of its own kind: it must be met in a dry run."""
+    config = config_of(name)
+    model, data = config.model, config.data
+    return {model.name, model.backbone, *model.options, data.name, data.unlabelled_as_class}
+
+
+def test_each_kind_of_recipe_is_among_the_real_ones():
+    bases = [path.relative_to(FOLDER).with_suffix("") for path in FOLDER.glob("*/base_*.yaml")]
+    assert set.union(*map(kinds, REAL)) == set.union(*map(kinds, bases))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lmp/city_p1.3", "ssl/v3_ssl3", "ssl/city_ce", "rmi/v3p_rmi"])
+@pytest.mark.parametrize("name", REAL)
 def test_real_ones_fit_together(train, name):
     outcome = train("fit", f"--config={FOLDER}/{name}.yaml", "--dry_run")
     assert outcome.status == 0
