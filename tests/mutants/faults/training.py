@@ -24,7 +24,7 @@ TRAINING = (
     Fault(
         "savedmodels/evaluate.py",
         "classes not compared",
-        "    _check_classes(segmenter, dataset)\n",
+        "    segmenter.classes.require_those_of(dataset)\n",
         "",
     ),
     Fault(
