@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from train.common.errors import UserError
 from train.common.files import require_no_pattern, whole_folder
+from train.data.datasets.dataset import Dataset
 from train.data.decoding.palette import Color
 from train.loop.inference import predict_classes, whole_image_logits
 
@@ -39,6 +40,19 @@ class Classes:
     threshold: float | None = None
     data_root: str | None = None
     averaged: bool = False
+
+    def require_those_of(self, dataset: Dataset) -> None:
+        """Refuse a dataset of other classes.
+
+        Raises:
+            UserError: It has others.
+        """
+        ours, theirs = self.class_names, dataset.class_names
+        if ours != theirs:
+            raise UserError(
+                f"the model knows the classes {', '.join(ours)}; {dataset.name} has "
+                f"{', '.join(theirs)}"
+            )
 
 
 def write(model: keras.Model, resolution: float, classes: Classes, folder: Path) -> None:

@@ -48,7 +48,7 @@ def run(values: Namespace) -> None:
     segmenter = SavedSegmenter(values.model)
     root = _root(values.data, segmenter.classes)
     dataset = _dataset(values.data.name or segmenter.classes.dataset, root, segmenter.classes)
-    _check_classes(segmenter, dataset)
+    segmenter.classes.require_those_of(dataset)
     samples = dataset.samples(values.split, root)
     if values.output.exists() and not values.output.is_dir():
         raise UserError(f"--output must be a folder; {values.output} is a file")
@@ -86,11 +86,3 @@ def _dataset(name: str, root: Path | None, classes: Classes) -> Dataset:
     if classes.class_names == (*dataset.class_names, UNLABELLED):
         return dataset.with_unlabelled_class()
     return dataset
-
-
-def _check_classes(segmenter: SavedSegmenter, dataset: Dataset) -> None:
-    ours, theirs = segmenter.classes.class_names, dataset.class_names
-    if ours != theirs:
-        raise UserError(
-            f"the model knows the classes {', '.join(ours)}; {dataset.name} has {', '.join(theirs)}"
-        )

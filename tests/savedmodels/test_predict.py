@@ -1,14 +1,16 @@
 """`python -m savedmodels predict` from the outside."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from savedmodels import predict as predict_command
 from tests.commands import assert_one_line
-from train.data.datasets.registry import SCENES
+from train.data.datasets.registry import DATASETS, SCENES
 from train.reports.pictures import overlay
 
 
@@ -36,6 +38,36 @@ def test_predictions_are_palette_pictures_and_overlays(predict, exported, scenes
     # Above its legend, which may be wider.
     np.testing.assert_array_equal(shown[:48, :64], overlay(pixels.numpy(), classes, SCENES.colors))
     assert Image.open(tmp_path / "out" / "other.png").size == (31, 17)
+
+
+def test_the_ids_of_a_server_are_written_in_gray_pictures_alone(
+    predict, exported, tmp_path, monkeypatch
+):
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(tmp_path / "a.png")
+    pixels = tf.io.decode_image(tf.io.read_file(str(tmp_path / "a.png")))
+    model = tf.saved_model.load(str(exported))
+    classes = model.serve(pixels[tf.newaxis])["classes"][0].numpy()
+    ids = tuple(range(7, 7 + SCENES.num_classes))
+    monkeypatch.setitem(DATASETS, "cityscapes", replace(SCENES, server_ids=ids))
+    monkeypatch.setitem(predict_command.SERVER_IDS, "cityscapes", ids)
+    # Where both are written, the overlay would be one of the images.
+    Image.new("RGB", (8, 8)).save(tmp_path / "a_overlay.png")
+    images = tmp_path / "a.png", tmp_path / "a_overlay.png"
+    outcome = predict(*images, "--server_ids=cityscapes")
+    assert outcome.status == 0, outcome.err
+    assert "2 PNGs of the server's ids" in outcome.out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "a_overlay.png"}
+    picture = Image.open(tmp_path / "out" / "a.png")
+    assert picture.mode == "L"
+    np.testing.assert_array_equal(np.asarray(picture), classes + 7)
+
+
+def test_a_server_of_other_classes_is_refused(predict, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    outcome = predict(tmp_path / "a.png", "--server_ids=cityscapes")
+    assert_one_line(outcome, "the model knows the classes", "cityscapes has road, sidewalk")
+    assert not (tmp_path / "out").exists()
+    assert_one_line(predict(tmp_path / "a.png", "--server_ids=camvid"), "server_ids", "cityscapes")
 
 
 def test_a_folder_stands_for_its_images(predict, tmp_path):

@@ -39,7 +39,7 @@ def begin(
     for split in (config.data.train_split, config.data.val_split):
         dataset.require_split(split)
     _check_first_weights(config)
-    _check_batch_size(config, strategy.num_replicas_in_sync)
+    _check_batch_size(config, strategy.num_replicas_in_sync, worker)
     if config.trainer.xla and strategy.num_replicas_in_sync > 1:
         remedy = "train in one process" if worker.count > 1 else "set trainer.replicas to 1"
         raise UserError(
@@ -74,18 +74,25 @@ def _check_first_weights(config: FitConfig) -> None:
         )
 
 
-def _check_batch_size(config: FitConfig, replicas: int) -> None:
+def _check_batch_size(config: FitConfig, replicas: int, worker: Worker) -> None:
     """Refuse a batch that the replicas cannot share.
 
     Raises:
         UserError: It is such a batch.
     """
     size, parts = config.trainer.batch_size, config.trainer.accumulation
-    if size % (replicas * parts):
-        times = f" times the {parts} parts of trainer.accumulation" if parts > 1 else ""
-        raise UserError(
-            f"trainer.batch_size must be a multiple of the {replicas} replicas{times}, got {size}"
-        )
+    unit = replicas * parts
+    if not size % unit:
+        return
+    times = f" times the {parts} parts of trainer.accumulation" if parts > 1 else ""
+    # The workers of a cluster take all their devices.
+    fewer = range(replicas - 1, 0, -1) if worker.count == 1 else ()
+    fitting = [f"--trainer.replicas {count}" for count in fewer if not size % (count * parts)]
+    remedy = [*fitting, f"--trainer.batch_size {-(-size // unit) * unit}"][0]
+    raise UserError(
+        f"trainer.batch_size must be a multiple of the {replicas} replicas{times}, got {size}; "
+        f"choose {remedy}"
+    )
 
 
 def _check_loss(loss: SegmentationLoss, num_outputs: int) -> None:

@@ -33,12 +33,18 @@ def dry_run(config: FitConfig) -> None:
     The first weights are random, and so batch normalization goes by the statistics of each batch:
     those that it freezes are not trained yet. Nothing is kept.
 
+    The images are of the dataset's classes, but gray PNGs in one folder: its own lists, folders and
+    colors, and splits that are joined, are not met. `train check` reads those of real data.
+
     Args:
-        config: The configuration.
+        config: The configuration. It takes one device unless that says how many: a machine may have
+            more than the batch divides into.
 
     Raises:
         UserError: What is wrong with it, or a loss is not finite.
     """
+    replicas = config.trainer.replicas or 1
+    config = replace(config, trainer=replace(config.trainer, replicas=replicas))
     dataset, strategy = begin(config)
     with tempfile.TemporaryDirectory() as folder:
         freezes_all = config.model.freeze_batch_norm == "all"

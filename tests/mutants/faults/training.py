@@ -24,7 +24,7 @@ TRAINING = (
     Fault(
         "savedmodels/evaluate.py",
         "classes not compared",
-        "    _check_classes(segmenter, dataset)\n",
+        "    segmenter.classes.require_those_of(dataset)\n",
         "",
     ),
     Fault(
@@ -570,6 +570,25 @@ TRAINING = (
         "workers share all GPUs",
         "names[number * share : (number + 1) * share]",
         "names",
+    ),
+    Fault(
+        "train/commands/launch.py",
+        "a second signal leaves a worker alone that is being started",
+        """signals.heard_by(heard.append):  # or one that is being started would be left alone
+            processes = [
+                stack.enter_context(_worker(options, addresses, number, share))
+                for number, share in enumerate(shares)
+            ]
+        if heard:
+            raise signals.Interrupted(heard[-1], is_second=len(heard) > 1)
+""",
+        """signals.deferred():
+            processes = [
+                stack.enter_context(_worker(options, addresses, number, share))
+                for number, share in enumerate(shares)
+            ]
+        signals.raise_caught()
+""",
     ),
     Fault(
         "train/commands/launch.py",

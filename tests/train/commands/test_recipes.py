@@ -13,7 +13,10 @@ import tfsegloss
 from models.commands.import_checkpoint import import_parser
 from tests.commands import assert_one_line
 from train.commands.recipes import FOLDER, read_rows
+from train.common.errors import UserError
+from train.data.datasets.registry import find_dataset
 from train.loop.trainer import Trainer
+from train.runs import begin
 from train.runs.build import build_optimization
 from train.runs.configuration import as_yaml, configuration_parser, instantiate
 
@@ -256,6 +259,16 @@ def test_a_dry_run_says_that_a_loss_is_not_finite(train, monkeypatch):
     assert_one_line(outcome, "the loss is not finite at step 1: loss nan")
 
 
+@pytest.mark.parametrize(("options", "replicas"), [([], 1), (["--trainer.replicas=2"], 2)])
+def test_a_dry_run_takes_one_device_unless_told_otherwise(train, monkeypatch, options, replicas):
+    def choose(asked_for, *_):
+        raise UserError(f"asked for {asked_for}")
+
+    monkeypatch.setattr(begin, "choose_strategy", choose)
+    outcome = train("fit", f"--config={FOLDER}/lmp/voc_base.yaml", "--dry_run", *options)
+    assert_one_line(outcome, f"error: asked for {replicas}")
+
+
 @pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize(("frozen", "trains"), [("true", True), ("all", False)])
 def test_a_dry_run_trains_scale_and_offset_where_the_run_does(train, monkeypatch, frozen, trains):
@@ -271,6 +284,10 @@ def test_a_dry_run_trains_scale_and_offset_where_the_run_does(train, monkeypatch
     [
         ("--data.train_split=trainagu", "voc2012 has the splits train, val, "),
         ("--data.val_split=val+val", "'val+val' names the split 'val' twice"),
+        (
+            "--trainer={replicas: 2, batch_size: 3}",
+            "of the 2 replicas, got 3; choose --trainer.rep",
+        ),
         ("--init_from=a", "init_from and model.weights are both given (a, imagenet)"),
     ],
 )
@@ -279,8 +296,23 @@ def test_a_dry_run_refuses_what_the_run_would(train, option, message):
     assert_one_line(outcome, message)
 
 
+REAL = ["lad/t1_k3", "lmp/city_p1.3", "ssl/v3p_ssl3", "ssl/city_ce", "rmi/camvid_v3_rmi"]
+
+
+def kinds(name):
+    """Return what a recipe, or a base, has of its own kind: it must be met in a dry run."""
+    config = config_of(name)
+    model, data = config.model, config.data
+    return {model.name, model.backbone, *model.options, data.name, data.unlabelled_as_class}
+
+
+def test_each_kind_of_recipe_is_among_the_real_ones():
+    bases = [path.relative_to(FOLDER).with_suffix("") for path in FOLDER.glob("*/base_*.yaml")]
+    assert set.union(*map(kinds, REAL)) == set.union(*map(kinds, bases))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lmp/city_p1.3", "ssl/v3_ssl3", "ssl/city_ce", "rmi/v3p_rmi"])
+@pytest.mark.parametrize("name", REAL)
 def test_real_ones_fit_together(train, name):
     outcome = train("fit", f"--config={FOLDER}/{name}.yaml", "--dry_run")
     assert outcome.status == 0

@@ -1,7 +1,6 @@
 """A run of several processes: launched, killed, and resumed by the same command."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -17,13 +16,17 @@ import tensorflow as tf
 
 from tests.commands import TINY_RUN
 from tests.train.loop.test_cluster import free_addresses
+from tests.train.runs.kills import read_kills
 from train.common import cli
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 300  # seconds until a step that must come has come
 STEPS = 40
-# KILLS=3 pytest …: so many times a worker is killed, each in turn.
-KILLS = int(os.environ.get("KILLS", "2"))
+CHECKPOINT_EVERY = 4
+# CLUSTER_KILLS=4 pytest …: so many times a worker is killed, each in turn, soon after the first
+# checkpoint of a start. By then it may have saved one more; the last steps are for the end.
+MOST_KILLS = STEPS // (2 * CHECKPOINT_EVERY) - 1
+KILLS = read_kills("CLUSTER_KILLS", default=3, most=MOST_KILLS)
 
 SMALL = ("tests.train.small_network",)
 
@@ -32,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 def options(run, scenes_root):
     steps = [f"--trainer.steps={STEPS}", f"--trainer.evaluate_every={STEPS // 2}"]
-    loss = ["--loss=SoftmaxCrossEntropy", "--trainer.checkpoint_every=4"]
+    loss = ["--loss=SoftmaxCrossEntropy", f"--trainer.checkpoint_every={CHECKPOINT_EVERY}"]
     return [f"--run={run}", f"--data.root={scenes_root}", *TINY_RUN, *steps, *loss]
 
 
@@ -143,7 +146,7 @@ def test_a_killed_worker_ends_the_others_and_the_same_command_goes_on(
         processes = start(run, scenes_root)
         gone, left = (0, 1) if kill % 2 else (1, 0)
         deadline = time.monotonic() + PATIENCE
-        while not (run / f"checkpoints/ckpt-{saved[-1] + 4}.index").exists():
+        while not (run / f"checkpoints/ckpt-{saved[-1] + CHECKPOINT_EVERY}.index").exists():
             assert time.monotonic() < deadline
             assert processes[left].poll() is None
             time.sleep(0.02)

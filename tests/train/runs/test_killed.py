@@ -18,13 +18,14 @@ import pytest
 import tensorflow as tf
 
 from tests.commands import TINY_RUN
+from tests.train.runs.kills import read_kills
 from train.loop import checkpoints
 
 ROOT = Path(__file__).parents[3]
 STEPS = 12
 PATIENCE = 300  # seconds until a step that must come has come
 # KILLS=20 make test-slow: at so many random moments a run is killed.
-KILLS = int(os.environ.get("KILLS", "2"))
+KILLS = read_kills("KILLS", default=2)
 
 SMALL = "tests.train.small_network"
 AVERAGED = (

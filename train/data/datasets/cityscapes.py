@@ -99,6 +99,7 @@ CITYSCAPES = Dataset(
     class_names=tuple(name for name, _, _ in CLASSES),
     colors=tuple(color for _, _, color in CLASSES),
     ignored_colors=IGNORED_COLORS,
+    server_ids=tuple(number for _, number, _ in CLASSES),
     splits={"train": 2975, "val": 500},
     source="leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of cityscapes-dataset.com",
     license="non-commercial use, after registration; Cordts et al., 2016",

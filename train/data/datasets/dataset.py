@@ -35,6 +35,8 @@ class Dataset:
         ignored_ids: Ids in the files that mean "no label", beside 255.
         ignored_colors: RGB in the files that mean "no label".
         other_colors: Further RGB in the files, and the class of each.
+        server_ids: Id of each class in predictions that the dataset's server scores; None: the
+            classes 0, 1, … themselves, or there is no server.
         labels_remedy: What to do about ids and colors that mean nothing, for error messages.
         make: Writes the dataset into a folder that does not exist; None where it cannot be made.
     """
@@ -51,6 +53,7 @@ class Dataset:
     ignored_ids: tuple[int, ...] = ()
     ignored_colors: tuple[Color, ...] = ()
     other_colors: Mapping[Color, int] = field(default_factory=dict)
+    server_ids: tuple[int, ...] | None = None
     labels_remedy: str = ""
     make: Callable[[Path], None] | None = None
 

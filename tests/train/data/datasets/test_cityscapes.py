@@ -45,6 +45,7 @@ def test_classes_are_the_official_ones():
     assert [label.trainId for label in trained] == [*range(CITYSCAPES.num_classes)]
     assert tuple(label.name for label in trained) == CITYSCAPES.class_names
     assert tuple(label.color for label in trained) == CITYSCAPES.colors
+    assert tuple(label.id for label in trained) == CITYSCAPES.server_ids
 
 
 def test_every_official_id_has_its_official_class():
