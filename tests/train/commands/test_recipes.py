@@ -14,7 +14,6 @@ from models.commands.import_checkpoint import import_parser
 from tests.commands import assert_one_line
 from train.commands.recipes import FOLDER, read_rows
 from train.common.errors import UserError
-from train.data.datasets.registry import find_dataset
 from train.loop.trainer import Trainer
 from train.runs import begin
 from train.runs.build import build_optimization
