@@ -63,7 +63,7 @@ class Copies(keras.losses.Loss):
         self.count = count
 
     def call(self, y_true, y_pred):
-        # Not NumPy: TensorFlow frees an array that it took as a tensor at some later call.
+        # Not NumPy: TensorFlow may free an array that it took as a tensor at a later call.
         def gradient(x):
             copies = tf.ones([self.count, *x.shape])
             return copies[0] + 1.0
